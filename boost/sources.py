@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -124,17 +124,22 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     first = next(iter(stores.values()))
     digest = str(first.header.get("images_sha256", ""))
     facts = read_dataset_facts(first.path.parent / FACTS_FILE, images_sha256=digest)
-    labels = _labels_of(first, facts, classes)
+    labels = first.labels
+    if not any(labels.values()):
+        raise _no_labels(len(labels), facts, imported=first.imported)
+    if classes:
+        labels = _spelled(labels, classes)
     present = _classes_of(labels, classes or first.header["classes"])
     groups = first.groups
     if facts.groups:
         # patients may have been added or corrected after the feature files were written
         groups = {image: facts.groups.get(image) for image in groups}
+    datasets = {store.header["dataset"] for store in stores.values()}
     failed = {str(image) for store in stores.values() for image, _ in store.header["failures"]}
     stains = [store.stains for store in stores.values()]
     images = LabelledImages(
         digest=digest,
-        dataset=_dataset_of(stores.values()),
+        dataset=datasets.pop() if len(datasets) == 1 else "",
         classes=present,
         labels=labels,
         groups=groups,
@@ -223,15 +228,6 @@ def _different(store: StoreFacts, first: StoreFacts) -> InputError:
     )
 
 
-def _labels_of(store: StoreFacts, facts: DatasetFacts, classes: Sequence[str]) -> dict[str, str]:
-    """Return the labels of a feature file, in the spelling of the classes that the user gives, if any."""
-    if not any(store.labels.values()):
-        raise _no_labels(len(store.labels), facts, imported=store.imported)
-    if classes:
-        return _spelled(store.labels, classes)
-    return store.labels
-
-
 def _classes_of(labels: Mapping[str, str], order: Sequence[str]) -> tuple[str, ...]:
     """Return the classes that images have, in the given order; refuse labels outside it, and a single class."""
     present = set(labels.values()) - {""}
@@ -244,12 +240,6 @@ def _classes_of(labels: Mapping[str, str], order: Sequence[str]) -> tuple[str, .
             f"all images are of class {classes[0]}; boost needs images of at least two classes"
         )
     return classes
-
-
-def _dataset_of(stores: Iterable[StoreFacts]) -> str:
-    """Return the dataset layout that all feature files name; empty if they name several."""
-    datasets = {store.header["dataset"] for store in stores}
-    return datasets.pop() if len(datasets) == 1 else ""
 
 
 def _no_labels(count: int, facts: DatasetFacts, *, imported: bool) -> InputError:

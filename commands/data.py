@@ -15,6 +15,7 @@ import click
 from ..core import IN_FILE, InputError, Message, counted, from_options, neutral, written
 from ..core.jobs import Work
 from .ending import done, echo, end_check, next_commands, quoted, show_commands, typed_names
+from .help import help_all
 from .options import (
     OUT_FILE,
     PATH,
@@ -64,7 +65,7 @@ def stain(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     done([out, result.sheet], failures=len(result.failures), listed=out / "failures.csv")
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, params=[help_all()])
 def data() -> None:
     """Check a dataset, list it, write fold lists or synthetic tissue."""
 
@@ -275,7 +276,7 @@ def check(context: click.Context, /, **options: Any) -> int:
     return 1 if result.wrong else 0
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, params=[help_all()])
 def slides() -> None:
     """Cut fields out of whole slides, and move a model over them."""
 
@@ -295,7 +296,7 @@ def _cut_options() -> Iterator[click.Parameter]:
 @slides.command(
     options=_cut_options, first=("out", "annotations", "field", "group_from", "dry_run")
 )
-def cut(sources: tuple[Path, ...], out: Path, dry_run: bool, **options: Any) -> None:
+def cut(out: Path, **options: Any) -> None:
     """Cut fields out of slides, into images and a manifest that every other command takes.
 
     Slides without annotations give fields without a label.
@@ -306,7 +307,8 @@ def cut(sources: tuple[Path, ...], out: Path, dry_run: bool, **options: Any) -> 
     """
     from ..apps import slides as app
 
-    result = from_options(app.cut, options, sources=sources, out=out, dry_run=dry_run)
+    dry_run = options["dry_run"]
+    result = from_options(app.cut, options, out=out)
     echo(str(result))
     manifest = out / "manifest.csv"
     outputs = [] if dry_run else [manifest, out / "overview.html"]

@@ -420,8 +420,8 @@ class Command(click.Command):
         except click.NoSuchOption as error:
             for option in self.params:
                 if error.option_name in (*option.opts, *option.secondary_opts):
-                    text = f"{error.option_name}: write {option.name} into a file, and give --config FILE"
-                    raise click.UsageError(text, ctx) from error
+                    text = "{}: write {} into a file, and give {config:FILE}"
+                    raise InputError(text, error.option_name, option.name) from error
             raise
 
     def get_help_option_names(self, ctx: click.Context) -> list[str]:
@@ -462,10 +462,6 @@ def command(**attributes: Any) -> Callable[[Callable[..., Any]], Command]:
 
 
 class Group(click.Group):
-    """A command with subcommands, whose ``--help-all`` shows the help of each."""
+    """A command with subcommands."""
 
     command_class = Command
-
-    def __init__(self, *arguments: Any, **attributes: Any) -> None:
-        super().__init__(*arguments, **attributes)
-        self.params.append(help_all())

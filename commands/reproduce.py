@@ -32,7 +32,7 @@ def _demo_options() -> Iterator[click.Parameter]:
 
 
 @command(options=_demo_options)
-def demo(out: Path, images_per_class: int, jobs: int | None) -> None:
+def demo(**options: Any) -> None:
     """Try all of it on synthetic tissue, in minutes on a laptop.
 
     \b
@@ -40,7 +40,7 @@ def demo(out: Path, images_per_class: int, jobs: int | None) -> None:
     """
     from ..apps.recipes import demo as run
 
-    boosted = run(out, images_per_class=images_per_class, work=Work(jobs=jobs)).boost
+    boosted = from_options(run, options).boost
     results(boosted.summary())
     done([boosted.report, boosted.model], then="bchisto trial --images DIR")
 

@@ -59,7 +59,6 @@ from .messages import (
 from .options import (
     GROUPS,
     IN_FILE,
-    AnyPath,
     Converted,
     Many,
     Numbers,

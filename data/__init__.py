@@ -29,10 +29,11 @@ from .folds.plans import FoldPlan, split_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
 from .frames import Frame, Image, image_paths, image_records, with_files
-from .images import ImageFiles, is_blank, with_headers
 from .images.content import (
+    ImageFiles,
     UniqueImages,
     crop_key,
+    is_blank,
     pixel_findings,
     pixels_sha256,
     record_sha256,
@@ -47,6 +48,7 @@ from .images.decode import (
     resize_image,
     scaled_side,
     shrink_image,
+    with_headers,
 )
 from .images.restain import stain_images
 from .layouts.bach import BACH_MPP

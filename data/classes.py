@@ -304,24 +304,21 @@ def _similar(counts: Mapping[str, int], classes: Collection[str]) -> list[Findin
     for pair in itertools.combinations(sorted(counts)[: limits.EVALUATED_CLASSES], 2):
         rarer = min(map(counts.__getitem__, pair))
         why = likeness(*pair, rare=rarer * len(counts) < sum(counts.values()))
-        if why and not {*pair} <= {*classes}:
-            both = [f"{name} ({counted(counts[name], 'image')})" for name in pair]
-            why += f" (did you mean {max(pair, key=counts.__getitem__)}?)"
-            findings.warning(" and ".join(both), _joining(*pair, why, {*counts}))
+        if not why or {*pair} <= {*classes}:
+            continue
+        cures = ["if they are one class, give both one name in the table or the folders"]
+        common = re.match(r"(\w[\w -]+\w).*\n\1", "\n".join(pair), re.IGNORECASE)
+        others = counts.keys() - {*pair}
+        if common and common[1].casefold() not in map(str.casefold, others):
+            # an expression that joins them
+            texts = sorted({*others, common[1]}, key=lambda name: (-len(name), name))
+            text = "{label_from:{}} (of a table with {label_column}, and of folders {group_from}) joins them as {}"
+            pattern = f"(?i)(?:^|/)({'|'.join(map(re.escape, texts))})"
+            cures.append(Message(text, pattern, common[1]))
+        both = [f"{name} ({counted(counts[name], 'image')})" for name in pair]
+        why += f" (did you mean {max(pair, key=counts.__getitem__)}?); they stay separate classes"
+        findings.warning(" and ".join(both), Message("{}", why, remedies=[*cures, _NAMED]))
     return findings
-
-
-def _joining(first: str, second: str, why: str, names: set[str]) -> Message:
-    """Return the message on two names that may be one class, with an expression that joins them if there is one."""
-    cures = ["if they are one class, give both one name in the table or the folders"]
-    common = re.match(r"(\w[\w -]+\w).*\n\1", f"{first}\n{second}", re.IGNORECASE)
-    others = names - {first, second}
-    if common and common[1].casefold() not in map(str.casefold, others):
-        texts = sorted({*others, common[1]}, key=lambda name: (-len(name), name))
-        text = "{label_from:{}} (of a table with {label_column}, and of folders {group_from}) joins them as {}"
-        pattern = f"(?i)(?:^|/)({'|'.join(map(re.escape, texts))})"
-        cures.append(Message(text, pattern, common[1]))
-    return Message("{}; they stay separate classes", why, remedies=[*cures, _NAMED])
 
 
 def _parts(name: str) -> list[str]:
@@ -403,7 +400,11 @@ def cell_findings(labels: Iterable[str], where: str, classes: Collection[str]) -
     several = [
         f"{label[:60]} ({counted(number, 'image')})"
         for label, number in counts.items()
-        if _is_several(label, names)
+        if _LIST.fullmatch(label)
+        # or labels between other signs, if all are known by themselves
+        or (
+            re.search(_BETWEEN, label) and names.issuperset(map(loosely, re.split(_BETWEEN, label)))
+        )
     ]
     if several:
         part = Message("{label_column} with {label_from:PATTERN} takes a part of each")
@@ -414,14 +415,6 @@ def cell_findings(labels: Iterable[str], where: str, classes: Collection[str]) -
         text = f"the order of grades ({few(sorted(counts))}) is not used; each is a class like any other"
         findings.note(where, text, labels_only=True)
     return findings
-
-
-def _is_several(label: str, names: Collection[str]) -> bool:
-    """Whether a cell holds a list, labels between | or ;, or between other signs if all are known by themselves."""
-    if _LIST.fullmatch(label):
-        return True
-    parts = re.split(_BETWEEN, label)
-    return len(parts) > 1 and all(loosely(part) in names for part in parts)
 
 
 def measured(labels: Iterable[str]) -> str:

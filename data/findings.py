@@ -11,9 +11,6 @@ from ..core import Banner, InputError, Kind, Message, by_key, few, has_kind, rea
 
 _log = logging.getLogger(__name__)
 
-_NAMED = 3
-"""Number of files that are named if several have the same finding."""
-
 _LINES = 10
 """Number of warnings, and of notes, that are logged; further ones are only counted."""
 

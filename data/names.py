@@ -108,21 +108,25 @@ class PathRule:
         index = self.level - 1 if self.level > 0 else self.level
         return folders[index] if -len(folders) <= index < len(folders) else None
 
-    def findings(self, root: Path, values: Mapping[str, str | None], what: str) -> list[Finding]:
-        """Return a finding that names the paths that the rule does not fit; an error if it fits none.
+    def applied(
+        self, paths: Iterable[str], *, root: Path, what: str, findings: Findings
+    ) -> dict[str, str | None]:
+        """Return what `find` does; a finding names the paths that the rule does not fit, an error if it fits none.
 
         Parameters
         ----------
+        paths : iterable of str
         root : Path
             Folder of the images, for the message.
-        values : mapping
-            Path to what the rule found in it.
         what : {"label", "group"}
             What the rule finds, for the message.
+        findings : Findings
+            Gets the finding.
         """
+        values = self.find(paths)
         without = [path for path, value in values.items() if value is None]
         if not without:
-            return []
+            return values
         if len(without) == len(values):
             message = Message(
                 "{} fits none of the {} paths, such as {}; correct it",
@@ -130,7 +134,8 @@ class PathRule:
                 len(values),
                 without[0],
             )
-            return [Finding("error", str(root), message, labels_only=True)]
+            findings.error(str(root), message, labels_only=True)
+            return values
         fits = Message(
             "{} fits {} of {} paths; the others have no {}, so",
             Parameter(self.name),
@@ -141,7 +146,8 @@ class PathRule:
         so = "they are neither trained nor tested"
         if what == "group":
             so = "each counts as a patient of its own"
-        return [Finding("warning", few(without), Message("{} {}", fits, so))]
+        findings.warning(few(without), Message("{} {}", fits, so))
+        return values
 
 
 _SUFFIXES = IMAGE_SUFFIXES | SLIDE_SUFFIXES
@@ -297,8 +303,7 @@ def _renamed(
 
 
 def _plain(name: str) -> str:
-    text = visible(unicodedata.normalize("NFC", name)).replace("\\", "/")
-    return text.replace("?d=", "/").replace("%5C", "/").replace("%2F", "/")
+    return re.sub(r"\\|\?d=|%5C|%2F", "/", visible(unicodedata.normalize("NFC", name)))
 
 
 _OME = re.compile(r"(?<=.)\.ome$", re.IGNORECASE)
@@ -306,9 +311,9 @@ _OME = re.compile(r"(?<=.)\.ome$", re.IGNORECASE)
 
 def _bare(name: str) -> str:
     """Return a name without the suffix of a picture or slide, of which ``.ome`` is a part, as in QuPath."""
-    stem, dot, suffix = name.rpartition(".")
-    if stem and f"{dot}{suffix}".casefold() in _SUFFIXES:
-        name = stem
+    suffix = PurePosixPath(name).suffix
+    if suffix.casefold() in _SUFFIXES:
+        name = name.removesuffix(suffix)
     return _OME.sub("", name)
 
 
@@ -376,6 +381,10 @@ _NO_PATIENTS = {
 """Names of groups that are not patients, as `letters_of` gives them."""
 
 
+_Doubt = tuple[str, Sequence[str], Message]
+"""What makes groups doubtful, the first of them, and what helps if they are not what they are taken for."""
+
+
 def settle_groups(
     records: Sequence[ImageRecord], *, root: Path, ruled: bool
 ) -> tuple[list[ImageRecord], list[Finding]]:
@@ -395,9 +404,11 @@ def settle_groups(
     list of Finding
         Also warnings of groups that may be slides of one patient, patients of several sites, or not patients.
     """
-    findings = Findings(_slides(records, root, ruled=ruled))
-    findings += _at_sites(records, root)
-    findings += _no_patients(records, root)
+    findings = Findings()
+    doubts = (_slides(records, ruled=ruled), _at_sites(records), _no_patients(records))
+    for text, names, advice in filter(None, doubts):
+        message = Message("{}{}; {}", text, Names(f" ({few(names)})"), advice)
+        findings.warning(root.name, message, labels_only=True, perhaps=advice)
     group_of, joined = join_groups((record.group for record in records), where=root.name)
     settled = [
         record if record.group is None else replace(record, group=group_of[record.group])
@@ -406,7 +417,7 @@ def settle_groups(
     return settled, findings + joined
 
 
-def _slides(records: Iterable[ImageRecord], root: Path, *, ruled: bool) -> list[Finding]:
+def _slides(records: Iterable[ImageRecord], *, ruled: bool) -> _Doubt | None:
     """Warn of groups from paths or a column of slides that differ only in their end."""
     columns = []
     names = set()
@@ -418,16 +429,16 @@ def _slides(records: Iterable[ImageRecord], root: Path, *, ruled: bool) -> list[
             names.add(record.group)
     same_stem = _with_one_stem(names)
     if not same_stem:
-        return []
+        return None
     cure = Message("name the patients by {group_from}, or in the column group of a manifest")
     if columns:
         text = "{group_column:{}} with {group_from:{}} joins them"
         cure = Message(text, columns[0], f"^(.+?){_END}?$")
     advice = Message("if such groups are slides of one patient, {}", cure)
-    return _doubt(root, "names of groups differ only in their end", same_stem, advice)
+    return "names of groups differ only in their end", same_stem, advice
 
 
-def _at_sites(records: Iterable[ImageRecord], root: Path) -> list[Finding]:
+def _at_sites(records: Iterable[ImageRecord]) -> _Doubt | None:
     """Warn of names of patients that are at several sites, if each of these may count its own."""
     sites_of: dict[str, set[str]] = {}
     placed = []
@@ -444,9 +455,9 @@ def _at_sites(records: Iterable[ImageRecord], root: Path) -> list[Finding]:
     ]
     # of a column of names of files or slides, each value would have one patient
     if not 1 < min(patients.values(), default=0) <= 2 * len(shared):
-        return []
+        return None
     text = "the same names at several sites are taken for the same patients"
-    return _doubt(root, text, shared, Message("if each site has its own, {}", _apart(placed)))
+    return text, shared, Message("if each site has its own, {}", _apart(placed))
 
 
 def _site(record: ImageRecord) -> tuple[str, str]:
@@ -470,7 +481,7 @@ def _apart(records: Sequence[ImageRecord]) -> Message:
     return Message("name them apart in the column group of a table")
 
 
-def _no_patients(records: Collection[ImageRecord], root: Path) -> list[Finding]:
+def _no_patients(records: Collection[ImageRecord]) -> _Doubt | None:
     """Warn of groups that are named as dates, plates or arms, or a column group that holds several patients each."""
     rows = [(record.group, dict(record.columns)) for record in records if record.group]
     names = sorted({group for group, _ in rows})
@@ -488,8 +499,8 @@ def _no_patients(records: Collection[ImageRecord], root: Path) -> list[Finding]:
         if all(re.fullmatch(pattern, letters_of(name)) for name in names):
             text = f"groups are named as {kind}"
     if not text:
-        return []
-    return _doubt(root, text, names, Message("if they are not patients, {}", advice))
+        return None
+    return text, names, Message("if they are not patients, {}", advice)
 
 
 def _finer_column(rows: Sequence[tuple[str, Mapping[str, str]]]) -> str:
@@ -499,12 +510,6 @@ def _finer_column(rows: Sequence[tuple[str, Mapping[str, str]]]) -> str:
         if len({(group, cells.get(column)) for group, cells in rows}) > len(groups):
             return column
     return ""
-
-
-def _doubt(root: Path, text: str, names: Iterable[str], advice: Message) -> list[Finding]:
-    """Return a warning of groups, which advises what helps if they are not what they are taken for."""
-    message = Message("{}{}; {}", text, Names(f" ({few(names)})"), advice)
-    return [Finding("warning", root.name, message, labels_only=True, perhaps=advice)]
 
 
 def _with_one_stem(names: Iterable[str]) -> list[str]:

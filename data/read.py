@@ -20,13 +20,14 @@ from ..core import (
     counted,
     few,
     listed,
+    plural,
     readable_name,
     system_reason,
 )
 from ..core.formats import PART, SLIDE, SLIDE_SUFFIXES, FramePath, limits, mistaken, row_in
 from .classes import cell_findings, check_order, missing_labels
 from .dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, Dataset, ImageRecord, part_of
-from .findings import Finding, Findings
+from .findings import Finding, Findings, has_errors
 from .layouts import (
     BESIDE,
     LayoutSpec,
@@ -67,26 +68,17 @@ def read_images(options: Mapping[str, Any], given: dict[str, Any]) -> Dataset:
         options = {**options, "group_from": None}
     layout = _choose_layout(root, options["dataset"], given)
     table: Path = given.get("labels", root)  # whose lines are named
-    # the context is shown after reading
-    accepted = {name: options.get(name) for name in layout.options - {"context"}}
-    records, layout_findings = layout.read(
-        root, **{name: value for name, value in accepted.items() if value is not None}
-    )
-    findings = Findings((*layout_findings, *_refused(given, layout, root)))
-    if "context" in given and "context" in layout.options:
-        records, unseen = show_context(records, given["context"])
-        findings += unseen
-    if "mpp" in given:
-        records = [replace(record, mpp=given["mpp"]) for record in records]
+    records, findings = _records_of(layout, root, options, given)
 
     # before IDs are joined, which refuses different labels or patients of one image: spellings are not such
     records = _settle_labels(records, classes, table, findings)
     if ignored:
         # but for those that a table names
         records = [record if record.line else replace(record, group=None) for record in records]
-    is_ruled = ignored or "group_from" in given or "group_column" in given
+    is_ruled = ignored or not given.keys().isdisjoint(("group_from", "group_column"))
     # before names give patients, which are not a part of the identity of the images
-    patients_apart = is_ruled or _patients_apart(layout, records)
+    in_column = layout.manifest and any(record.group for record in records)
+    patients_apart = is_ruled or layout.patients_apart or (layout.fallback and not in_column)
     if "group_from" in layout.options:
         records = _settle_patients(records, root, given, findings, is_ruled=is_ruled)
     files = len(records)
@@ -107,6 +99,37 @@ def read_images(options: Mapping[str, Any], given: dict[str, Any]) -> Dataset:
     return replace(result, findings=tuple(findings))
 
 
+def _records_of(
+    layout: LayoutSpec, root: Path, options: Mapping[str, Any], given: Mapping[str, Any]
+) -> tuple[list[ImageRecord], Findings]:
+    """Read the records of a layout; options that are not for it are errors."""
+    # the context is shown after reading
+    accepted = {name: options.get(name) for name in layout.options - {"context"}}
+    records, further = layout.read(
+        root, **{name: value for name, value in accepted.items() if value is not None}
+    )
+    if not records and not has_errors(further):
+        text = "{}: no image of the layout {} in it; expected {}"
+        raise InputError(text, root, layout.name, layout.expected or "its files")
+    findings = Findings(further)
+    present = len({record.image_id for record in records})
+    if layout.images not in (None, present) and "magnifications" not in given:
+        names = plural(layout.image_is)
+        text = f"{present:,} of the {layout.images:,} published {names} are present"
+        findings.note(str(root), text, labels_only=True)
+    for name in given:
+        if name not in {*layout.options, *_OF_ALL}:
+            text = "{} is not for images of the layout {}; leave it out"
+            message = Message(text, Parameter(name), layout.name)
+            findings.error(str(root), message, labels_only=True)
+    if "context" in layout.options.intersection(given):
+        records, unseen = show_context(records, given["context"])
+        findings += unseen
+    if "mpp" in given:
+        records = [replace(record, mpp=given["mpp"]) for record in records]
+    return records, findings
+
+
 def _settle_patients(
     records: list[ImageRecord],
     root: Path,
@@ -122,16 +145,6 @@ def _settle_patients(
     if is_ruled:
         return records
     return _patients_in_names(records, root, given, findings)
-
-
-def _refused(given: Mapping[str, Any], layout: LayoutSpec, root: Path) -> list[Finding]:
-    """Return an error for each option that the user gave, and that is not for this layout."""
-    text = "{} is not for images of the layout {}; leave it out"
-    return [
-        Finding("error", str(root), Message(text, Parameter(name), layout.name), labels_only=True)
-        for name in given
-        if name not in {*layout.options, *_OF_ALL}
-    ]
 
 
 def _is_synthetic(records: Iterable[ImageRecord]) -> bool:
@@ -214,10 +227,6 @@ def _check_root(root: Path) -> None:
         ) from error
     if not exists:
         raise MissingInputError("{}: no such folder or manifest; check {images}", root)
-    if not root.is_dir() and not root.is_file():
-        raise InputError(
-            "{}: neither a folder nor a manifest, but a pipe or a device; check {images}", root
-        )
     if is_empty:
         raise MissingInputError("{}: this folder is empty; check {images}", root)
     if root.is_file():
@@ -239,12 +248,6 @@ def _check_file(root: Path) -> None:
     trouble = mistaken(root, "a folder or a manifest of images")
     if trouble is not None:
         raise InputError(trouble)
-
-
-def _patients_apart(layout: LayoutSpec, records: Iterable[ImageRecord]) -> bool:
-    """Whether the groups come from another source than the images, see `Dataset`."""
-    in_column = layout.manifest and any(record.group for record in records)
-    return layout.patients_apart or (layout.fallback and not in_column)
 
 
 def _patients_in_names(
@@ -347,7 +350,12 @@ def _join_ids(records: Iterable[ImageRecord], table: Path, findings: Findings) -
                 problem = _contradiction(row, record, table)
         elif problem is None:
             first = kept[image]
-            problem = _difference(first, record, table)
+            if filecmp.cmp(first.path, record.path, shallow=False):
+                problem = _contradiction(first, record, table)
+            else:
+                problem = (
+                    f"two different images have this id, {first.path} and {record.path}; rename one"
+                )
             if problem is None:
                 text = f"twice, also at {record.path}; used once"
                 kind = "at two paths with equal content; used once"
@@ -358,13 +366,6 @@ def _join_ids(records: Iterable[ImageRecord], table: Path, findings: Findings) -
         if problem is not None:
             findings.error(image, problem)
     return list(kept.values())
-
-
-def _difference(first: ImageRecord, second: ImageRecord, table: Path) -> str | None:
-    """Return the reason why two records with the same ID are not the same image; None if they are."""
-    if not filecmp.cmp(first.path, second.path, shallow=False):
-        return f"two different images have this id, {first.path} and {second.path}; rename one"
-    return _contradiction(first, second, table)
 
 
 def _contradiction(first: ImageRecord, second: ImageRecord, table: Path) -> str | None:

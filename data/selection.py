@@ -29,6 +29,8 @@ from ..core import (
 )
 from ..core.formats import FramePath, limits
 from ..core.jobs import ensure_folder, in_turn, refuse_overwriting
+from ..stains import TREATMENTS, get_stain
+from .check import sign_findings
 from .dataset import (
     FACTS_FILE,
     IMAGE_SUFFIXES,
@@ -55,13 +57,11 @@ from .layouts import (
     LABEL_LEVELS,
     LESIONS,
     built_in_layouts,
-    check_stain,
     find_layout,
     list_layouts,
 )
 from .names import only_listed
 from .read import read_images
-from .signs import sign_findings
 from .walk import other_pictures
 
 _log = logging.getLogger(__name__)
@@ -268,11 +268,14 @@ class ImageSelection(Settings):
         ------
         InputError
         """
-        if out.is_dir() and not (out / "run.json").exists() and self._is_in(out):
-            raise InputError(
-                "{out} {}: the images are there; name another folder, which may be inside this one",
-                out,
-            )
+        if out.is_dir() and self.images.is_dir() and not (out / "run.json").exists():
+            inside = out.resolve().is_relative_to(self.images.resolve())
+            holds = any(path.suffix.casefold() in IMAGE_SUFFIXES for path in out.iterdir())
+            if out.samefile(self.images) or (inside and holds):
+                raise InputError(
+                    "{out} {}: the images are there; name another folder, which may be inside this one",
+                    out,
+                )
         outputs = (
             out / "failures.csv",
             out / "features" / "images.csv",
@@ -280,14 +283,6 @@ class ImageSelection(Settings):
         )
         refuse_overwriting(
             outputs, [path for path in (self.images, self.labels, self.only) if path is not None]
-        )
-
-    def _is_in(self, folder: Path) -> bool:
-        if not self.images.is_dir():
-            return False
-        inside = folder.resolve().is_relative_to(self.images.resolve())
-        return folder.samefile(self.images) or (
-            inside and any(path.suffix.casefold() in IMAGE_SUFFIXES for path in folder.iterdir())
         )
 
     @property
@@ -367,24 +362,25 @@ class ImageSelection(Settings):
         if dataset.untrainable:
             _log.warning("%s: %s", self.images, dataset.untrainable)
         layout = find_layout(dataset.name)
-        if layout is not None and not layout.stained:
-            check_stain(dataset, stain=stain, colours=colours, off=colours_off)
+        if layout is not None and not layout.stained and (colours or get_stain(stain).checked):
+            text = (
+                "{}: the images of {} have no stain; use {stain:none} (or a treatment: {}) and {}"
+            )
+            treatments = ", ".join(TREATMENTS)
+            raise InputError(text, self.images, dataset.name, treatments, colours_off)
         files = ImageFiles(cache)
         with contextlib.ExitStack() as turn:
             if not cache.is_file() or not files.know(dataset.records):
                 turn.enter_context(in_turn(cache.parent))
                 files = ImageFiles(cache)
-            usable = dataset.records
-            refused: tuple[tuple[str, str], ...] = ()
-            checked = check_headers(
+            usable, refused = check_headers(
                 dataset.records, needs=needs, skip_errors=skip_errors, files=files
             )
-            report_findings(sign_findings(replace(dataset, records=checked[0])))
+            report_findings(sign_findings(replace(dataset, records=usable)))
             if keep_refused and skip_errors:
-                sound = {record.image_id: record for record in checked[0]}
-                usable = tuple(sound.get(record.image_id, record) for record in usable)
-            else:
-                usable, refused = checked
+                sound = {record.image_id: record for record in usable}
+                usable = tuple(sound.get(record.image_id, record) for record in dataset.records)
+                refused = ()
             ensure_folder(cache.parent)
             return OpenedImages(
                 dataset, unique_images(replace(dataset, records=usable), cache=files), refused
@@ -476,21 +472,17 @@ def check_headers(
         else:
             usable.append(scaled)
     if unusable and not skip_errors:
-        raise _refusal([*unusable.values()], len(records))
+        first, *others = unusable.values()
+        more: str = ""
+        if len(unusable) == len(records) > 1:
+            more = Message(" (nor can the {} others be used)", len(others))
+        elif others:
+            text = " ({} more cannot be used; {skip_errors} leaves them out)"
+            more = Message(text, len(others))
+        raise RefusedImageError("{}{}", first, more)
     warn_left_out(unusable)
     if unusable and not usable:
         first = next(iter(unusable.values()))
         raise RefusedImageError("none of the {} images can be used; first: {}", len(records), first)
     report_findings(header_findings(usable, most=_MOST_DEEP))
     return tuple(usable), tuple(unusable.items())
-
-
-def _refusal(reasons: Sequence[str], count: int) -> RefusedImageError:
-    """Return the error of the first of some images that cannot be used, of all that there are."""
-    more = ""
-    if len(reasons) > 1:
-        text = " ({} more cannot be used; {skip_errors} leaves them out)"
-        if len(reasons) == count:
-            text = " (nor can the {} others be used)"
-        more = Message(text, len(reasons) - 1)
-    return RefusedImageError("{}{}", reasons[0], more)

@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -137,14 +137,6 @@ class _Walk:
         self.findings.append(Finding(level, self._name(path), message))
 
 
-def is_folder(path: Path) -> bool:
-    """Whether a path is a folder, and not one of a system; False if it cannot be read, which `walk_files` reports."""
-    try:
-        return path.is_dir() and not SYSTEM.fullmatch(path.name)
-    except OSError:
-        return False
-
-
 def _unreadable(name: str, error: OSError, *, link: bool = False) -> Finding:
     """Return a finding for a folder that cannot be listed, an unreadable file, or a broken link."""
     # a link without a suffix may have led to a folder of images
@@ -188,20 +180,11 @@ def list_images(root: Path, findings: list[Finding]) -> dict[str, Path]:
             level = "warning"
             text = f"{len(names)} {suffix} pictures are not read; save them as PNG or TIFF"
         findings.extend(Finding(level, name, text) for name in names)
-    if not files:
-        _refuse_empty(root, findings, others)
-    return files
-
-
-def _refuse_empty(
-    root: Path, findings: Iterable[Finding], others: Mapping[str, Sequence[str]]
-) -> None:
-    """Refuse a folder without images, unless some of it could not be read; `others` are its files by suffix."""
     slides = [finding.file for finding in findings if finding.message.startswith(SLIDE)]
-    if slides:
+    if not files and slides:
         raise InputError(f"{root}: no image in this folder; {few(slides)}: {SLIDE}")
-    if has_errors(findings):
-        return
+    if files or has_errors(findings):
+        return files
     text = f"{root}: no {IMAGE_KINDS} image in this folder"
     if others:
         counts = (f"{len(names)} {suffix or 'without suffix'}" for suffix, names in others.items())

@@ -83,14 +83,14 @@ class Network:
     maps: int | None = None
 
     def crops(self, batch: Any) -> Any:
-        """Return the features of crops, as tensors of Keras's backend, for use within `compile_function`."""
+        """Return the features of crops, as tensors of Keras's backend, for use within `compile_tensors`."""
         maps = self._maps(batch)
         from keras import ops
 
         return ops.concatenate([ops.mean(m, axis=(1, 2)) for m in maps], axis=-1)
 
     def windows(self, image: Any, places: Any) -> Any:
-        """Return the features of windows of a frame, see `Compiled`, for use within `compile_function`."""
+        """Return the features of windows of a frame, see `Compiled`, for use within `compile_tensors`."""
         return self.frames(image, places[:, None])[0]
 
     def frames(self, images: Any, places: Any) -> Any:
@@ -155,13 +155,15 @@ def _forms(outputs: int) -> dict[str, Any]:
 
 def compile_keras(network: Network) -> Compiled:
     """Compile a network for Keras's backend."""
+    from keras import ops
+
     specs = _forms(len(network.model.outputs))
-    return Compiled(
-        **{
-            form: compile_function(getattr(network, form), specs[form], network.model.variables)
-            for form in specs
-        }
-    )
+
+    def compiled(form: str) -> Function:
+        function = compile_tensors(getattr(network, form), specs[form], network.model.variables)
+        return lambda *arrays: ops.convert_to_numpy(function(*arrays))
+
+    return Compiled(crops=compiled("crops"), windows=compiled("windows"))
 
 
 def compile_openvino(
@@ -223,7 +225,7 @@ def refuse_other_backends() -> None:
         )
 
 
-def compile_function(function: Function, specs: Specs, variables: Variables) -> Function:
+def compile_tensors(function: Function, specs: Specs, variables: Variables) -> Function:
     """Compile a function of tensors for Keras's backend.
 
     Parameters
@@ -240,20 +242,8 @@ def compile_function(function: Function, specs: Specs, variables: Variables) -> 
     Returns
     -------
     callable
-        Accepts arrays and returns an array.
+        Accepts arrays and returns tensors on their device.
     """
-    compiled = compile_tensors(function, specs, variables)
-
-    def run(*arrays: Any) -> Any:
-        from keras import ops
-
-        return ops.convert_to_numpy(compiled(*arrays))
-
-    return run
-
-
-def compile_tensors(function: Function, specs: Specs, variables: Variables) -> Function:
-    """Compile as `compile_function` does, but return tensors on their device instead of arrays."""
     import keras
 
     backend = keras.backend.backend()

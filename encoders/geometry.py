@@ -78,7 +78,14 @@ class MapStep(NamedTuple):
         """Return the geometry after the operation along an axis."""
         before = sources[0]
         if self.kind == "slid":
-            return _after_kernel(before, *self.numbers[axis])
+            reach, stride, same = self.numbers[axis]
+            cells = (before.cells - reach) // stride + 1
+            padded = 0
+            if same:  # as Keras pads on every backend
+                cells = math.ceil(before.cells / stride)
+                padded = max((cells - 1) * stride + reach - before.cells, 0) // 2
+            first = before.first + ((reach - 1) / 2 - padded) * before.stride
+            return Axis(first, before.stride * stride, cells)
         if self.kind == "cut":
             left, right = self.numbers[axis]
             first = before.first + left * before.stride
@@ -92,18 +99,6 @@ class MapStep(NamedTuple):
             return before
         stride = before.stride * before.cells / cells
         return Axis(before.edges[0] + stride / 2, stride, cells)
-
-
-def _after_kernel(before: Axis, reach: int, stride: int, same: int) -> Axis:
-    """Return the geometry after a kernel that slides, see `MapStep.numbers`."""
-    padded = 0
-    if same:  # as Keras pads on every backend
-        cells = math.ceil(before.cells / stride)
-        padded = max((cells - 1) * stride + reach - before.cells, 0) // 2
-    else:
-        cells = (before.cells - reach) // stride + 1
-    first = before.first + ((reach - 1) / 2 - padded) * before.stride
-    return Axis(first, before.stride * stride, cells)
 
 
 class Geometry:

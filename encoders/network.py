@@ -40,10 +40,12 @@ def canonical_names(model: Any) -> dict[str, str]:
     Keras numbers automatic names per process (``conv2d_94`` in a second InceptionV3). Canonical names are numbered from
     the start of the model.
     """
+    from keras.src.utils.naming import to_snake_case
+
     automatic: dict[str, list[tuple[int, str]]] = {}
     names = {}
     for layer in model.layers:
-        prefix = _snake(type(layer).__name__)
+        prefix = to_snake_case(type(layer).__name__)
         match = re.fullmatch(rf"{re.escape(prefix)}(?:_(\d+))?", layer.name)
         if match is None:
             names[layer.name] = layer.name
@@ -54,12 +56,6 @@ def canonical_names(model: Any) -> dict[str, str]:
             canonical = f"{prefix}_{rank}" if rank > 0 else prefix
             names[canonical] = name
     return names
-
-
-def _snake(name: str) -> str:
-    name = re.sub(r"\W+", "", name)
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def variables_of(model: Any) -> Iterator[tuple[str, str, Any]]:

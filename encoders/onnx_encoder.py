@@ -153,7 +153,12 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
             raise InputError(
                 f"{path}: has no output {output[:60]}; it has {', '.join(file.outputs[:8])}"
             )
-        name, shape = _image_input(path, file)
+        name, shape = next(iter(file.inputs.items()), ("", ()))
+        if len(file.inputs) != 1 or len(shape) != 4 or 3 not in (shape[1], shape[3]):
+            raise InputError(
+                f"{path}: takes {str(file.inputs)[:80]}; an encoder takes only images, FLOAT of shape (n, 3, height, "
+                "width) or (n, height, width, 3)"
+            )
         if request.engine == "onnxruntime":
             network = _onnxruntime(path, name, output)
         else:
@@ -185,17 +190,6 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
         run=vectors,
         weights_sha256=identity(sidecar.card, weights=sha256, output=output),
     )
-
-
-def _image_input(path: Path, file: OnnxFile) -> tuple[str, tuple[int, ...]]:
-    """Return the name and the shape of the only input; refuse a network that takes something else than images."""
-    name, shape = next(iter(file.inputs.items()), ("", ()))
-    if len(file.inputs) != 1 or len(shape) != 4 or 3 not in (shape[1], shape[3]):
-        raise InputError(
-            f"{path}: takes {str(file.inputs)[:80]}; an encoder takes only images, FLOAT of shape (n, 3, height, "
-            "width) or (n, height, width, 3)"
-        )
-    return name, shape
 
 
 def _run(
@@ -258,7 +252,13 @@ def read_sidecar(path: Path) -> Sidecar:
     with refused(
         InputError, f"{sidecar}: does not define how images are prepared, see docs/encoders.md"
     ):
-        steps = _steps(sidecar, content)
+        names = list(map(operator.itemgetter("name"), content["transform"]))
+        steps: dict[str, dict[str, Any]] = {name: {} for name in _STEPS}
+        steps |= {step["name"]: step.get("arguments") or {} for step in content["transform"]}
+        if names != [name for name in _STEPS if name in names]:
+            raise InputError(
+                f"{sidecar}: the transform takes only {', '.join(_STEPS)}, in this order"
+            )
         patch = side_of(content.get("patch_size_pixels"))
         resize = side_of(steps["Resize"].get("size", patch))
         normalising = steps["Normalize"] or {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
@@ -280,15 +280,6 @@ def read_sidecar(path: Path) -> Sidecar:
             )
     card = dataclasses.replace(card, mpp=tuple(value * scale for value in mpp))
     return Sidecar(card, str(content.get("output", "")), prefix)
-
-
-def _steps(sidecar: Path, content: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the arguments of each of `_STEPS`, empty for those that the JSON does not name."""
-    transform = content["transform"]
-    arguments = {step["name"]: step.get("arguments") or {} for step in transform}
-    if [step["name"] for step in transform] != [name for name in _STEPS if name in arguments]:
-        raise InputError(f"{sidecar}: the transform takes only {', '.join(_STEPS)}, in this order")
-    return {name: arguments.get(name, {}) for name in _STEPS}
 
 
 def _picks(path: Path, trial: Floats32, prefix: int) -> dict[str, Callable[[Floats32], Floats32]]:

@@ -212,15 +212,15 @@ _LAYERS = {"vgg16": ("block2_conv2", "block3_conv3", "block4_conv3", "block5_con
 """Default layers, where they are not the last one: global average pooling of four internal blocks of VGG-16, after ReLU
 and before pooling (128 + 256 + 512 + 512 features). Rakhlin et al. 2018, sec. 2.4."""
 
-_KNOWN = {
-    "resnet50": (82e3, 2048),
-    RESNET50_KERAS213: (82e3, 2048),
-    "inceptionv3": (64e3, 2048),
-    "vgg16": (306e3, 1408),
-    "mobilenetv2": (6e3, 1280),
+_MACS_PER_PIXEL = {
+    "resnet50": 82e3,
+    RESNET50_KERAS213: 82e3,
+    "inceptionv3": 64e3,
+    "vgg16": 306e3,
+    "mobilenetv2": 6e3,
 }
 """Multiply-accumulates per input pixel, from the published counts at the published input sizes, which only determine
-the size of a work unit; and number of features, with the default layers."""
+the size of a work unit."""
 
 _UNKNOWN_MACS_PER_PIXEL = 60e3
 
@@ -385,8 +385,6 @@ class EncoderFacts(NamedTuple):
     ----------
     macs_per_pixel : float
         Multiply-accumulates per input pixel; a guess for networks without a published count.
-    dim : int or None
-        Number of features; None if only the built network shows it.
     least : int
         Smallest side of a crop in pixels.
     macs_per_crop : float or None
@@ -394,7 +392,6 @@ class EncoderFacts(NamedTuple):
     """
 
     macs_per_pixel: float
-    dim: int | None
     least: int
     macs_per_crop: float | None = None
 
@@ -410,19 +407,16 @@ def encoder_facts(choice: EncoderChoice) -> EncoderFacts:
     Examples
     --------
     >>> encoder_facts(EncoderChoice("vgg16"))
-    EncoderFacts(macs_per_pixel=306000.0, dim=1408, least=32, macs_per_crop=None)
+    EncoderFacts(macs_per_pixel=306000.0, least=32, macs_per_crop=None)
     """
     if choice.runner or choice.name in CATALOGUE:
         macs_per_crop = _TOKENS * _parameters(choice)
-        return EncoderFacts(_UNKNOWN_MACS_PER_PIXEL, None, _LEAST_OF_OTHERS, macs_per_crop)
-    least = _LEAST.get(choice.name, _LEAST_OF_OTHERS)
+        return EncoderFacts(_UNKNOWN_MACS_PER_PIXEL, _LEAST_OF_OTHERS, macs_per_crop)
+    macs_per_pixel = _MACS_PER_PIXEL.get(choice.name, _UNKNOWN_MACS_PER_PIXEL)
     offered = load_extension(ENTRY_POINT_GROUP, choice.name, EncoderSpec, what="encoder")
     if offered is not None:
-        return EncoderFacts(offered.macs_per_pixel, None, least)
-    macs_per_pixel, dim = _KNOWN.get(choice.name, (_UNKNOWN_MACS_PER_PIXEL, None))
-    if choice.layers:
-        dim = None
-    return EncoderFacts(macs_per_pixel, dim, least)
+        macs_per_pixel = offered.macs_per_pixel
+    return EncoderFacts(macs_per_pixel, _LEAST.get(choice.name, _LEAST_OF_OTHERS))
 
 
 def _parameters(choice: EncoderChoice) -> float:

@@ -39,29 +39,14 @@ class Filled(NamedTuple):
 
     Attributes
     ----------
-    error : Exception or None
-        The exception that stopped the reading.
+    reason : str
+        Reason why the network does not have all its weights, in a few words; empty if it has them.
     missing : tuple of str
-        Variables without finite values, as ``layer/variable``, in layer order.
+        Variables without finite values, as ``layer/variable``, in layer order; all if an error stopped the reading.
     """
 
-    error: Exception | None
+    reason: str
     missing: tuple[str, ...]
-
-    @property
-    def whole(self) -> bool:
-        """Whether the network has all its weights."""
-        return self.error is None and not self.missing
-
-    @property
-    def reason(self) -> str:
-        """Reason why the network does not have all its weights, in a few words."""
-        if self.error is not None:
-            return short_reason(self.error)
-        reason = f"it lacks {self.missing[0]}"
-        if len(self.missing) > 1:
-            reason += f" and {len(self.missing) - 1} more"
-        return reason
 
 
 def fill_weights(model: Any, read: Callable[[Any], None], *, needed: Any) -> Filled:
@@ -78,24 +63,30 @@ def fill_weights(model: Any, read: Callable[[Any], None], *, needed: Any) -> Fil
     Returns
     -------
     Filled
-        If it is not whole, the variables of `model` must not be used.
+        If there is a reason, the variables of `model` must not be used.
     """
     for _, variable in _named(model):
         if "float" in str(variable.dtype):
             variable.assign(np.full(tuple(variable.shape), np.nan, np.float32))
-    error = None
+    reason = ""
     try:
         read(model)
     except BchistoError:
         raise
-    except DAMAGE as caught:
-        if is_out_of_memory(caught):  # which does not mean that the file is bad
+    except DAMAGE as error:
+        if is_out_of_memory(error):  # which does not mean that the file is bad
             raise
-        error = caught
+        reason = short_reason(error)
     missing = [
-        name for name, variable in _named(needed) if not np.isfinite(as_float32(variable)).all()
+        name
+        for name, variable in _named(needed)
+        if reason or not np.isfinite(as_float32(variable)).all()
     ]
-    return Filled(error, tuple(missing))
+    if missing and not reason:
+        reason = f"it lacks {missing[0]}"
+        if len(missing) > 1:
+            reason += f" and {len(missing) - 1} more"
+    return Filled(reason, tuple(missing))
 
 
 def _named(model: Any) -> list[tuple[str, Any]]:
@@ -297,7 +288,7 @@ def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) ->
     with unchanged([path]) as sha256:
         read = functools.partial(read_keras, path)
         filled = fill_weights(base, read, needed=part)
-        if filled.whole or fill_weights(part, read, needed=part).whole:
+        if not filled.reason or not fill_weights(part, read, needed=part).reason:
             return sha256
         if _load_with_top(read, spec=spec, part=part):
             return sha256
@@ -312,8 +303,6 @@ def _load_with_top(read: Callable[[Any], None], *, spec: EncoderSpec, part: Any)
     except TypeError:  # encoders of other packages may lack a classifier
         return False
     filled = fill_weights(with_top, read, needed=with_top)
-    if filled.error is not None:
-        return False
     source = dict(_named(with_top))
     for name, target in _named(part):
         variable = source.get(name)

@@ -34,7 +34,6 @@ from .conclusions import (
 )
 from .evaluate import SCHEMA, Evaluation, evaluate, inputs_of, tables_of
 from .intervals import (
-    CROSS_VALIDATION,
     Entry,
     Figure,
     IntervalMethod,
@@ -42,11 +41,9 @@ from .intervals import (
     Part,
     Units,
     as_json,
-    share_interval,
     with_figures,
 )
 from .metrics import (
-    CLASS_METRICS,
     HEADLINE,
     MetricSpec,
     confusion,
@@ -64,7 +61,6 @@ from .panel import (
     comparison_rows,
     figure_rows,
     figures_of,
-    fold_error,
     images_tested,
     joined_versions,
     paper_table,

@@ -376,27 +376,24 @@ def _choice_at_level(facts: Facts, table: PredictionTable, at_level: PredictionT
     return {"choice": {**facts.choice["choice"], "uncorrected": True}}
 
 
-def _notes(table: PredictionTable, facts: Facts) -> Iterator[Banner]:
-    """Yield what a reader must know of a table: rows left out, and leaks between its folds."""
+def _notes(table: PredictionTable, facts: Facts) -> list[Banner]:
+    """Return what a reader must know of a table: rows left out, and leaks between its folds."""
+    texts: list[str | None] = []
     if table.unlabelled:
         unlabelled = counted(table.unlabelled, "row")
-        text = (
+        texts.append(
             f"{unlabelled} without a label left out; these numbers are about the other {len(table)}"
         )
-        yield as_banner(text).of(table.name)
     if table.unread:
-        text = (
+        texts.append(
             f"columns that were not read: {few(table.unread)}; if these are probabilities, call them p_ and the "
             f"class, such as p_{table.classes[0]}"
         )
-        yield as_banner(text).of(table.name)
     if not has_kind(facts.banners, Kind.NOTHING_LEARNT):
-        constant = constant_folds(table)
-        if constant:
-            yield constant.of(table.name)
+        texts.append(constant_folds(table))
     if not facts.run:
-        cautions = [caution for caution in table.cautions if caution != table.ungrouped_caution]
-        yield from (caution.of(table.name) for caution in cautions)
+        texts += [caution for caution in table.cautions if caution != table.ungrouped_caution]
+    return [as_banner(text).of(table.name) for text in texts if text is not None]
 
 
 def tables_of(sources: Sequence[Path]) -> list[tuple[Path, str]]:

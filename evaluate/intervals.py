@@ -345,6 +345,14 @@ class Units:
             The fewest degrees of freedom, see `unit_variation`.
         predictive : bool
             Whether the number of these rows varies too, see `Part`.
+
+        Examples
+        --------
+        >>> of_images = Units(np.arange(20)).share([True] * 20)
+        >>> round(of_images.low, 3), of_images.high, of_images.method
+        (0.832, 1.0, 'Clopper-Pearson')
+        >>> Units(np.repeat([0, 1], [12, 8])).share([True] * 20).reason
+        'one group holds 60 % of the 20 images'
         """
         return self.figure(share_part(hits, inside, predictive=predictive), least=least)
 
@@ -353,29 +361,6 @@ class Units:
         if part is None:
             return None
         return interval([part], self, least=least)
-
-
-def share_interval(hits: ArrayLike, member: ArrayLike, *, widen: float = 1.0) -> Figure | None:
-    """Return the share of rows that are right, see `Units.share`.
-
-    Parameters
-    ----------
-    hits : array of bool or float, shape (n,)
-    member : array of int or str, shape (n,)
-        The unit of each row.
-    widen : float
-        Factor of the variance, see `CROSS_VALIDATION`; of rows that are units at most `OF_IMAGES`.
-
-    Examples
-    --------
-    >>> of_images = share_interval([True] * 20, range(20))
-    >>> round(of_images.low, 3), of_images.high, of_images.method
-    (0.832, 1.0, 'Clopper-Pearson')
-    >>> share_interval([True] * 20, [0] * 12 + [1] * 8).reason
-    'one group holds 60 % of the 20 images'
-    """
-    units = np.unique(member, return_inverse=True)[1]
-    return Units(units, widen).share(hits)
 
 
 def interval(
@@ -567,7 +552,9 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Figure:
         return Figure(mean, reason=reason)
     valued = parts
     if units.single and len(parts) > 1:
-        valued = [_ranked_in_mean(part) for part in parts]
+        valued = [
+            replace(part, finer=_RANKED_IN_MEAN) if part.finer == RANKED else part for part in parts
+        ]
     variation = unit_variation(
         valued, units.member, least=LEAST_FREEDOM_OF_TERMS, power=LESS_CORRECTION
     )
@@ -586,13 +573,6 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Figure:
     if low == -high == -1.0:
         reason = f"too few {plural(units.noun)}: it would be the whole range"
     return Figure(mean, low, high, method_name(IntervalMethod.INFLUENCES, widen), reason)
-
-
-def _ranked_in_mean(part: Part) -> Part:
-    """Return a part, with ranks worth what they are in a mean over classes, of single images."""
-    if part.finer == RANKED:
-        return replace(part, finer=_RANKED_IN_MEAN)
-    return part
 
 
 def _with_half_a_row(twice: Values, worth: Values) -> Values:

@@ -70,9 +70,6 @@ HEADLINE = "accuracy"
 
 _HEADLINES = ("accuracy", "patient_recognition_rate")
 
-CLASS_METRICS = ("precision", "recall", "specificity", "f1", "auc")
-"""Metrics of a class against the rest, in the order of the tables: key and column."""
-
 ENTRY_POINT_GROUP = "bchisto.metrics"
 
 PRECISE = 0.05
@@ -182,7 +179,7 @@ def _per_class(table: PredictionTable, units: Units) -> dict[str, Entry]:
 
 
 def class_parts(table: PredictionTable, k: int) -> dict[str, Part | None]:
-    """Return the figures of a class against the rest, by the keys of `CLASS_METRICS`; None if one is not defined."""
+    """Return the figures of a class against the rest, in the order of the tables; None if one is not defined."""
     true = table.labels == k
     called = table.predicted == k
     auc = None

@@ -146,25 +146,6 @@ def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> En
     return split
 
 
-def fold_error(
-    means: Sequence[float], sizes: Sequence[float], *, share: float
-) -> tuple[float, float]:
-    """Return the mean over folds, each weighed by its rows, and its standard error with k - 1 degrees of freedom.
-
-    Parameters
-    ----------
-    means, sizes : sequence of float
-        Of each of at least two folds.
-    share : float
-        Images tested to images trained on; 0 for folds that are independent, such as seeds.
-    """
-    values = np.array(means, dtype=np.float64)
-    weights = np.array(sizes, dtype=np.float64) / np.sum(sizes)
-    pooled = float(weights @ values)
-    variance = float(weights @ np.square(values - pooled)) / (len(values) - 1)
-    return pooled, (variance * (1.0 + len(values) * share)) ** 0.5
-
-
 _PARTS = {
     "per_class": "of a class: ",
     "two_class": "two classes: ",

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,6 @@ from ..core.jobs import write_rows
 
 Mask = Flags
 Values = Floats
-
-T = TypeVar("T")
 
 LEAST = 1e-12
 """Least probability: the logarithm of 0 has no temperature."""
@@ -426,6 +424,10 @@ def fold_rest(table: PredictionTable) -> Iterator[tuple[int, Mask, Mask]]:
         yield fold, inside, ~tested[image]
 
 
+_OF_ROWS = ("image_ids", "labels", "probabilities", "predicted", "folds", "groups", "patches")
+"""What a table has of each row."""
+
+
 def take_rows(table: PredictionTable, rows: Integers) -> PredictionTable:
     """Return a table of some rows of another, in this order; a row may stand in it several times.
 
@@ -435,21 +437,14 @@ def take_rows(table: PredictionTable, rows: Integers) -> PredictionTable:
     rows : ndarray of int, shape (n,)
         Positions.
     """
-    places = rows.tolist()
-
-    def taken(values: Sequence[T]) -> tuple[T, ...]:
-        return tuple(map(values.__getitem__, places))
-
-    return replace(
-        table,
-        image_ids=taken(table.image_ids),
-        labels=table.labels[rows],
-        probabilities=None if table.probabilities is None else table.probabilities[rows],
-        predicted=table.predicted[rows],
-        folds=taken(table.folds),
-        groups=taken(table.groups),
-        patches=None if table.patches is None else taken(table.patches),
-    )
+    taken: dict[str, Any] = {}
+    for name in _OF_ROWS:
+        values = getattr(table, name)
+        if isinstance(values, tuple):
+            taken[name] = tuple(map(values.__getitem__, rows.tolist()))
+        elif values is not None:
+            taken[name] = values[rows]
+    return replace(table, **taken)
 
 
 _SAME = 1e-9
@@ -526,7 +521,7 @@ def fold_notes(table: PredictionTable) -> list[str]:
     shares = counts_of_all / max(len(label_of_image), 1)
     for (fold, inside), counts in zip(table.fold_rows(), table.trained, strict=False):
         scant = {
-            name: _count_of_class(count, name)
+            name: f"{counted(count, 'image')} of {name}"
             for name, count in zip(table.classes, counts, strict=True)
             if count < FEW_IMAGES
         }
@@ -564,11 +559,6 @@ def _joined(notes: Mapping[int, str], together: str) -> list[str]:
     if len(notes) > _MOST:
         return [f"{len(notes)} folds {together}"]
     return [f"Folds {listed([str(fold) for fold in notes])} {together}"]
-
-
-def _count_of_class(count: int, name: str) -> str:
-    noun = "images" if count > 1 else "image"
-    return f"{count or 'no'} {noun} of {name}"
 
 
 def apply_temperature(probabilities: Values, temperature: float) -> Values:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,7 +50,7 @@ from ..data import (
     report_findings,
     spell_labels,
 )
-from .predictions import PredictionTable, Values, check_shares
+from .predictions import PredictionTable, check_shares
 
 _EXPECTED = "image_id, label, and p_<class>... or predicted; perhaps group, fold, patch, model"
 
@@ -473,13 +473,6 @@ class _Parser(NamedTuple):
         return predicted
 
 
-def _probabilities_of(rows: list[_Row]) -> Values | None:
-    """Return the probabilities of rows; None if they have none."""
-    if rows[0].probabilities is None:
-        return None
-    return np.array([row.probabilities for row in rows])
-
-
 def _table(
     path: Path, name: str, classes: tuple[str, ...], rows: list[_Row], unlabelled: int
 ) -> PredictionTable:
@@ -488,20 +481,23 @@ def _table(
             f"{path}: no row of {name} has a label, so nothing can be evaluated; fill in the column label"
         )
     _refuse_repeated(path, rows)
-    folds = tuple(row.fold for row in rows)
-    _refuse_more(path, len({*folds}), limits.EVALUATED_FOLDS, "folds")
-    numbers = {*folds} - {None}
-    patches = tuple(row.patch for row in rows)
+    of_rows: dict[str, Any] = dict(zip(_Row._fields, zip(*rows, strict=True), strict=True))
+    folds = {*of_rows["fold"]}
+    _refuse_more(path, len(folds), limits.EVALUATED_FOLDS, "folds")
+    numbers = folds - {None}
+    probabilities = None
+    if rows[0].probabilities is not None:
+        probabilities = np.array(of_rows["probabilities"])
     return PredictionTable(
         name=name,
         classes=classes,
-        image_ids=tuple(row.image for row in rows),
-        labels=np.array([row.label for row in rows], dtype=np.int64),
-        probabilities=_probabilities_of(rows),
-        predicted=np.array([row.predicted for row in rows], dtype=np.int64),
-        folds=folds,
-        groups=tuple(row.group for row in rows),
-        patches=patches if any(patches) else None,
+        image_ids=of_rows["image"],
+        labels=np.array(of_rows["label"], dtype=np.int64),
+        probabilities=probabilities,
+        predicted=np.array(of_rows["predicted"], dtype=np.int64),
+        folds=of_rows["fold"],
+        groups=of_rows["group"],
+        patches=of_rows["patch"] if any(of_rows["patch"]) else None,
         protocol=f"{counted(len(numbers), 'fold')} of the table"
         if numbers
         else "no column fold, so rows count as one test set",

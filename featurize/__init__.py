@@ -26,10 +26,9 @@ from .presets import (
     defaults_text,
     encoder_defaults,
     preset_options,
-    resolve_settings,
     seen_scales,
 )
-from .settings import FeaturizeSettings, View, images_per_block, recorded_seconds
+from .settings import FeaturizeSettings, View, images_per_block
 from .store import StainOutcome, Store, open_store, refuse_history
 from .stored import scale_of, settings_from
 from .stream import describe_images, rehearse, time_describing, unlike_on_gpu

@@ -177,7 +177,8 @@ class _CropPasses(DeviceDescriber):
             networks = [targets[name][0].on_device for name in names]
             function = _describe(
                 [network.crops for network in networks],
-                crop=view.crop,
+                windows=[[settings.crops]] * len(networks),
+                sides=(view.crop, view.crop),
                 description=settings.description,
                 colours=_has_colours(settings),
             )
@@ -201,22 +202,18 @@ class _CropPasses(DeviceDescriber):
         # views of a scale share its pixels, which go to the device once, unless they are padded
         pixels = {id(frame): ops.convert_to_tensor(_flat(frame)) for frame in frames.values()}
         for view, (names, function) in self._views.items():
-            maps = self._crop_maps(view, frames[view].shape, drawn)
+            height, width = frames[view].shape[:2]
+            crop = view.crop
+            places = []
+            for augmentation in drawn:
+                boxes = crop_boxes(
+                    augmentation, height=height, width=width, crop=crop, count=self._settings.crops
+                )
+                places.append([pixel_map(box, sides=(crop, crop), width=width) for box in boxes])
+            maps = np.array(places, dtype=self._index)
             for numbers, padded in _batches(np.arange(len(drawn)), self._at_once):
                 pooled = function(pixels[id(frames[view])], matrices[padded], maps[padded])
                 yield _Pass(names, pooled, numbers)
-
-    def _crop_maps(self, view: View, shape: Sequence[int], drawn: Sequence[Augmentation]) -> Array:
-        """Return where the crops of each augmentation are in a frame, shape (augmentations, crops, 3)."""
-        height, width = shape[:2]
-        crop = view.crop
-        maps = []
-        for augmentation in drawn:
-            boxes = crop_boxes(
-                augmentation, height=height, width=width, crop=crop, count=self._settings.crops
-            )
-            maps.append([pixel_map(box, sides=(crop, crop), width=width) for box in boxes])
-        return np.array(maps, dtype=self._index)
 
 
 class _FramePasses(DeviceDescriber):
@@ -263,7 +260,7 @@ class _FramePasses(DeviceDescriber):
         # half of the augmentations turn a frame upright
         at_once = min(max(1, fitting), _MOST_FRAMES, math.ceil(settings.augmentations / 2))
         networks = [encoder.on_device for encoder, _ in self._levels[level]]
-        function = _describe_frames(
+        function = _describe(
             [network.frames for network in networks],
             windows=[
                 [_count_crops(view, (height, width), settings.crops) for view in names]
@@ -383,48 +380,28 @@ def _flat(image: Pixels) -> Pixels:
 
 
 def _describe(
-    encoders: Sequence[Callable[[Any], Any]],
-    *,
-    crop: int,
-    description: CropDescription,
-    colours: bool,
-) -> Callable[[Any, Any, Any], list[Any]]:
-    """Return the function from pixels (p, 3), matrices (a, 3, 3) and crop maps (a, n, 3) to features (a, d) each."""
-    from keras import ops
-
-    def function(pixels: Any, matrices: Any, maps: Any) -> list[Any]:
-        augmentations, count, _ = maps.shape
-        crops = _pieces(pixels, matrices, maps, sides=(crop, crop), colours=colours)
-        pooled = []
-        for encode in encoders:
-            # a copy, since Keras's preprocessing changes a tensor of PyTorch in place
-            descriptors = encode(ops.copy(crops))
-            grouped = ops.reshape(descriptors, (augmentations, count, descriptors.shape[-1]))
-            pooled.append(description.pool_tensors(grouped))
-        return pooled
-
-    return function
-
-
-def _describe_frames(
-    encoders: Sequence[Callable[[Any, Any], Any]],
+    encoders: Sequence[Callable[..., Any]],
     *,
     windows: Sequence[Sequence[int]],
     sides: tuple[int, int],
     description: CropDescription,
     colours: bool,
 ) -> Callable[..., list[Any]]:
-    """Return the function of `_describe` for frames, which takes windows (maps, a, n, 4) for each encoder.
+    """Return the function from pixels (p, 3), matrices (a, 3, 3) and maps of pieces (a, n, 3) to features (a, d) each.
 
-    The windows of an encoder are those of several views, with their numbers in `windows`. It gives features for each.
+    Pieces are crops, or frames with further arguments: windows (maps, a, n, 4) for each encoder. `windows` are the
+    numbers of these for each encoder and its views, or of crops. There are features for each of these numbers.
     """
     from keras import ops
 
     def function(pixels: Any, matrices: Any, maps: Any, *places: Any) -> list[Any]:
-        frames = _pieces(pixels, matrices, maps, sides=sides, colours=colours)
+        pieces = _pieces(pixels, matrices, maps, sides=sides, colours=colours)
         pooled = []
-        for encode, counts, of_encoder in zip(encoders, windows, places, strict=True):
-            descriptors = encode(ops.copy(frames), of_encoder)
+        for number, (encode, counts) in enumerate(zip(encoders, windows, strict=True)):
+            # a copy, since Keras's preprocessing changes a tensor of PyTorch in place
+            descriptors = encode(ops.copy(pieces), *places[number : number + 1])
+            if not places:
+                descriptors = ops.reshape(descriptors, (*maps.shape[:2], descriptors.shape[-1]))
             ends = np.cumsum(counts).tolist()
             for count, end in zip(counts, ends, strict=True):
                 pooled.append(description.pool_tensors(descriptors[:, end - count : end]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -520,10 +521,8 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
 
     def _take_over_packs(self, plan: StorePlan) -> None:
         """Add the packs of the blocks, which this process or another wrote, to what is finished."""
-        for unit in self.blocks:
-            for alike in unit:
-                if plan.name not in alike.keys:
-                    continue
+        for alike in itertools.chain.from_iterable(self.blocks):
+            if plan.name in alike.keys:
                 path = pack_path(plan.parts.folder, alike.keys[plan.name])
                 pack = read_kept(path, plan)
                 if pack is not None:

@@ -451,7 +451,22 @@ def timed_targets(settings: FeaturizeSettings) -> dict[str, tuple[CropEncoder, V
 def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
     """Return how the images changed since the file was finished; refuse a file that cannot be extended to the plan."""
     _refuse_other_settings(store, plan)
-    _refuse_other_content(store, unique)
+    columns = zip(store.image_ids, store.images("sha256"), strict=True)
+    described = {image: sha.decode() for image, sha in columns}
+    other = [image for image, sha in unique.sha256.items() if described.get(image, sha) != sha]
+    if other:
+        more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
+        raise SettingsConflictError(
+            "{}: {}{} has other content than when its features were extracted",
+            store.path,
+            other[0],
+            more,
+            remedies=[
+                "restore the old file",
+                "give the new one another name",
+                Message("use {overwrite} to extract all features again"),
+            ],
+        )
     present = sum(image in unique.sha256 for image in store.image_ids)
     if present < _LEAST_LEFT * len(store.image_ids):
         raise SettingsConflictError(
@@ -493,24 +508,3 @@ def _refuse_other_settings(store: Store, plan: StorePlan) -> None:
     text = ", ".join(filter(None, differing))
     if text:
         raise other_settings(store.path, text)
-
-
-def _refuse_other_content(store: Store, unique: UniqueImages) -> None:
-    """Refuse images whose content is not that of which the feature file has rows."""
-    columns = zip(store.image_ids, store.images("sha256"), strict=True)
-    described = {image: sha.decode() for image, sha in columns}
-    other = [image for image, sha in unique.sha256.items() if described.get(image, sha) != sha]
-    if not other:
-        return
-    more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
-    raise SettingsConflictError(
-        "{}: {}{} has other content than when its features were extracted",
-        store.path,
-        other[0],
-        more,
-        remedies=[
-            "restore the old file",
-            "give the new one another name",
-            Message("use {overwrite} to extract all features again"),
-        ],
-    )

@@ -316,15 +316,13 @@ class FeaturizeSettings(Settings):
             raise InputError(
                 Message("{precision:float16}: {crops:grid} goes with it only in {mode:dense}")
             )
-        for choice in self.encoders:
-            self._refuse_misfit(choice)
         if not self.encoders or not self.views:
             raise InputError(Message("give at least one of {encoders} and one of {views}"))
         for choice in self.encoders:
-            self._refuse_partial(choice)
+            self._refuse_misfit(choice)
 
     def _refuse_misfit(self, choice: EncoderChoice) -> None:
-        """Refuse an encoder that does not go with the mode or the weights."""
+        """Refuse an encoder that does not go with the mode, the weights or the views."""
         if self.mode == "dense" and not gives_maps(choice):
             raise InputError(
                 "{mode:dense} pools feature maps, and {} gives vectors of crops; use {mode:exact}",
@@ -336,21 +334,8 @@ class FeaturizeSettings(Settings):
                 ", ".join(sorted(FOLDED)),
                 choice,
             )
-        if not choice.brings_weights:
-            return
-        weights = weights_of(self.weights, choice.label)
-        if weights != "imagenet":
-            text = (
-                "{weights} {}: {} brings its own; name the encoder that is meant, {weights:NAME={}}"
-            )
-            raise InputError(text, weights, choice.name, weights)
-
-    def _refuse_partial(self, choice: EncoderChoice) -> None:
-        """Refuse settings that an encoder which uses only a part of each crop cannot have."""
-        least = LEAST_OF_PARTIAL.get(choice)
-        if least is None:
-            return
-        if self.mode == "dense":
+        least = LEAST_OF_PARTIAL.get(choice, 0)
+        if least and self.mode == "dense":
             raise InputError(
                 "{mode:dense}: {} looks at only a part of each crop, for which no window of a frame exists; use "
                 "{mode:exact}, or resnet50",
@@ -361,6 +346,11 @@ class FeaturizeSettings(Settings):
             raise InputError(
                 "{views} {}: {} takes no crop under {} pixels", small[0], choice, least
             )
+        if choice.brings_weights:
+            weights = weights_of(self.weights, choice.label)
+            if weights != "imagenet":
+                text = "{weights} {}: {} brings its own; name the encoder that is meant, {weights:NAME={}}"
+                raise InputError(text, weights, choice.name, weights)
 
     @property
     def description(self) -> CropDescription:

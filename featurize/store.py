@@ -389,7 +389,12 @@ def write_store(
             fletcher32=True,
         )
         for name, column in texts.items():
-            _write_repeated(file, name, column, times=augmentations)
+            # the text of an image stands in each of its rows
+            dataset = file.create_dataset(name, (images * augmentations,), TEXT)
+            for start in range(0, images, _AT_ONCE):
+                block = np.array(column[start : start + _AT_ONCE], dtype=object)
+                end = start + len(block)
+                dataset[start * augmentations : end * augmentations] = block.repeat(augmentations)
         file["augmentation"] = np.tile(np.arange(augmentations, dtype=np.int32), images)
         group = _create_image_columns(file, records, keys, contents)
         for start, (values, columns) in rows:
@@ -399,14 +404,6 @@ def write_store(
                 if name == PIXELS:
                     cells = cells.astype(object)
                 group[name][start:end] = cells
-
-
-def _write_repeated(file: Any, name: str, column: Sequence[str], *, times: int) -> None:
-    """Write a column of images, each of whose texts stands in every row of the image."""
-    dataset = file.create_dataset(name, (len(column) * times,), TEXT)
-    for start in range(0, len(column), _AT_ONCE):
-        texts = np.array(column[start : start + _AT_ONCE], dtype=object)
-        dataset[start * times : (start + len(texts)) * times] = np.repeat(texts, times)
 
 
 def _create_image_columns(

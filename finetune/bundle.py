@@ -122,7 +122,13 @@ class CnnBundle(BundleFacts):
         models = {}
         if parse:
             for fold, name in members.items():
-                models[fold] = _parse(path, archive, name, settings, classes=classes)
+                models[fold] = build_model(settings, classes=classes, fold=0)
+                content = archive.read(name)
+                try:
+                    load_network(models[fold], content)
+                except BundleError as error:
+                    text = "{}: {}: {}; or it is not of {}"
+                    raise BundleError(text, path, name, error, settings.network) from error
         dataset = str(manifest["dataset"])
         return cls._of(
             manifest, settings=settings, models=models, dataset=dataset, reading=dict(reading)
@@ -141,21 +147,6 @@ def _check_sizes(path: Path, settings: FinetuneSettings) -> None:
         raise BundleError(
             f"{path}: its size, batches or patches are invalid; the model file is corrupt"
         )
-
-
-def _parse(
-    path: Path, archive: Archive, name: str, settings: FinetuneSettings, *, classes: int
-) -> Any:
-    """Return the network of a fold."""
-    model = build_model(settings, classes=classes, fold=0)
-    content = archive.read(name)
-    try:
-        load_network(model, content)
-    except BundleError as error:
-        raise BundleError(
-            "{}: {}: {}; or it is not of {}", path, name, error, settings.network
-        ) from error
-    return model
 
 
 def _folds(path: Path, archive: Archive) -> dict[int, str]:
@@ -177,7 +168,7 @@ _MOST_PATCHES = 100_000
 """Largest number of patches of an image; more would take days."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CnnModel:
     """Networks that are ready to predict, see `bchisto.predict.Model`.
 
@@ -279,7 +270,7 @@ class CnnModel:
             source = Source.of(settings, bank, np.zeros(len(bank), dtype=np.int64), workers=helpers)
             total = np.zeros((len(bank), len(self.bundle.classes)))
             for model in self.bundle.models.values():
-                total += _predict(model, source, classes=len(self.bundle.classes))
+                total += _predict(model, source)
                 ticker.tick(len(bank))
             mean = dict(zip(usable, total / self.steps, strict=True))
         for record, image in zip(records, prepared, strict=True):
@@ -289,7 +280,7 @@ class CnnModel:
             yield record, shares, sha256, np.empty(0), record.image_id in treatment.blank
 
 
-def _predict(model: Any, source: Source, *, classes: int) -> Floats:
+def _predict(model: Any, source: Source) -> Floats:
     """Return the mean over the patches of each image, float64 of shape (images, classes).
 
     A batch holds the patches of only one image; otherwise the last bits of its probabilities would depend on the other
@@ -298,8 +289,6 @@ def _predict(model: Any, source: Source, *, classes: int) -> Floats:
     """
     positions = np.arange(len(source.bank))
     batches = [positions] if visible_gpus() else np.split(positions, len(positions))
-    patches = np.concatenate(
-        [predict_samples(model, source, batch, classes=classes) for batch in batches]
-    )
+    patches = np.concatenate([predict_samples(model, source, batch) for batch in batches])
     ends = np.cumsum(source.bank.counts(positions, source.rule))[:-1]
     return np.array([part.mean(axis=0) for part in np.split(patches, ends)])

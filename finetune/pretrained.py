@@ -160,7 +160,14 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
         if not name.startswith(tuple(fresh))
     }
     shapes = {name: tuple(variable.shape) for name, variable in wanted.items()}
-    arrays = _arrays_of(path, network, shapes)
+    read = read_caffe if path.suffix == _CAFFE else read_weight_arrays
+    arrays = read(path)
+    if _is_caffe(arrays):
+        if network.caffe is None:
+            raise WeightsError(
+                f"{path}: a Caffe model; only {', '.join(CAFFE_LAYERS)} are read from one"
+            )
+        arrays = _from_caffe(arrays, network.caffe, shapes)
     for name, variable in wanted.items():
         array = arrays.get(name, np.empty(0))
         fits = name in arrays and array.shape == shapes[name]
@@ -174,21 +181,6 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
                 f"{network.name}"
             )
         variable.assign(values)
-
-
-def _arrays_of(
-    path: Path, network: NetworkSpec, shapes: dict[str, tuple[int, ...]]
-) -> WeightArrays:
-    """Return the arrays of a file, with bchisto's names; of a Caffe model those of the given variables."""
-    read = read_caffe if path.suffix == _CAFFE else read_weight_arrays
-    arrays = read(path)
-    if not _is_caffe(arrays):
-        return arrays
-    if network.caffe is None:
-        raise WeightsError(
-            f"{path}: a Caffe model; only {', '.join(CAFFE_LAYERS)} are read from one"
-        )
-    return _from_caffe(arrays, network.caffe, shapes)
 
 
 def network_variables(model: Any) -> dict[str, Any]:

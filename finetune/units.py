@@ -173,7 +173,7 @@ def train_fold(units: Sequence[FoldUnit], ticker: Ticker) -> None:
     )
     ticker.tick(settings.epochs - saved)  # a training that stopped early is complete, too
     positions = np.array((*unit.test, *unit.plan.validate), dtype=np.int64)
-    predicted = predict_samples(model, source, positions, classes=classes)
+    predicted = predict_samples(model, source, positions)
     write_pack(unit.file, unit.key, {"predicted": predicted, **network_arrays(model)})
     unit.state.unlink(missing_ok=True)
 
@@ -208,10 +208,10 @@ def release_network() -> None:
     _last.clear()
 
 
-def predict_samples(model: Any, source: Source, positions: Integers, *, classes: int) -> Floats:
+def predict_samples(model: Any, source: Source, positions: Integers) -> Floats:
     """Return the predictions of every patch of these images, float64 of shape (patches, classes)."""
     if not len(positions):
-        return np.empty((0, classes))
+        return np.empty((0, model.output_shape[-1]))
     batches = still_batches(source, source.samples(positions))
     # `model.predict` is not used, because each of its calls leaves a data pipeline in memory
     ahead = in_threads(

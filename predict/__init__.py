@@ -13,7 +13,6 @@ from .model_file import (
     load_model,
     packages_of,
     ready_model,
-    recorded_weights,
     settled_model,
 )
 from .outputs import PredictResult, SheetRow, sheet_rows, write_html

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..boost import Bundle
 from ..core import BchistoError, InputError, MissingInputError, PathInput, converted, few
-from ..core.formats import file_sha256, read_json
+from ..core.formats import file_sha256
 from ..core.jobs import (
     GPU_SECONDS,
     Work,
@@ -27,7 +27,7 @@ from ..core.jobs import (
     write_json,
 )
 from ..core.models import bundle_kind, bundle_stores
-from ..core.runs import RunRecord
+from ..core.runs import RunEntry, RunRecord, read_run
 from ..data import ImageRecord
 from ..encoders import recorded_source, short_reason, source_sha256, weights_of
 from ..evaluate import SCHEMA, choice_in_run
@@ -129,14 +129,15 @@ def _recorded_options(bundle: Path) -> Iterator[str]:
     """Yield the recorded weights options of the run of a model file, and of the runs whose feature files it used."""
     runs = list(bundle.absolute().parents)[2:3]
     for run in runs:  # which grows
-        for entry in _entries(run):
-            config = entry.get("config") or {}
-            folder = Path(entry.get("folder") or ".")
-            if entry.get("command") == "featurize":
-                yield from _weights_of(config, folder)
-            elif entry.get("command") == "boost":
-                for store in config.get("features") or ():
-                    path = folder / str(store)
+        entries = []
+        with contextlib.suppress(BchistoError):  # missing, or damaged
+            entries = read_run(run)
+        for entry in entries:
+            if entry.command == "featurize":
+                yield from _weights_of(entry)
+            elif entry.command == "boost":
+                for store in entry.config.get("features") or ():
+                    path = entry.folder / str(store)
                     other = path.parent
                     if path.suffix == ".h5":  # of RUN/features/NAME.h5, or the folder RUN/features
                         other = other.parent
@@ -144,21 +145,13 @@ def _recorded_options(bundle: Path) -> Iterator[str]:
                         runs.append(other)
 
 
-def _entries(run: Path) -> list[dict[str, Any]]:
-    """Return what a run recorded of its commands; empty if that is missing or damaged."""
-    with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
-        entries = read_json(run / "run.json", record=True)["records"]
-        return [entry for entry in entries if isinstance(entry, dict)]
-    return []
-
-
-def _weights_of(config: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    """Yield the weights options of a `featurize` that ran in a folder, with paths from there."""
-    for option in config.get("weights") or ():
+def _weights_of(entry: RunEntry) -> Iterator[str]:
+    """Yield the weights options of a `featurize`, with paths from where it ran."""
+    for option in entry.config.get("weights") or ():
         encoder, equals, path = str(option).rpartition("=")
-        yield f"{encoder}{equals}{folder / path}"
-    for option in config.get("encoders") or ():
-        source = recorded_source(str(option), folder)
+        yield f"{encoder}{equals}{entry.folder / path}"
+    for option in entry.config.get("encoders") or ():
+        source = recorded_source(str(option), entry.folder)
         if source is not None:
             encoder, file = source
             yield f"{encoder}={file}"

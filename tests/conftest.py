@@ -259,7 +259,7 @@ DRAWN = (
     "evaluate/test_own_classes.py",
     "house/test_pages.py",
 )
-"""Where pictures of reports are looked at. Elsewhere they are put together only: rendering takes most of a report."""
+"""Where pictures of reports are looked at. Elsewhere they are not rendered, which takes most of a report."""
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -280,7 +280,7 @@ def versions_read_once():
 
 @pytest.fixture(autouse=True, scope="module")
 def pictures_in_outline(request):
-    """Put pictures of reports together without rendering them, unless a test looks at them; not in other processes."""
+    """Leave pictures of reports out, unless a test looks at them; not in other processes."""
     drawn = request.path.relative_to(TESTS).as_posix().startswith(DRAWN)
     # not in the environment of StainTools, which makes no page
     if drawn or importlib.util.find_spec("matplotlib") is None:
@@ -300,7 +300,7 @@ LINEAR = ("apps/next/", "apps/serve/", "core/jobs/test_pipelines.py")
 def one_strength(request, monkeypatch):
     """Train linear models with one strength, a sixth of the fits."""
     if request.path.relative_to(TESTS).as_posix().startswith(LINEAR):
-        monkeypatch.setattr("bchisto.boost.linear_head._TRIED_C", (0.01,))
+        monkeypatch.setattr("bchisto.boost.array_heads._TRIED_C", (0.01,))
 
 
 def empty_tables(page):

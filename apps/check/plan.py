@@ -6,7 +6,7 @@ import functools
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -162,7 +162,15 @@ def fitting_views(records: Sequence[ImageRecord], settings: FeaturizeSettings) -
         return settings.views
     least = max(_SMALLEST, *(encoder_facts(choice).least for choice in settings.encoders))
     if any(view.unit for view in settings.views):
-        return _cut_down(settings.views, records, least)
+        smaller: dict[View, None] = {}
+        for view in settings.views:
+            of_view = _short_sides(view, records)
+            if of_view is None:
+                return ()
+            smaller[replace(view, crop=min(view.crop, *of_view.values()))] = None
+        if min(view.crop for view in smaller) < least:
+            return ()
+        return tuple(smaller)
     sides = sorted(int(record.look.short) for record in records)
     # two views that fit all but the odd ones, else one that fits all
     odd = sides[: int(_ODD_ONES * len(sides)) + 1]
@@ -172,21 +180,6 @@ def fitting_views(records: Sequence[ImageRecord], settings: FeaturizeSettings) -
             if len(views) >= wanted:
                 return views
     return ()
-
-
-def _cut_down(
-    views: Sequence[View], records: Sequence[ImageRecord], least: int
-) -> tuple[View, ...]:
-    """Return views at their scale with crops that fit all images; none if one is smaller than the least crop."""
-    smaller: dict[View, None] = {}
-    for view in views:
-        sides = _short_sides(view, records)
-        if sides is None:
-            return ()
-        smaller[replace(view, crop=min(view.crop, *sides.values()))] = None
-    if min(view.crop for view in smaller) < least:
-        return ()
-    return tuple(smaller)
 
 
 def _made_for(side: int, least: int) -> tuple[View, ...]:
@@ -377,13 +370,7 @@ def check_protocols(
     check = functools.partial(_checked, dataset, copies=copies, seed=seed)
     if choice.folds or choice.group_by is not None:
         return [check(name, choice.group_by) for name in dict.fromkeys(choice.folds or _SPLIT)]
-    tried = [check(name, group_by) for name, group_by in _schemes(dataset)]
-    # a column whose folds all lack a class is probably none of sites
-    protocols = [
-        replace(protocol, compared=protocol.group_by == "none" and not protocol.refused)
-        for protocol in tried
-        if not (protocol.folds.startswith("site:") and protocol.hopeless)
-    ]
+    protocols = _fitting(dataset, check)
     by_default = [
         protocol
         for protocol in protocols
@@ -394,8 +381,10 @@ def check_protocols(
     return protocols
 
 
-def _schemes(dataset: Dataset) -> list[tuple[str, str | None]]:
-    """Return what may fit: values of the options ``folds`` and ``group_by``."""
+def _fitting(
+    dataset: Dataset, check: Callable[[str, str | None], ProtocolCheck]
+) -> list[ProtocolCheck]:
+    """Try what may fit by the names of the layout, its patients and further columns."""
     facts = facts_of(dataset)
     split = given_parts(facts)
     names = [*_PUBLISHED.get(dataset.name, ()), *_SPLIT]
@@ -411,7 +400,13 @@ def _schemes(dataset: Dataset) -> list[tuple[str, str | None]]:
         several = 2 <= len(set(values.values())) <= _MOST_SITES
         if several and values != facts.groups and name not in not_sites:
             schemes.append((f"site:{name}", None))
-    return schemes
+    tried = [check(name, group_by) for name, group_by in schemes]
+    # a column whose folds all lack a class is probably none of sites
+    return [
+        replace(protocol, compared=protocol.group_by == "none" and not protocol.refused)
+        for protocol in tried
+        if not (protocol.folds.startswith("site:") and protocol.hopeless)
+    ]
 
 
 def _checked(

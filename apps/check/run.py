@@ -175,15 +175,13 @@ def doubt_findings(survey: StainSurvey | None, root: str) -> list[Finding]:
 
 def share_findings(dataset: Dataset) -> list[Finding]:
     """Return a warning of each class of which one of several groups has more than half of the images."""
-    counts: dict[str, Counter[str]] = {}
-    for record in dataset.records:
-        if record.label is not None and record.group is not None:
-            counts.setdefault(record.label, Counter())[record.group] += 1
     unit = unit_names(dataset.name, facts_of(dataset))["group"]
     findings = []
-    for label, images in counts.items():
-        ((group, most),) = images.most_common(1)
-        if len(images) > 1 and 2 * most > images.total():
+    for label, records in by_key(dataset.records, lambda record: record.label).items():
+        images = Counter(record.group for record in records if record.group is not None)
+        for group, most in images.most_common(1):
+            if label is None or len(images) < 2 or 2 * most <= images.total():
+                continue
             message = (
                 f"{most} of the {images.total()} images of {label} are of a single {unit}, {group}: what is measured "
                 f"of this class is mostly that {unit}; read the figures over {plural(unit)}, or add images of others"

@@ -160,6 +160,13 @@ def write_preflight(path: PathInput, result: Preflight, *, say: Say = str) -> li
     refuse_overwriting(
         [path, key], (root, *(record.path for record in result.dataset.records)), name="html"
     )
+    renamed = {}
+    for name in (root, root.resolve()):
+        renamed[str(name)] = name.name
+        folder = name.parent if name.is_file() else name
+        # the name of a single folder could be any word of the page
+        if len(folder.parts) > 1:
+            renamed[f"{folder}/"] = ""
     shown: list[ImageRecord] = []
     write_page(
         path,
@@ -173,7 +180,7 @@ def write_preflight(path: PathInput, result: Preflight, *, say: Say = str) -> li
                 [block for block in _contact_sheet(result, shown) if block.pictures or block.note],
             ),
         ],
-        renamed=_renamed(root),
+        renamed=renamed,
     )
     rows = [
         (number, record.image_id, record.label_text) for number, record in enumerate(shown, start=1)
@@ -194,18 +201,6 @@ def _finding_blocks(result: Preflight, say: Say) -> Iterator[Block]:
         yield Block(note=f"And {further:,} further ones, which `bchisto data check` prints.")
     if not groups:
         yield Block(text="Nothing was found that does not fit the layout.")
-
-
-def _renamed(root: Path) -> dict[str, str]:
-    """Return what a page calls the folder of the images, and files in it."""
-    renamed = {}
-    for name in (root, root.resolve()):
-        renamed[str(name)] = name.name
-        folder = name.parent if name.is_file() else name
-        # the name of a single folder could be any word of the page
-        if len(folder.parts) > 1:
-            renamed[f"{folder}/"] = ""
-    return renamed
 
 
 def _contact_sheet(result: Preflight, shown: list[ImageRecord]) -> Iterator[Block]:

@@ -101,7 +101,7 @@ def run_checks(
 
     def anonymous(text: str) -> str:
         for private, word in longest_first:
-            text = re.sub(_as_path(private), word, text)
+            text = re.sub(re.escape(private) + r"(?![\w-])", word, text)
         return " ".join(_IMAGE.sub("IMAGE", text).split())
 
     cleaned = [
@@ -194,42 +194,26 @@ def as_json(checks: Sequence[Check]) -> dict[str, Any]:
     }
 
 
-def _as_path(private: str) -> str:
-    """Return a pattern that matches a private text only as a whole path: the folder `run`, but not the word "run"."""
-    if "/" not in private:
-        return rf"(?<![\w./-]){re.escape(private)}(?=[/:]|$)"
-    if private.endswith("/"):
-        return re.escape(private)
-    return re.escape(private) + r"(?![\w-])"
-
-
-def private_texts(paths: Mapping[str, Path | None]) -> dict[str, str]:
-    """Return the texts that `run_checks` hides: home, user, the given paths and those in variables, by their names.
+def private_texts(paths: Mapping[str, Path]) -> dict[str, str]:
+    """Return the texts that `run_checks` hides: home, user, the absolute paths and those in variables, by their names.
 
     A folder above a path, but not one at the root such as ``/tmp``, is written as the path and ``/..``.
     """
     hidden: dict[str, str] = {}
     with contextlib.suppress(OSError, KeyError):  # a container may run as a user without a name
-        hidden |= {f"/{getpass.getuser()}/": "/USER/"}
+        hidden[f"/{getpass.getuser()}"] = "/USER"
 
     def expanded(value: str) -> Path:
-        return Path(os.path.expanduser(value))  # noqa: PTH111 - without such a user, `Path.expanduser` fails
+        # without such a user, `Path.expanduser` fails
+        return Path(os.path.expanduser(value)).absolute()  # noqa: PTH111
 
     home = expanded("~")
-    if home.is_absolute() and home.name:
-        hidden |= {f"{home}/": "~/", str(home): "~"}
-    path_of_word = {word: path for word, path in paths.items() if path is not None}
-    path_of_word |= {name: expanded(os.environ[name]) for name in _FOLDERS if os.environ.get(name)}
-    for word, path in path_of_word.items():
-        for form in (path.absolute(), path.resolve(), path):
+    if home.name:
+        hidden[str(home)] = "~"
+    folders = {name: expanded(os.environ[name]) for name in _FOLDERS if os.environ.get(name)}
+    for word, path in {**paths, **folders}.items():
+        for form in (path, path.resolve()):
             for steps, folder in enumerate((form, *form.parents)):
-                if _is_telling(folder, above=steps > 0):
+                if len(folder.parts) > 1 + (steps > 0):
                     hidden.setdefault(str(folder), word + "/.." * steps)
     return hidden
-
-
-def _is_telling(folder: Path, *, above: bool) -> bool:
-    """Return whether a folder is to be hidden: not ".", which matches in every sentence, nor one above at the root."""
-    if not str(folder).strip("./"):
-        return False
-    return not above or not folder.is_absolute() or len(folder.parts) > 2

@@ -49,23 +49,24 @@ def examine(
     list of Check
         Failures first. Private paths are hidden, so that the list can be shared.
     """
+    given = {"DIR": folder, "IMAGES": images, "RUN": run, "MODEL": model}
+    paths = {word: path.absolute() for word, path in given.items() if path is not None}
     checks: dict[str, Any] = {
         "Python": machine.check_python,
         "memory": machine.check_memory,
-        "folder": partial(machine.check_folder, folder),
+        "folder": partial(machine.check_folder, paths["DIR"]),
         "packages": machine.check_packages,
         "OpenCV": machine.check_opencv,
         "networks": check_backend,
         "weights": check_weights,
         "kept networks": check_kept,
-        "dataset": images and partial(check_dataset, images),
-        "run": run and partial(check_run, run),
-        "model": model and partial(check_model, model),
+        "dataset": images and partial(check_dataset, paths["IMAGES"]),
+        "run": run and partial(check_run, paths["RUN"]),
+        "model": model and partial(check_model, paths["MODEL"]),
     }
-    hide = private_texts({"DIR": folder, "IMAGES": images, "RUN": run, "MODEL": model})
     wanted = {name: check for name, check in checks.items() if check}
     apart = {*wanted} - {"Python", "memory", "folder", "OpenCV"}
-    return run_checks(wanted, apart=apart, hide=hide, write=write)
+    return run_checks(wanted, apart=apart, hide=private_texts(paths), write=write)
 
 
 def check_dataset(images: Path) -> Iterator[Check]:

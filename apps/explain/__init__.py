@@ -13,6 +13,7 @@ from .draw import (
     stacked,
     where_highest,
     with_bar,
+    write_features,
     write_image,
     write_regions,
 )

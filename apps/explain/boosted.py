@@ -41,7 +41,7 @@ def interpolated(values: npt.NDArray[np.floating], places: Places, shape: Sequen
 
     Parameters
     ----------
-    values : ndarray, shape (rows, columns)
+    values : ndarray, shape (..., rows, columns)
     places : Places
         Positions of the rows and columns.
     shape : sequence of int
@@ -49,22 +49,18 @@ def interpolated(values: npt.NDArray[np.floating], places: Places, shape: Sequen
 
     Returns
     -------
-    ndarray of float64, shape `shape`
+    ndarray of float64, shape (..., height, width)
 
     Examples
     --------
     >>> interpolated(np.array([[0.0, 1.0]]), [np.array([0.5]), np.array([0.25, 0.75])], (1, 4)).tolist()
     [[0.0, 0.25, 0.75, 1.0]]
     """
-    down = _weights(places[0], shape[0])
-    across = _weights(places[1], shape[1])
-    return np.asarray(down @ np.asarray(values, np.float64) @ across.T)
-
-
-def _weights(places: Floats, size: int) -> Floats:
-    """Return the interpolation weight of each position for each pixel, float64 of shape (size, places)."""
-    pixels = (np.arange(size) + 0.5) / size
-    return np.stack([np.interp(pixels, places, unit) for unit in np.eye(len(places))], axis=1)
+    weights = [
+        np.stack([np.interp((np.arange(size) + 0.5) / size, at, unit) for unit in np.eye(len(at))])
+        for at, size in zip(places, shape, strict=True)
+    ]
+    return np.asarray(weights[0].T @ values @ weights[1])
 
 
 def grid_starts(length: int, *, side: int, step: int) -> Integers:
@@ -81,12 +77,9 @@ def grid_starts(length: int, *, side: int, step: int) -> Integers:
 
 def around(grid: Floats32, reach: int) -> Iterator[Floats32]:
     """Yield the features at each grid position and at its neighbours up to `reach` away, shape (k, d)."""
-    height, width, depth = grid.shape
-    for row in range(height):
-        for column in range(width):
-            rows = slice(max(0, row - reach), row + reach + 1)
-            columns = slice(max(0, column - reach), column + reach + 1)
-            yield grid[rows, columns].reshape(-1, depth)
+    for place in np.ndindex(grid.shape[:2]):
+        rows, columns = (slice(max(0, at - reach), at + reach + 1) for at in place)
+        yield grid[rows, columns].reshape(-1, grid.shape[2])
 
 
 def explain_boosted(
@@ -141,7 +134,7 @@ def _map(
     for store in bundle.models:
         grid, places = _by_place(model, record, store, window=window)
         single = single and grid.shape[:2] == (1, 1)
-        maps += [interpolated(of_class, places, shape) for of_class in np.moveaxis(grid, 2, 0)]
+        maps += interpolated(np.moveaxis(grid, 2, 0), places, shape)
     maps = (maps + shares[:, np.newaxis, np.newaxis]) / 2
     if single:
         blank = replace(blank, notes=(_SINGLE, *blank.notes))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import textwrap
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -16,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.formats import Flags, Floats, Integers, as_stored, read_header
-from ...core.jobs import atomic_output
+from ...core.jobs import atomic_output, json_text
 from ...data import ImageRecord
 from ...evaluate.report import thumbnail
 from .explanation import Explanation, Picture
@@ -281,7 +280,7 @@ _FLAT = 0.01
 
 def hottest_regions(
     explanation: Explanation, *, width: int, height: int, left: int = 0, top: int = 0
-) -> dict[str, Any]:
+) -> list[dict[str, Any]]:
     """Outline the tenth of the image with the highest values, or less, as GeoJSON.
 
     Parameters
@@ -295,8 +294,8 @@ def hottest_regions(
 
     Returns
     -------
-    dict
-        A ``FeatureCollection`` of polygons in pixels of the image, those with the highest mean first, which QuPath
+    list of dict
+        Features, polygons in pixels of the image, those with the highest mean first, which QuPath
         reads as annotations. Rings neither touch nor cross themselves. Empty
         if the map is flat.
     """
@@ -319,13 +318,12 @@ def hottest_regions(
     polygons.sort(key=lambda polygon: -polygon[0])
     name = f"{explanation.method} {explanation.target}".strip()
     of_map = {"name": name, "color": [178, 12, 36]}
-    features = [
+    return [
         geojson_feature(
             "annotation", polygon, {"mean": mean}, name=f"{name} {mean:.3g}", classification=of_map
         )
         for mean, polygon in polygons
     ]
-    return {"type": "FeatureCollection", "features": features}
 
 
 def geojson_feature(
@@ -388,11 +386,11 @@ def write_regions(path: Path, explanation: Explanation, record: ImageRecord) -> 
     """
     header = read_header(record.path)
     left, top, right, bottom = record.box or (0, 0, header.width, header.height)
-    content = hottest_regions(
+    features = hottest_regions(
         explanation, width=right - left, height=bottom - top, left=left, top=top
     )
     if header.orientation != 1:
-        for polygon in content["features"]:
+        for polygon in features:
             rings = polygon["geometry"]["coordinates"]
             polygon["geometry"]["coordinates"] = [
                 [as_stored(*point, header=header) for point in ring] for ring in rings
@@ -400,5 +398,15 @@ def write_regions(path: Path, explanation: Explanation, record: ImageRecord) -> 
             polygon["properties"]["frame"] = (
                 f"pixels as stored, without the EXIF orientation {header.orientation}"
             )
-    with atomic_output(path) as temporary:
-        temporary.write_text(json.dumps(content), encoding="utf-8")
+    write_features(path, features)
+
+
+def write_features(path: Path, features: Iterable[Mapping[str, Any]]) -> None:
+    """Write features as GeoJSON, one after the other, since there may be very many."""
+    with atomic_output(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
+        handle.write('{"type": "FeatureCollection", "features": [')
+        between = "\n"
+        for feature in features:
+            handle.write(f"{between}{json_text(feature)}")
+            between = ",\n"
+        handle.write("\n]}\n")

@@ -89,19 +89,20 @@ def occlusion(graph: Graph, images: Floats, target: int, tensor: int | None = No
     ----------
     Zeiler & Fergus 2014, "Visualizing and understanding convolutional networks", sec. 4.2.
     """
-    count, height, width, _ = images.shape
-    total = np.zeros((count, height, width))
-    times = np.zeros((height, width))
+    height, width = images.shape[1:3]
+    total = np.zeros(images.shape[:3])
+    times = np.zeros_like(total)
     side = max(2, height // _COVERS)
     before = np.asarray(graph.model.predict_on_batch(images))[:, target]
     mean = images.mean(axis=(1, 2), keepdims=True)
     tops = window_starts(height, side, side // 2)
     for top, left in product(tops, window_starts(width, side, side // 2)):
+        window = np.s_[:, top : top + side, left : left + side]
         covered = images.copy()
-        covered[:, top : top + side, left : left + side] = mean
+        covered[window] = mean
         fall = before - np.asarray(graph.model.predict_on_batch(covered))[:, target]
-        total[:, top : top + side, left : left + side] += fall[:, np.newaxis, np.newaxis]
-        times[top : top + side, left : left + side] += 1
+        total[window] += fall[:, np.newaxis, np.newaxis]
+        times[window] += 1
     return np.asarray(total / times, np.float32)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from ...core import ImageError, InputError, Message, message_of
 from ...core.jobs import Ticker
 from ...data import ImageRecord
 from ...finetune import CnnModel, ImageBank, PatchRule, StainTreatment
-from ...predict import Model, ModelFile, load_alike, load_model
+from ...predict import Model, ModelFile, load_alike
 from .boosted import explain_boosted
 from .explanation import Explanation, Tiles
 from .gradient_maps import mean_colour
@@ -47,8 +47,6 @@ class NetworkExplainer:
     ----------
     model : CnnModel
     asked : Asked
-    graphs : sequence of Graph
-        Result of `graphs_of`, which several explainers of one model share.
 
     Raises
     ------
@@ -58,10 +56,10 @@ class NetworkExplainer:
 
     model: CnnModel
     asked: Asked
-    graphs: Sequence[Graph]
 
     def __post_init__(self) -> None:
         """Find the layer, and refuse what the method cannot explain."""
+        self.graphs = _graphs(self.model)
         first = self.graphs[0]
         self._size = int(first.shapes[first.entry][1])
         method, settings, _ = self.asked
@@ -191,10 +189,9 @@ class NetworkExplainer:
         return np.stack(patches).astype(np.float32), boxes
 
 
-def graphs_of(model: Model) -> list[Graph]:
-    """Return the networks of a fine-tuned model as graphs; none of other models."""
-    if not isinstance(model, CnnModel):
-        return []
+@functools.lru_cache(maxsize=1)
+def _graphs(model: CnnModel) -> list[Graph]:
+    """Return the networks of a model as graphs, which several methods share."""
     return [Graph(network) for network in model.bundle.models.values()]
 
 
@@ -246,10 +243,10 @@ Explainer = Callable[["ImageRecord | None"], Explanation]
 """A function that explains an image or, given None, the model itself."""
 
 
-def make_explainer(model: Model, file: Path, asked: Asked, graphs: Sequence[Graph]) -> Explainer:
+def make_explainer(model: Model, file: Path, asked: Asked) -> Explainer:
     """Return a function that explains one image. A layer or network that the method cannot explain is refused here."""
     if isinstance(model, CnnModel):
-        return NetworkExplainer(model, asked, graphs)
+        return NetworkExplainer(model, asked)
     return functools.partial(explain_boosted, model, asked=asked, file=file)
 
 
@@ -279,7 +276,7 @@ def explain_image(model: Model, record: ImageRecord, *, file: Path, target: str)
     settings = ExplainSettings(method, target=target)
     index = class_of(settings, model.bundle.classes, model.bundle.two_class)
     asked = Asked(METHODS[method], settings, index)
-    return make_explainer(model, file, asked, graphs_of(model))(record)
+    return make_explainer(model, file, asked)(record)
 
 
 @dataclass(frozen=True)
@@ -313,7 +310,7 @@ class ExplainUnits:
     def explainer(self) -> Explainer:
         """Return the function that explains one image, see `make_explainer`."""
         model = load_alike(self.file, self.computed_by)
-        return make_explainer(model, self.file.path, self.asked, _graphs(self.file))
+        return make_explainer(model, self.file.path, self.asked)
 
     def __call__(self, units: tuple[ExplainUnit, ...], ticker: Ticker) -> dict[str, str]:
         """Explain a block of images; return by its id why an image cannot be used."""
@@ -328,8 +325,3 @@ class ExplainUnits:
                 failures[unit.record.image_id] = message_of(error)
             ticker.tick()
         return failures
-
-
-@functools.lru_cache(maxsize=1)
-def _graphs(file: ModelFile) -> Sequence[Graph]:
-    return graphs_of(load_model(file))

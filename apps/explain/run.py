@@ -276,11 +276,6 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         sources = [record.path.parent for record in self.records if record is not None]
         refuse_overwriting([self.folder, self.folder / "pictures"], sources)
 
-    @property
-    def folder(self) -> Path:
-        """The folder of the method."""
-        return self.into
-
     @functools.cached_property
     def settings(self) -> FolderSettings:
         """The folder with its settings."""
@@ -369,7 +364,14 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             raise ImageError(
                 f"none of the {len(failures)} images can be used; first: {failures[0][1]}"
             )
-        limits = _colour_limits(units)
+        # those of the colours that all maps share
+        limits = [
+            colour_limits(explanation)
+            for explanation in map(_saved, units)
+            if explanation.values is not None
+        ]
+        low = min((low for low, _ in limits), default=0.0)
+        high = max((high for _, high in limits), default=0.0)
         rows: list[list[str]] = []
         shown: list[dict[str, Any]] = []
         for unit in units:
@@ -380,7 +382,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
                 if unit.record is not None:
                     regions = self.folder / "regions" / f"{unit.arrays.stem}.geojson"
                     write_regions(regions, explanation, unit.record)
-                explanation = replace(explanation, limits=limits)
+                explanation = replace(explanation, limits=(low, high))
             picture = draw(explanation)
             write_image(self.folder / picture_file, picture)
             if len(shown) < MAX_PICTURES:
@@ -449,18 +451,6 @@ def _number(score: float) -> str:
     if math.isnan(score):
         return ""
     return repr(score)
-
-
-def _colour_limits(units: Sequence[ExplainUnit]) -> tuple[float, float] | None:
-    """Return the limits of the colours that all maps share; None if there is no map."""
-    limits = [
-        colour_limits(explanation)
-        for explanation in map(_saved, units)
-        if explanation.values is not None
-    ]
-    if not limits:
-        return None
-    return min(low for low, _ in limits), max(high for _, high in limits)
 
 
 def _saved(unit: ExplainUnit) -> Explanation:

@@ -198,7 +198,11 @@ def _parsed(content: Content) -> Recipe:
             raise InputError(
                 f"recipe {name}: variants, quick, split_by and full_scale name their source"
             )
-    quick = _read_quick(name, content["quick"])
+    quick = dict(content["quick"])
+    if quick.keys().isdisjoint(_QUICK_IMAGES):
+        raise InputError(f"recipe {name}: quick has no {' or '.join(_QUICK_IMAGES)}")
+    for key in quick.keys() & {*_QUICK_IMAGES}:
+        quick[key] = converted(number_of(quick[key]), key, int)
     for table in content["published"]:
         _check_table(name, table)
     recipe = Recipe(
@@ -246,16 +250,6 @@ def _read_sections(name: str, content: Content) -> dict[str, dict[str, Setting]]
                 raise InputError(f"recipe {name}: {section}.{key} needs a value and a source")
             sections.setdefault(section, {})[key] = Setting(entry["value"], str(entry["source"]))
     return sections
-
-
-def _read_quick(name: str, quick: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the changes of a quick run, with the number of its images as a number."""
-    counts = {
-        key: converted(number_of(quick[key]), key, int) for key in _QUICK_IMAGES if key in quick
-    }
-    if not counts:
-        raise InputError(f"recipe {name}: quick has no {' or '.join(_QUICK_IMAGES)}")
-    return {**quick, **counts}
 
 
 def _check_steps(recipe: Recipe) -> None:

@@ -47,7 +47,10 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
         for kind, values in recipe.steps_of(
             variant, quick=request.quick, full_scale=request.full_scale
         ):
-            check_names(values, _names_of(kind), f"recipe {recipe.name}: {kind}")
+            names = sorted(READING)
+            for settings_class in _SETTINGS_OF[kind]:
+                names += [field.name for field, _, _ in declared_options(settings_class)]
+            check_names(values, names, f"recipe {recipe.name}: {kind}")
             if kind == "featurize":
                 steps.append(_featurize_step(recipe, values, request))
             elif kind == "boost":
@@ -61,13 +64,6 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
             "recipe {}: variant {}: a setting of another kind ({})", recipe.name, variant, error
         ) from error
     return steps
-
-
-def _names_of(kind: str) -> list[str]:
-    names = sorted(READING)
-    for settings_class in _SETTINGS_OF[kind]:
-        names += [field.name for field, _, _ in declared_options(settings_class)]
-    return names
 
 
 def _featurize_step(recipe: Recipe, values: Values, request: ReproduceRequest) -> FeaturizeStep:

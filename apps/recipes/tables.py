@@ -20,10 +20,8 @@ from ...evaluate import (
     PredictionTable,
     Units,
     aggregate,
-    fold_error,
     metrics_of,
     read_predictions,
-    share_interval,
     take_rows,
 )
 from ...evaluate.report import PublishedFigure, PublishedTable
@@ -309,7 +307,11 @@ def _over_folds(changes: Floats) -> tuple[float, float]:
     from scipy.stats import t as student
 
     count = len(changes)
-    middle, error = fold_error(changes.tolist(), [1.0] * count, share=1.0 / (count - 1))
+    weights = np.full(count, 1.0 / count)
+    middle = float(weights @ changes)
+    variance = float(weights @ np.square(changes - middle)) / (count - 1)
+    # each image is tested once for count - 1 times that it trains
+    error = (variance * (1.0 + count * (1.0 / (count - 1)))) ** 0.5
     half = float(student.ppf(0.975, count - 1)) * error
     return middle - half, middle + half
 
@@ -346,7 +348,7 @@ def agreement(runs: Runs, _: int | None, table: Published) -> Iterator[Published
         printed = f"{len(images)} images"
         if runs.tested:
             printed = f"{len(hits)} of {printed}"
-        figure = figure_of(name, value_in(share_interval(hits, range(len(hits)))))
+        figure = figure_of(name, value_in(Units(np.arange(len(hits))).share(hits)))
         yield replace(figure, cited=True, printed=printed)
 
 

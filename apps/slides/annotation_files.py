@@ -64,10 +64,12 @@ _ELLIPSES = ("2", "Ellipse")
 _PACKED = re.compile(r"#[0-9a-fA-F]{6}|-?[1-9]\d{0,9}|0")
 """A colour as one number."""
 
-_CURES = {
+CURES = {
     ".ndpa": "open it with its slide in ASAP, and save it there as .xml",
     ".qpdata": "open its slide in QuPath, and choose File > Export objects as GeoJSON",
 }
+"""What to do with annotations of other programs, by the suffix of their files."""
+
 _CURE = "export GeoJSON, or draw its regions in QuPath and choose File > Export objects as GeoJSON"
 
 
@@ -152,7 +154,7 @@ def read_file(path: Path, *, corner: tuple[int, int] = (0, 0)) -> list[Annotatio
         text = f"{path}: cannot be read, or only in part; copy it again, or export it again"
         # others are of readers of files that end too early, or of Python
         if type(error) is ValueError:
-            cure = _CURES.get(path.suffix.casefold(), _CURE)
+            cure = CURES.get(path.suffix.casefold(), _CURE)
             reason = first_line(error)[:200]
             text = f"{path}: no annotations of QuPath, ASAP, ImageScope or HALO ({reason}); {cure}"
         raise InputError(text) from error
@@ -247,7 +249,7 @@ def _read_feature(feature: Any) -> Iterator[Annotation]:
     kinds = (properties.get(name) for name in ("objectType", "object_type", "type"))
     kind = next(filter(None, kinds), feature.get("id"))
     if _OTHERS.fullmatch(str(kind)) is not None:
-        yield Annotation("", _area())
+        yield Annotation("", shapely.Polygon())
     else:
         label, colour = _class_of(properties.get("classification"))
         # other geometries have no ring
@@ -393,11 +395,26 @@ def _area(*rings: Floats) -> Geometry:
     import shapely
 
     outlines = [shapely.Polygon(ring) for ring in rings if len(ring) > 2]
+    for outline in outlines:
+        _refuse_tangle(np.array(outline.exterior.coords))
     lines = shapely.union_all([outline.exterior for outline in outlines])
     parts = shapely.get_parts(shapely.polygonize([lines]))
     # not by make_valid, which takes minutes if there are hundreds of crossings
     part, _ = shapely.STRtree(outlines).query(shapely.point_on_surface(parts), "within")
     return shapely.union_all(parts[np.bincount(part, minlength=len(parts)) % 2 == 1])
+
+
+def _refuse_tangle(ring: Floats) -> None:
+    """Refuse an outline that crosses itself so often that its area would take minutes."""
+    import shapely
+
+    sides = shapely.linestrings(np.stack([ring[:-1], ring[1:]], axis=1))
+    tree = shapely.STRtree(sides)
+    crossings = 0
+    for begin in range(0, len(sides), 20):
+        crossings += tree.query(sides[begin : begin + 20], "crosses").shape[1] // 2
+        if crossings > limits.CROSSINGS:
+            raise ValueError(f"an outline crosses itself more than {limits.CROSSINGS:,} times")
 
 
 def _ring_of(points: Iterable[ElementTree.Element]) -> Floats:

@@ -29,11 +29,9 @@ from ...core import (
 from ...core.formats import file_sha256, read_csv, read_json, read_rows
 from ...core.jobs import (
     Computation,
-    Resources,
     Ticker,
     Work,
     compute,
-    cpu_resources,
     key_of,
     set_aside,
     write_json,
@@ -369,11 +367,6 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
             path.parent.name: read_json(path) for path in self.into.glob("fields/*/fields.json")
         }
 
-    @property
-    def folder(self) -> Path:
-        """The folder of the outputs."""
-        return self.into
-
     @functools.cached_property
     def fields_folder(self) -> FolderSettings:
         """The folder of the fields."""
@@ -442,11 +435,6 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
     def steps(self, unit: SlideUnit) -> int:
         """Return the number of positions, and a step for the tissue."""
         return len(unit.corners) + 1
-
-    @property
-    def resources(self) -> Resources:
-        """A process for each core."""
-        return cpu_resources(self.work.jobs)
 
     def write(self, kept: Sequence[Content | None], made: Sequence[Content]) -> CutResult:
         """Write the manifest, the page, and the list of what was left out.

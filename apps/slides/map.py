@@ -66,6 +66,7 @@ from ...predict import (
     sheet_rows,
     tabulate,
 )
+from ..explain import write_features
 from .cut import CutSettings
 from .files import (
     Failures,
@@ -75,7 +76,7 @@ from .files import (
     values_of,
     write_failures,
 )
-from .overlay import Colouring, Point, TileMap, draw_heat, write_features, write_picture
+from .overlay import Colouring, Point, TileMap, draw_heat, write_picture
 from .slide import Slide
 from .tiles import MapSettings, TileGrid, blocks_of, first_tile, predict_tiles, tile_settings
 from .tissue import given_slides, overview_of, report_ink
@@ -274,11 +275,6 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         return self.model.step_name
 
     @property
-    def folder(self) -> Path:
-        """The folder of the outputs."""
-        return self.into
-
-    @property
     def packages(self) -> Iterable[str]:
         """The packages that predict."""
         return packages_of(self.model)
@@ -334,10 +330,6 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         """Return the kept predictions of a block."""
         return block.load(skip_errors=self.skip_errors)
 
-    def count_finished(self, units: Sequence[TileGrid]) -> int:
-        """Return how many blocks are there."""
-        return sum(block.file.is_file() for block in units)
-
     @property
     def do(self) -> Callable[[tuple[TileGrid, ...], Ticker], Results]:
         """Predicts a block, and keeps the predictions."""
@@ -378,13 +370,13 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         return self.blocks_folder.folder / "written.json"
 
     @property
-    def _inputs(self) -> list[str]:
-        """The keys of all that decides the outputs."""
+    def _inputs(self) -> str:
+        """The key of all that decides the outputs."""
         slides = [
             (grid.name, self.labels.get(grid.name), self.patients[grid.name]) for grid in self.grids
         ]
         blocks = [block.file.name for block in self.blocks]
-        return [key_of("maps 1", slides=slides, blocks=blocks), self.colouring.key]
+        return key_of("maps 2", slides=slides, blocks=blocks, colours=vars(self.colouring))
 
     def write(self, kept: Sequence[Results | None], made: Sequence[Results]) -> MapResult:
         """Write a map of each slide, the table of slides, and the list of what was left out.

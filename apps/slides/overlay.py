@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import numpy as np
 
 from ...core import InputError, counted, few, one_of
 from ...core.formats import Floats, Integers, Pixels
-from ...core.jobs import atomic_output, json_text, key_of
 from ...data import match_class
 from ...evaluate import default_positive, positive_mask, two_class_scores
 from ...evaluate.report import thumbnail
@@ -82,13 +81,14 @@ class TileMap:
     @property
     def marks(self) -> dict[str, list[bool]]:
         """Whether each tile is ``uncertain``, and ``unlike training``; only what the model has rules for."""
-        marks = {}
-        unsure = self.shown.table.answers.unsure
-        if self.tiles and unsure is not None:
-            marks["uncertain"] = unsure.tolist()
-        if self.tiles and self.shown.outliers is not None:
-            marks["unlike training"] = self.shown.outliers.marked.tolist()
-        return marks
+        marks = {"uncertain": self.shown.table.answers.unsure}
+        if self.shown.outliers is not None:
+            marks["unlike training"] = self.shown.outliers.marked
+        return {
+            name: marked.tolist()
+            for name, marked in marks.items()
+            if self.tiles and marked is not None
+        }
 
     @property
     def places(self) -> Integers:
@@ -186,17 +186,6 @@ class TileMap:
         replace(table, further=further).finish(path, overwrite=True)
 
 
-def write_features(path: Path, features: Iterable[Mapping[str, Any]]) -> None:
-    """Write features as GeoJSON, one after the other, since there may be very many."""
-    with atomic_output(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
-        handle.write('{"type": "FeatureCollection", "features": [')
-        between = "\n"
-        for feature in features:
-            handle.write(f"{between}{json_text(feature)}")
-            between = ",\n"
-        handle.write("\n]}\n")
-
-
 _PALETTE = ("d55e00", "e69f00", "cc79a7", "f0e442", "6e6e6e", "009e73", "0072b2", "56b4e9")
 """Colours that people with any colour vision tell apart (Okabe and Ito 2008, jfly.uni-koeln.de/color), and grey, from
 warm to cool."""
@@ -276,11 +265,6 @@ class Colouring:
         if self.rule == "sum":
             return f"probability of {names}"
         return f"score of {names} (rule {self.rule})"
-
-    @property
-    def key(self) -> str:
-        """What tells maps of this colouring from others."""
-        return key_of("colours 1", **vars(self))
 
     def of_classes(self, classes: Sequence[str]) -> dict[str, Colour]:
         """Return the colour of each class; a class without one of a person gets one that is free, while there are."""

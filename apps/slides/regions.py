@@ -13,7 +13,7 @@ import numpy as np
 from ...core import InputError, MissingInputError, Parameter, by_key, counted, few
 from ...core.formats import Integers
 from ...data import report_findings
-from .annotation_files import Annotation, read_file, slide_named
+from .annotation_files import CURES, Annotation, read_file, slide_named
 from .files import SlideFile, files_in, match_slides
 from .slide import Slide
 
@@ -79,6 +79,8 @@ def files_by_slide(slides: Sequence[SlideFile], given: Path, *, option: str) -> 
     files = {path: stem for path, stem in stems.items() if stem is not None}
     names, findings = match_slides(files.values(), slides, where=given)
     report_findings(findings)
+    if len(names) < len(slides):
+        _warn_of_other_formats(given)
     if not names:
         raise InputError(
             "{} {}: give a folder with a file a slide ({}.geojson)",
@@ -97,6 +99,14 @@ def files_by_slide(slides: Sequence[SlideFile], given: Path, *, option: str) -> 
                 few(map(str, paths)),
             )
     return {name: paths[0] for name, paths in paths_by_slide.items()}
+
+
+def _warn_of_other_formats(folder: Path) -> None:
+    for path in files_in(folder):
+        cure = CURES.get(path.suffix.casefold())
+        if cure is not None:
+            _log.warning("%s: is not read; %s", path, cure)
+            return
 
 
 def read_annotations(path: Path, slide: Slide) -> list[Annotation]:

@@ -95,10 +95,6 @@ def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
     fields = CutSettings(field=field, scale=scale, tissue=settings.tissue)
     header = ImageHeader("tile", fields.pixels, fields.pixels, "RGB", pages=1)
     tile = ImageRecord("a tile", Path("a tile"), None, mpp=scale, header=header)
-    cure = "train on fields that slides cut writes"
-    unlike = training.outside(tile, "bits of a sample", "bits", cure=cure)
-    if unlike:
-        _log.warning("tiles: %s", unlike)
     # in micrometres or, if those of training are unknown, in pixels
     what, unit = "field", "micrometres"
     if what not in training.ends:

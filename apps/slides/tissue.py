@@ -59,13 +59,10 @@ class Overview(NamedTuple):
         RGB.
     factor : float
         Pixels of level 0 per pixel of the picture.
-    scale : float
-        Micrometres per pixel of the picture.
     """
 
     picture: Pixels
     factor: float
-    scale: float
 
 
 class Areas(NamedTuple):
@@ -137,7 +134,7 @@ def overview_of(slide: Slide) -> Overview:
     """
     scale = max(slide.mpp, _SCALE, slide.mpp * max(slide.width, slide.height) / _MOST)
     width, height = (max(1, int(side * slide.mpp / scale)) for side in (slide.width, slide.height))
-    return Overview(slide.read(0, 0, width, height, scale), scale / slide.mpp, scale)
+    return Overview(slide.read(0, 0, width, height, scale), scale / slide.mpp)
 
 
 def find_tissue(slide: Slide, drawn: Path | None = None) -> Tissue:
@@ -162,8 +159,9 @@ def find_tissue(slide: Slide, drawn: Path | None = None) -> Tissue:
     ----------
     Otsu, IEEE Trans. Syst. Man Cybern. 9 (1979) 62.
     """
-    picture, factor, scale = overview_of(slide)
-    pixel = scale**2 / 1e6
+    picture, factor = overview_of(slide)
+    # in mm2
+    pixel = (factor * slide.mpp) ** 2 / 1e6
     if drawn is not None:
         outlines = read_annotations(drawn, slide)
         if all(map(_is_taken_out, outlines)):

@@ -331,8 +331,7 @@ def _check_waiting(
     made : mapping
         The feature files that they make, by folder.
     """
-    from ...boost import BoostSettings, FeatureChoice, check_before_features
-    from ...data import FoldChoice
+    from ...boost import FeatureChoice, check_before_features
     from ...evaluate import Aggregation, TableChoice, TwoClassView
     from ...predict import PredictSettings
     from ..explain import ExplainSettings, settings_of
@@ -356,12 +355,12 @@ def _check_waiting(
     if command.name == "boost" and "featurize" in training:
         images = training["featurize"].images
         from_options(TwoClassView, options).check(images.classes)
-        check_before_features(
-            command.out,
-            images.records,
-            {path.stem for path in _features_of(command, made)},
-            settings=from_options(BoostSettings, options),
-            folds=from_options(FoldChoice, options),
+        from_options(
+            check_before_features,
+            options,
+            run=command.out,
+            records=images.records,
+            stores={path.stem for path in _features_of(command, made)},
         )
     # a table that is there may have other classes
     elif command.name == "evaluate" and all(is_made(path, stages) for path in options["sources"]):

@@ -10,7 +10,7 @@ import os
 import shlex
 import shutil
 import subprocess  # nosec B404
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
@@ -234,7 +234,13 @@ def queue(plans: Sequence[Plan]) -> list[Job] | None:
         lines = _call(["squeue", "-h", "-r", "-o", "%F|%K|%T|%r|%o"]).splitlines()
     except BchistoError:
         return None
-    owners = _owners(plans)
+    # by the numbers of their jobs, and by the folder and the name of their script
+    owners = {
+        key: (plan, stage)
+        for plan in plans
+        for stage in plan.stages
+        for key in (*stage.jobs, f"{plan.folder.name}/{plan.script(stage).name}")
+    }
     jobs = []
     for line in lines:
         columns = line.split("|", 4)
@@ -245,16 +251,6 @@ def queue(plans: Sequence[Plan]) -> list[Job] | None:
             task = task.replace("N/A", MERGE)
             jobs.append(Job(number, task, state, reason.replace("None", ""), *owner))
     return jobs
-
-
-def _owners(plans: Iterable[Plan]) -> dict[str, tuple[Plan, JobStage]]:
-    """Return plan and stage by the numbers of their jobs and by the folder and the name of their script."""
-    owners = {}
-    for plan in plans:
-        for stage in plan.stages:
-            for key in (*stage.jobs, f"{plan.folder.name}/{plan.script(stage).name}"):
-                owners[key] = (plan, stage)
-    return owners
 
 
 def cancel(jobs: Sequence[str]) -> None:

@@ -44,8 +44,10 @@ _CODES = {
 
 _WORKING = ("running", "queued")
 
-_WAITING = frozenset({"PENDING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
-"""Slurm's words for a job that waits."""
+_WAITING = dict.fromkeys(
+    ("PENDING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"), "queued"
+)
+"""Slurm's words for a job that waits, which does not run."""
 
 _FULL_BYTES = 1_000_000
 """Free space below which work that ended without its results probably had too little."""
@@ -341,8 +343,8 @@ def _read_works(run: Path) -> list[_Work]:
     # before files are read: a job that ends in between has written all its files
     jobs = queue(asked)
     submitted = [work for plan in plans for work in _works_of(plan, last, jobs)]
-    stages = [JobStage(command, [], str(run)) for command in STAGES if command != "reproduce"]
-    reproduce = JobStage("reproduce", [], str(run))
+    stages = [JobStage(command, [], str(run)) for command in STAGES]
+    reproduce = stages.pop(STAGES.index("reproduce"))
     if any(command == "reproduce" for command, _ in last) or reproduce.records():
         stages = [reproduce]  # which contains the others
     by_hand = [_Work(stage) for stage in stages if (stage.command, stage.run) not in last]
@@ -367,7 +369,7 @@ def _works_of(
         if last[stage.command, stage.run] is not stage:
             continue
         tasks = {
-            job.task: ("queued" if job.state in _WAITING else "running", job.reason)
+            job.task: (_WAITING.get(job.state, "running"), job.reason)
             for job in jobs_of_plan
             if job.stage is stage
         }

@@ -24,7 +24,7 @@ from .columns import (
 )
 from .csvtable import CsvTable, column_key, read_cells, read_csv, read_records, read_rows
 from .decode import as_stored, decode_given, decode_image, largest_sample, read_header
-from .dicom import DICOM_SUFFIXES, SlideInstance, slide_instance
+from .dicom import DICOM_SUFFIXES, slide_instance
 from .files import (
     SLIDE,
     SLIDE_SUFFIXES,

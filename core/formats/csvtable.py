@@ -206,21 +206,16 @@ class CsvTable(NamedTuple):
         InputError
             Numbers that were rounded as names, dates, or errors.
         """
-        for role, column in chosen.items():
-            self._check_column(column, names=role in (PATH, IMAGE, GROUP))
-        for column in further:
-            self._check_column(column, names=False)
-
-    def _check_column(self, column: str, *, names: bool) -> None:
-        """Refuse spoiled cells of a column, or of none; `names` says whether they name images or patients."""
-        if not column:
-            return
-        spoiled = spoiled_cell(self._column(column), names=names, table=self.path)
-        if spoiled is not None:
-            position, why = spoiled
-            line, row = self.rows[position]
-            text = f"the {self.columns[column]} {row[column]!r} is {why}"
-            raise InputError(f"{row_in(self.path, line, full=True)}: {text}")
+        columns = {column: role in (PATH, IMAGE, GROUP) for role, column in chosen.items()}
+        for column, names in {**dict.fromkeys(further, False), **columns}.items():
+            spoiled = None
+            if column:
+                spoiled = spoiled_cell(self._column(column), names=names, table=self.path)
+            if spoiled is not None:
+                position, why = spoiled
+                line, row = self.rows[position]
+                text = f"the {self.columns[column]} {row[column]!r} is {why}"
+                raise InputError(f"{row_in(self.path, line, full=True)}: {text}")
 
     def named(self, name: str) -> str | None:
         """Return the key of the column that a user names; None if there is none."""

@@ -40,7 +40,6 @@ from .files import (
     BROKEN,
     SLIDE,
     SLIDE_SUFFIXES,
-    Array,
     Container,
     ImageHeader,
     Pixels,
@@ -242,8 +241,17 @@ def _rgb(samples: Samples) -> Pixels:
     if values.dtype != np.uint8 or samples.alpha:
         image = np.empty((*values.shape[:2], 3), np.uint8)
         rows = max(1, _BLOCK // (values.shape[1] * 4))
+        full_scale = np.float32(1 if values.dtype == np.uint8 else 257)
         for start in range(0, len(values), rows):
-            image[start : start + rows] = _to_eight(values[start : start + rows], samples.alpha)
+            # alpha is composited over white
+            scaled = values[start : start + rows].astype(np.float32) / full_scale
+            if samples.alpha:
+                share = scaled[..., -1:] / 255.0
+                colours = scaled[..., :-1]
+                if samples.alpha == "unassociated":
+                    colours = colours * share
+                scaled = np.minimum(colours + 255.0 * (1.0 - share), 255.0)
+            image[start : start + rows] = np.rint(scaled)
         return image
     if values.shape[2] == 1:
         return np.repeat(values, 3, axis=2)
@@ -288,16 +296,3 @@ def largest_sample(path: Path) -> int:
     if samples.alpha:
         values = values[..., :-1]
     return int(values.max())
-
-
-def _to_eight(values: Array, alpha: str) -> Array:
-    """Convert samples to 8 bits, and composite alpha over white."""
-    full_scale = 1 if values.dtype == np.uint8 else 257
-    scaled = values.astype(np.float32) / np.float32(full_scale)
-    if alpha:
-        share = scaled[..., -1:] / 255.0
-        colours = scaled[..., :-1]
-        if alpha == "unassociated":
-            colours = colours * share
-        scaled = np.minimum(colours + 255.0 * (1.0 - share), 255.0)
-    return np.asarray(np.rint(scaled))

@@ -12,6 +12,7 @@ JSON_VALUES = 10_000_000  # of a JSON text; a value takes at most some 65 bytes
 XML_TAGS = (
     2_000_000  # of annotations; a point takes some 700 bytes, and large files of HALO have 900,000
 )
+CROSSINGS = 5_000  # of an outline with itself: a hand makes a few, and its area takes a second
 RECORD_BYTES = 16 * 1024**2  # of a record of a run
 RECORD_VALUES = 1_000_000  # of a record of a run
 OPTIONS_JSON = 16 * 1024**2  # characters of a file of options in JSON

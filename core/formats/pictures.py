@@ -234,16 +234,11 @@ def _jpeg_header(path: Path, data: bytes) -> ImageHeader:
     source = io.BytesIO(data[:2] + _DENSITY + data[2 : _HEAD + _MORE])
     try:
         return picture_header(path, source, "JPEG")
-    except ImageError:
-        _refuse_rare(path, data)
+    except ImageError as error:
+        frame = _FRAME.search(data)
+        if frame is not None and (frame[1][0] in _RARE or frame[2][0] != 8):
+            raise _unread(path) from error  # however whole it is
         raise
-
-
-def _refuse_rare(path: Path, data: bytes) -> None:
-    """Refuse a JPEG whose frame is of a kind that is not read, however whole it is."""
-    frame = _FRAME.search(data)
-    if frame is not None and (frame[1][0] in _RARE or frame[2][0] != 8):
-        raise _unread(path)
 
 
 def _unread(path: Path) -> ImageError:

@@ -16,7 +16,7 @@ from typing import ClassVar, Generic, TypeVar
 from .cluster import ask_workers
 from .executor import run_units
 from .progress import Ticker, rough_duration
-from .work import Resources, Share, Work
+from .work import Resources, Share, Work, cpu_resources
 
 U = TypeVar("U")
 """A unit."""
@@ -61,6 +61,9 @@ class Computation(ABC, Generic[U, K, M, R]):
     - A check with overwriting calls nothing but `rehearse` of every computation, with None for its units: what is there
       must be neither removed nor looked at.
     """
+
+    into: Path
+    """The folder of the outputs."""
 
     work: Work
     """How the work is done."""
@@ -145,18 +148,18 @@ class Computation(ABC, Generic[U, K, M, R]):
         return self.groups(units)
 
     @property
-    @abstractmethod
     def resources(self) -> Resources:
-        """The processes, threads and GPUs that the work may use."""
+        """The processes, threads and GPUs that the work may use; by default a process for each core."""
+        return cpu_resources(self.work.jobs)
 
     def seconds(self, unit: U) -> float | None:
         """Measure the seconds of a unit in this process; None if that is not worth it, 0 if it cannot be measured."""
         return None
 
     @property
-    @abstractmethod
     def folder(self) -> Path:
-        """The folder of the work, which workers of Dask must see too."""
+        """The folder of the work, which workers of Dask must see too; by default that of the outputs."""
+        return self.into
 
     @property
     def packages(self) -> Iterable[str]:
@@ -319,7 +322,13 @@ class _Run(Generic[U, K, M, R]):
                 computation.finished_clause,
             )
         if self.missing:
-            self._note_work()
+            environments: Sequence[Mapping[str, str]] = [{}]
+            if work.dask is not None:
+                environments = ask_workers(
+                    work.dask, folder=computation.folder, packages=computation.packages
+                )
+            computation.note_work(self.units, environments)
+            computation.list_units(self.units)
         if work.checks:
             return self._check()
         made = self._do()
@@ -344,18 +353,6 @@ class _Run(Generic[U, K, M, R]):
     def _is_unchanged(self) -> bool:
         """Return whether nothing was to be done: no unit was missing, and the outputs are of exactly these inputs."""
         return not self.missing and self.computation.is_written(self.kept)
-
-    def _note_work(self) -> None:
-        """Ask the workers of Dask for their versions, and record what begins."""
-        computation = self.computation
-        environments: Sequence[Mapping[str, str]] = [{}]
-        dask = computation.work.dask
-        if dask is not None:
-            environments = ask_workers(
-                dask, folder=computation.folder, packages=computation.packages
-            )
-        computation.note_work(self.units, environments)
-        computation.list_units(self.units)
 
     def _do(self) -> list[M]:
         """Do missing units with as many processes as they are worth; return what was made."""

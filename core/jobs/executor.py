@@ -110,9 +110,14 @@ def run_units(
 
         progress = stack.enter_context(Progress(total=total, label=label, unit=step_name))
         stop = threading.Event()
-        thread = threading.Thread(
-            target=_watch, args=(stop, progress, ticker), daemon=True, name="bchisto-progress"
-        )
+
+        def watch() -> None:
+            """Update the progress bar between results, from the ticks of the workers."""
+            while not stop.wait(_POLL_SECONDS):
+                steps_done, _, note = ticker.read()
+                progress.update_to(steps_done, note=note)
+
+        thread = threading.Thread(target=watch, daemon=True, name="bchisto-progress")
         thread.start()
         stack.callback(thread.join)
         stack.callback(stop.set)
@@ -132,13 +137,6 @@ def run_units(
             _log.info("%s: kept %d of %d %s", label, kept, total, step_name)
             raise
     return results
-
-
-def _watch(stop: threading.Event, progress: Progress, ticker: Ticker) -> None:
-    """Update the progress bar between results, from the ticks of the workers."""
-    while not stop.wait(_POLL_SECONDS):
-        steps, _, note = ticker.read()
-        progress.update_to(steps, note=note)
 
 
 def _call(work: Callable[[U, Ticker], R], ticker: Ticker, unit: U) -> tuple[U, R]:

@@ -10,7 +10,7 @@ import hashlib
 import io
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -304,12 +304,16 @@ def unpack_arrays(
         The data are damaged or too large, the arrays have other names or shapes, or values are not finite.
     """
     try:
-        arrays = _read_arrays(data, shapes)
-    except BundleError:
-        raise
+        # arrays are stored uncompressed, so together they cannot be larger than the file
+        open_zip(io.BytesIO(data), members=limits.MODEL_ARRAYS, size=len(data)).close()
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            arrays = {name: np.asarray(file[name]) for name in file.files}
     except DAMAGE as error:
         reason = first_line(error)[:120]
         raise BundleError(f"not a complete model of arrays ({reason}); train it again") from error
+    if arrays.keys() != shapes.keys():
+        held = printable(", ".join(sorted(arrays))[:120])
+        raise BundleError(f"a model holds the arrays {held}; train it again")
     dimensions: dict[str, int] = {}
     for name, expected in shapes.items():
         array = arrays[name]
@@ -322,17 +326,6 @@ def unpack_arrays(
                 f"the array {name} of a model holds values that are not finite numbers, or far too large"
             )
     return arrays
-
-
-def _read_arrays(data: bytes, names: Collection[str]) -> dict[str, Array]:
-    """Read the arrays of these names, and refuse others."""
-    # arrays are stored uncompressed, so together they cannot be larger than the file
-    open_zip(io.BytesIO(data), members=limits.MODEL_ARRAYS, size=len(data)).close()
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        if set(file.files) != set(names):
-            found = printable(", ".join(sorted(file.files))[:120])
-            raise BundleError(f"a model holds the arrays {found}; train it again")
-        return {name: np.asarray(file[name]) for name in names}
 
 
 def _has_shape(array: Array, expected: Sequence[str | int], dimensions: dict[str, int]) -> bool:

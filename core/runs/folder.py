@@ -323,24 +323,24 @@ class FolderSettings:
             environment = {**self.made_with, **circumstances, **versions}
             if not environment or environment in recorded:
                 continue
-            if recorded:
-                self._warn_of_other_versions(recorded[0], environment)
+            # of the first work, which another minor version may not repeat
+            first = {
+                name: version
+                for name, version in next(iter(recorded), {}).items()
+                if name in environment
+            }
+            if any(_minor(version) != _minor(environment[name]) for name, version in first.items()):
+                text = "{}: started with other package versions ({}), so results may be mixed"
+                remedies = [
+                    Message("another {out} keeps them apart"),
+                    Message("{overwrite} computes all of it again"),
+                ]
+                changes = describe_differences(first, {name: environment[name] for name in first})
+                _log.warning(Message(text, self.folder, changes, remedies=remedies))
             recorded.append(environment)
             write_json(
                 self.folder / _FILE, {**content, "schema_version": _SCHEMA, "made_with": recorded}
             )
-
-    def _warn_of_other_versions(self, old: Versions, new: Versions) -> None:
-        """Log a warning if a package of the first work has another minor version now."""
-        first = {name: version for name, version in old.items() if name in new}
-        if any(_minor(version) != _minor(new[name]) for name, version in first.items()):
-            text = "{}: started with other package versions ({}), so results may be mixed"
-            remedies = [
-                Message("another {out} keeps them apart"),
-                Message("{overwrite} computes all of it again"),
-            ]
-            changes = describe_differences(first, {name: new[name] for name in first})
-            _log.warning(Message(text, self.folder, changes, remedies=remedies))
 
     def _differences(self, old: Values) -> str:
         """Describe how the settings of the folder differ from these; empty if they are the same."""

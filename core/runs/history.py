@@ -42,6 +42,8 @@ class RunEntry(NamedTuple):
         The error message; empty if there was no error.
     shard : str
         ``K/N``; empty without a shard.
+    folder : Path
+        The working folder, from which options name files.
     """
 
     run: Path
@@ -54,6 +56,7 @@ class RunEntry(NamedTuple):
     versions: dict[str, str]
     error: str
     shard: str
+    folder: Path
 
     def __repr__(self) -> str:
         return f"RunEntry({self.command}, {self.outcome}, {self.started})"
@@ -132,6 +135,7 @@ def _entry(run: Path, record: Values) -> RunEntry:
         versions=table("versions"),
         error=str(record.get("error", "")),
         shard=_shard(record.get("shard")),
+        folder=Path(str(record.get("folder") or ".")),
     )
 
 

@@ -186,7 +186,12 @@ def record_run(
             yield record
     except BchistoError as error:
         if new and error.exit_code == InputError.exit_code:
-            _take_back(run, record)
+            # only what contains nothing else
+            with contextlib.suppress(OSError):
+                record.path.unlink()
+                folder.rmdir()  # fails, and so ends the block, if another command has a record there
+                (run / "run.json").unlink()
+                run.rmdir()
         raise
 
 
@@ -197,15 +202,6 @@ def _stamp(folder: Path) -> str:
     if latest >= now:
         return f"{latest}1"
     return now
-
-
-def _take_back(run: Path, record: RunRecord) -> None:
-    """Remove a record, and the run folder if it contains nothing else."""
-    with contextlib.suppress(OSError):
-        record.path.unlink()
-        record.path.parent.rmdir()  # fails, and so ends the block, if another command has a record there
-        (run / "run.json").unlink()
-        run.rmdir()
 
 
 @contextlib.contextmanager
@@ -228,9 +224,11 @@ def record_table(
     ------
     RunRecord
     """
-    write = _write_alone
-    if work.checks:
-        write = _leave
+
+    def write(path: Path, content: Content) -> None:
+        if not work.checks:  # which must not replace the record of the table
+            write_json(path, {"schema_version": SCHEMA_VERSION, "records": [content]})
+
     record = RunRecord(_beside(table), {**_opened(command, config, work), **kept}, write)
     with _closed(record):
         yield record
@@ -331,15 +329,6 @@ def _write_in_run(path: Path, content: Content) -> None:
     records = [record for _, record in _read_records(path.parent)]
     run = path.parent.parent
     write_json(run / "run.json", {"schema_version": SCHEMA_VERSION, "records": records})
-
-
-def _write_alone(path: Path, content: Content) -> None:
-    """Write the record of a table, which replaces that of an earlier command."""
-    write_json(path, {"schema_version": SCHEMA_VERSION, "records": [content]})
-
-
-def _leave(path: Path, content: Content) -> None:
-    """Write nothing: a command that only checks must not replace the record of the table."""
 
 
 def _read_records(folder: Path) -> Iterator[tuple[Path, Content]]:

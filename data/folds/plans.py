@@ -182,19 +182,16 @@ def join_units(image_ids: Sequence[str], groups: Groups, copies: Copies) -> list
     """
     # no name contains a null character, so an image is never mistaken for a group
     unit_of = {i: f"\0{i}" if g is None else g for i, g in zip(image_ids, groups, strict=True)}
-    leader = {unit: unit for unit in unit_of.values()}
+    if not copies:
+        return list(unit_of.values())
+    from scipy.cluster.hierarchy import DisjointSet
 
-    def find(unit: str) -> str:
-        while leader[unit] != unit:
-            leader[unit] = leader[leader[unit]]
-            unit = leader[unit]
-        return unit
-
+    units = DisjointSet(unit_of.values())
     for first, second in copies:
         if first in unit_of and second in unit_of:
-            first_unit, second_unit = sorted((find(unit_of[first]), find(unit_of[second])))
-            leader[second_unit] = first_unit
-    return [find(unit_of[image]) for image in image_ids]
+            units.merge(unit_of[first], unit_of[second])
+    leader = {unit: min(joined) for joined in units.subsets() for unit in joined}
+    return [leader[unit_of[image]] for image in image_ids]
 
 
 def unknown_groups(groups: Groups) -> tuple[Banner, ...]:

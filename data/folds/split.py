@@ -311,7 +311,10 @@ def _split_with_copies(spec: str, pool: Pool, plan: FoldPlan) -> FoldPlan | None
         joined = _split(spec, pool, pool.copies)
     except InputError:
         return None
-    if not _is_of_use(joined, plan, pool.label_of):
+    # of no use if a class does not train in a fold, or a part has become empty
+    filled = {(fold, part) for _, fold, part in joined.rows}
+    before = {(fold, part) for _, fold, part in plan.rows}
+    if joined.untrained(pool.label_of) or not filled >= before:
         return None
     group_of = pool.group_of
     apart = sum(
@@ -325,14 +328,6 @@ def _split_with_copies(spec: str, pool: Pool, plan: FoldPlan) -> FoldPlan | None
         "as an image of its own"
     )
     return replace(joined, warnings=(*joined.warnings, note))
-
-
-def _is_of_use(plan: FoldPlan, before: FoldPlan, label_of: Mapping[str, str]) -> bool:
-    """Whether every class has training images in every fold, and no part of `before` has become empty."""
-    filled = {(fold, part) for _, fold, part in plan.rows}
-    return filled >= {(fold, part) for _, fold, part in before.rows} and not plan.untrained(
-        label_of
-    )
 
 
 def _stratified_plan(spec: str, pool: Pool, units: Sequence[str]) -> FoldPlan:

@@ -8,7 +8,6 @@ from .content import (
     ImageFiles,
     UniqueImages,
     compare_contents,
-    is_blank,
     pixel_findings,
     unique_images,
 )
@@ -18,5 +17,4 @@ from .decode import (
     header_findings,
     headers_of,
     other_sizes,
-    with_headers,
 )

@@ -15,7 +15,6 @@ from .registry import (
     LESIONS,
     LayoutSpec,
     built_in_layouts,
-    check_stain,
     find_layout,
     join_classes,
     list_layouts,

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from ...core import InputError
 from ..dataset import IMAGE_SUFFIXES, ImageRecord, part_of
-from ..findings import Findings, has_errors
+from ..findings import Findings
 from ..images import other_sizes
 from ..walk import walk_files
 from .registry import LayoutReading, LayoutSpec
@@ -21,7 +20,6 @@ BREAKHIS_TYPES = {
     "B": ("A", "F", "PT", "TA"),  # adenosis, fibroadenoma, phyllodes tumour, tubular adenoma
     "M": ("DC", "LC", "MC", "PC"),  # ductal, lobular, mucinous, papillary carcinoma
 }
-BREAKHIS_IMAGES = 7909
 
 BREAKHIS_SIZE = (700, 460)
 """Width and height, pixels. Spanhol et al. 2016, sec. II."""
@@ -58,16 +56,10 @@ def read_breakhis(
     list of ImageRecord, list of Finding
         The group is the patient ID in the file name (``14-2523``). It is the same for the two slides of 14-13412.
         Images of another size than the published have no micrometres per pixel.
-
-    Raises
-    ------
-    InputError
-        There is no BreakHis file below `root`.
     """
     selected = set(magnifications)
     records = []
     findings = Findings()
-    total = 0
     for path in sorted(walk_files(root, findings, hidden=True)):
         if path.suffix.casefold() not in IMAGE_SUFFIXES:
             continue
@@ -75,7 +67,6 @@ def read_breakhis(
         if match is None or match[2] not in BREAKHIS_TYPES[match[1]]:
             findings.warning(path.name, "not a BreakHis file name, left out")
             continue
-        total += 1
         if re.fullmatch(rf"(?!{match[5]}X)\d+X", path.absolute().parent.name):
             findings.warning(path.name, "its magnification is that of its name, not its folder")
         magnification = int(match[5])
@@ -86,16 +77,6 @@ def read_breakhis(
         mpp = BREAKHIS_MPP[magnification]
         records.append(
             ImageRecord(path.name, path, label, patient, magnification, mpp, source="breakhis")
-        )
-    if not total and not has_errors(findings):
-        raise InputError(
-            f"{root}: no BreakHis file in it; expected names like SOB_M_DC-14-2523-40-001.png"
-        )
-    if total != BREAKHIS_IMAGES:
-        findings.note(
-            str(root),
-            f"{total} of the {BREAKHIS_IMAGES:,} published images are present",
-            labels_only=True,
         )
     resized = other_sizes(records, BREAKHIS_SIZE)
     for number, record in enumerate(records):
@@ -148,5 +129,7 @@ LAYOUT = LayoutSpec(
     types=BREAKHIS_TYPES["B"] + BREAKHIS_TYPES["M"],
     positive=("malignant",),
     size=BREAKHIS_SIZE,
+    images=7909,
+    expected="names like SOB_M_DC-14-2523-40-001.png",
     options=frozenset({"label_level", "magnifications"}),
 )

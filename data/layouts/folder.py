@@ -310,8 +310,7 @@ def read_folder(
         "label": {name: _label(name, label) for name in files},
     }
     for role, rule in rules.items():
-        values[role] = rule.find(files)
-        findings.extend(rule.findings(root, values[role], role))
+        values[role] = rule.applied(files, root=root, what=role, findings=findings)
     labels = values["label"]
     groups = values["group"]
     records = [
@@ -362,7 +361,23 @@ def _meaning(root: Path, levels: Sequence[Level]) -> list[Finding]:
     """Return what the folders are taken for, if not only for classes: a note, both readings, or that none is one."""
     unclear = [level for level in levels if level.kind == UNCLEAR]
     if unclear:
-        return [Finding("error", str(root), _both_readings(*unclear), labels_only=True)]
+        first, second = unclear
+        message = Message(
+            "folders at level {}{} may be the classes, or those at level {}{}",
+            first.number,
+            Names(f" ({few(first.names)})"),
+            second.number,
+            Names(f" ({few(second.names)})"),
+            remedies=[
+                Message("{label_from:{}} takes the first", first.number),
+                Message(
+                    "{label_from:{}} the second (and {group_from:{}} if the first are patients)",
+                    second.number,
+                    first.number,
+                ),
+            ],
+        )
+        return [Finding("error", str(root), message, labels_only=True)]
     roles = [
         Message(
             "{} at level {}{}",
@@ -389,22 +404,6 @@ def _meaning(root: Path, levels: Sequence[Level]) -> list[Finding]:
         ]
     message = Message(text, *roles, remedies=remedies)
     return [Finding(severity, str(root), message, labels_only=True)]
-
-
-def _both_readings(first: Level, second: Level) -> Message:
-    text = "folders at level {}{} may be the classes, or those at level {}{}"
-    either = "{label_from:{}} the second (and {group_from:{}} if the first are patients)"
-    return Message(
-        text,
-        first.number,
-        Names(f" ({few(first.names)})"),
-        second.number,
-        Names(f" ({few(second.names)})"),
-        remedies=[
-            Message("{label_from:{}} takes the first", first.number),
-            Message(either, second.number, first.number),
-        ],
-    )
 
 
 def _deeper(

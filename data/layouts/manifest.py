@@ -27,7 +27,7 @@ from ...core.formats import (
     row_in,
 )
 from ..dataset import ImageRecord
-from ..findings import Finding, Findings, Level, has_errors
+from ..findings import Finding, Findings, Level
 from ..names import PathRule, match_names
 from ..walk import list_images
 from .folder import path_rules
@@ -44,13 +44,15 @@ class _Row(NamedTuple):
     cells : mapping of str to str
         By column key.
     name : str
-        The path as it leads to the image.
+        The path as it leads to the image from the folder of the table, or in the one beside it.
+    path : Path
     mpp : float or None
     """
 
     line: int
     cells: Mapping[str, str]
     name: str
+    path: Path
     mpp: float | None
 
 
@@ -97,24 +99,21 @@ def read_manifest(
     options = {"path": path_column, "label": label_column, "group": group_column}
     named_columns = {role: name for role, name in options.items() if name is not None}
     table = _read_table(path, named_columns)
+    if not table.rows:
+        raise InputError(f"{path}: the manifest has no rows")
     columns, recognised = _choose_columns(table, named_columns, rules, beside=images is not None)
     findings = Findings(_column_findings(table, columns, recognised, {*rules, *named_columns}))
-    folder = images or path.parent
-    rows = _rows(table, columns, folder, findings, beside=images is not None)
+    rows = _rows(table, columns, images, findings)
     findings += _length_findings(table)
-    if not rows and not has_errors(findings):
-        raise InputError(f"{path}: the manifest has no rows")
-
     values = {
-        role: [row.cells.get(columns[role]) or None for row in rows] for role in ("group", "label")
+        role: _values(rows, role, rules.get(role), table, columns[role] or options[role], findings)
+        for role in ("group", "label")
     }
-    for role, rule in rules.items():
-        values[role] = _find(rule, role, rows, table, options[role], findings)
     used = {columns[role] for role in ("path", "label", "image_id", "mpp")}
     records = [
         ImageRecord(
             row.cells.get(columns["image_id"]) or Path(row.name).as_posix(),
-            folder / row.name,
+            row.path,
             label,
             group,
             mpp=row.mpp,
@@ -126,9 +125,34 @@ def read_manifest(
         )
         for row, label, group in zip(rows, values["label"], values["group"], strict=True)
     ]
-    if "group" not in rules:
-        findings += _ungrouped(path, records)
+    without = [record.image_id for record in records if is_missing(record.group)]
+    if "group" not in rules and 0 < len(without) < len(records):
+        message = (
+            f"{len(without)} of {len(records)} images name no patient (first {without[0]}), "
+            "so each counts as a patient of its own; fill it in"
+        )
+        findings.warning(path.name, message)
     return records, findings
+
+
+def _values(
+    rows: Sequence[_Row],
+    role: str,
+    rule: PathRule | None,
+    table: CsvTable,
+    column: str | None,
+    findings: Findings,
+) -> list[str | None]:
+    """Return the cells of a column, or what a rule finds in them, or in the paths without a column."""
+    key = table.named(column or "") or ""
+    cells = [row.cells.get(key) for row in rows]
+    if rule is None:
+        return [cell or None for cell in cells]
+    texts = [cell or "" for cell in cells]
+    if not key:
+        texts = [Path(row.name).as_posix() for row in rows]
+    parts = rule.applied(texts, root=table.path, what=role, findings=findings)
+    return [parts[text] for text in texts]
 
 
 def _length_findings(table: CsvTable) -> Findings:
@@ -240,15 +264,14 @@ def _column_findings(
 def _rows(
     table: CsvTable,
     columns: Mapping[str, str],
-    folder: Path,
+    images: Path | None,
     findings: Findings,
-    *,
-    beside: bool,
 ) -> list[_Row]:
     """Return the rows of a table that can be used; of a table beside a folder also one for each further image."""
     paths = [cells[columns["path"]] for _, cells in table.rows]
+    folder = images or table.path.parent
     files: dict[str, Path] = {}
-    if beside:
+    if images is not None:
         files = list_images(folder, findings)
         names, notes = match_names(paths, files, where=table.path.name)
         findings += notes
@@ -265,10 +288,10 @@ def _rows(
         elif problem:
             findings.error(row_in(table.path, line), problem)
         else:
-            rows.append(_Row(line, cells, names[path], mpp))
-    if beside:
+            rows.append(_Row(line, cells, names[path], folder / names[path], mpp))
+    if images is not None:
         without_row = sorted(files.keys() - names.values())
-        rows.extend(_Row(0, {}, name, None) for name in without_row)
+        rows.extend(_Row(0, {}, name, files[name], None) for name in without_row)
         findings += unmatched(table.path, [path for _, path in absent], without_row, len(files))
         return rows
     cure = Message("a table beside a folder of images is read by {images:FOLDER} with {labels}")
@@ -292,37 +315,6 @@ def _located(table: Path, paths: Sequence[str], folder: Path, findings: Findings
         findings += notes
         names |= {rows[row]: name for row, name in image_of.items()}
     return {path: name for path, name in names.items() if name}
-
-
-def _find(
-    rule: PathRule,
-    role: str,
-    rows: Sequence[_Row],
-    table: CsvTable,
-    column: str | None,
-    findings: Findings,
-) -> list[str | None]:
-    """Return what a rule finds in the cells of a column that the user named, or in the paths without one."""
-    key = table.named(column or "")
-    if key:
-        texts = [row.cells.get(key, "") for row in rows]
-    else:
-        texts = [Path(row.name).as_posix() for row in rows]
-    parts = rule.find(texts)
-    findings += rule.findings(table.path, parts, role)
-    return [parts[text] for text in texts]
-
-
-def _ungrouped(table: Path, records: Sequence[ImageRecord]) -> list[Finding]:
-    """Return a warning if some images name a group, and others none."""
-    without = [record.image_id for record in records if is_missing(record.group)]
-    if not without or len(without) == len(records):
-        return []
-    message = (
-        f"{len(without)} of {len(records)} images name no patient (first {without[0]}), "
-        "so each counts as a patient of its own; fill it in"
-    )
-    return [Finding("warning", table.name, message)]
 
 
 def locate(folder: Path, name: str) -> tuple[str, str]:

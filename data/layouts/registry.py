@@ -29,9 +29,8 @@ from ...core import (
 )
 from ...core.formats import decode_image, read_header
 from ...core.jobs import Progress
-from ...stains import TREATMENTS, get_stain
 from ..classes import join_labels, loosely
-from ..dataset import Dataset, DatasetFacts, ImageRecord
+from ..dataset import DatasetFacts, ImageRecord
 from ..findings import Finding, Findings
 from ..names import BARCODE, barcode_of
 from ..walk import walk_files
@@ -81,6 +80,10 @@ class LayoutSpec:
         Positive classes of the two-class view.
     size : (int, int), optional
         Width and height in pixels of every published image.
+    images : int, optional
+        Number of published images; a note tells how many of them there are.
+    expected : str
+        What a folder of this layout holds, for the refusal of one without an image.
     stained : bool
         False for images without a stain, such as mammograms.
     options : frozenset of str
@@ -110,6 +113,8 @@ class LayoutSpec:
     types: tuple[str, ...] = ()
     positive: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
+    images: int | None = None
+    expected: str = ""
     stained: bool = True
     options: frozenset[str] = frozenset()
     image_is: str = "image"
@@ -149,12 +154,18 @@ def show_context(records: Sequence[ImageRecord], context: str) -> LayoutReading:
     with Progress(total=len(records), label="finding contexts", unit="outlines") as progress:
         for number, record in enumerate(records, start=1):
             try:
-                path, box = _outline(record)
+                path, (left, top, right, bottom) = _outline(record)
                 header = read_header(path)
             except ImageError as error:
                 findings.error(record.image_id, Message("has no context: {}", error))
             else:
-                widened = _widen(box, context, width=header.width, height=header.height)
+                across = down = _PADDING
+                if context == "large":
+                    across = (right - left + 1) // 2
+                    down = (bottom - top + 1) // 2
+                right = min(header.width, right + across)
+                bottom = min(header.height, bottom + down)
+                widened = (max(0, left - across), max(0, top - down), right, bottom)
                 shown.append(replace(record, path=path, box=widened))
             progress.update_to(number)
     return shown, findings
@@ -179,21 +190,6 @@ def _outline(record: ImageRecord) -> tuple[Path, Box]:
     rows = np.flatnonzero(mask.any(axis=1))
     columns = np.flatnonzero(mask.any(axis=0))
     return record.frame, (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-
-
-def _widen(box: Box, context: str, *, width: int, height: int) -> Box:
-    left, top, right, bottom = box
-    if context == "small":
-        across = down = _PADDING
-    else:
-        across = (right - left + 1) // 2
-        down = (bottom - top + 1) // 2
-    return (
-        max(0, left - across),
-        max(0, top - down),
-        min(width, right + across),
-        min(height, bottom + down),
-    )
 
 
 _log = logging.getLogger(__name__)
@@ -352,13 +348,13 @@ def recognise_layout(root: Path, name: str | None = None) -> LayoutSpec:
         return get_layout(name)
     built_in = built_in_layouts()
     published = [spec for spec in built_in if not spec.fallback]
-    for specs in (published, added_layouts()):
-        fitting = [spec for spec in specs if spec.manifest == root.is_file()]
-        spec = _recognised(fitting, root)
-        if spec is not None:
-            return find_layout(spec.name) or spec
-    spec = next(spec for spec in built_in if spec.fallback and spec.manifest == root.is_file())
-    return find_layout(spec.name) or spec
+    of_kind = [
+        [spec for spec in specs if spec.manifest == root.is_file()]
+        for specs in (published, added_layouts())
+    ]
+    recognised = (_recognised(specs, root) for specs in of_kind)
+    own = next(spec for spec in built_in if spec.fallback and spec.manifest == root.is_file())
+    return get_layout(next(filter(None, recognised), own).name)
 
 
 def _recognised(specs: Sequence[LayoutSpec], root: Path) -> LayoutSpec | None:
@@ -381,26 +377,3 @@ def _recognised(specs: Sequence[LayoutSpec], root: Path) -> LayoutSpec | None:
             if matches(path.name) and spec.in_place(root, path):
                 return spec
     return None
-
-
-def check_stain(dataset: Dataset, *, stain: str, colours: bool, off: str) -> None:
-    """Refuse stain normalisation or augmentation of images of a layout without a stain.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    stain : str
-        One of `bchisto.stains.STAIN_METHODS`.
-    colours : bool
-        Whether stain colours are varied.
-    off : str
-        The option that turns this variation off, for the message.
-
-    Raises
-    ------
-    InputError
-        The images have no stain, such as mammograms, but stains are to be normalised or varied.
-    """
-    if colours or get_stain(stain).checked:
-        text = "{}: the images of {} have no stain; use {stain:none} (or a treatment: {}) and {}"
-        raise InputError(text, dataset.root, dataset.name, ", ".join(TREATMENTS), off)

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core import ImageError, InputError, message_of
+from ...core import ImageError, message_of
 from ...core.formats import read_csv, read_header
 from ..dataset import ImageRecord
-from ..findings import Finding, Findings, has_errors
+from ..findings import Finding, Findings
 from ..walk import walk_files
 from .ddsm import LAYOUT as DDSM
 from .ddsm import pathology_label
@@ -62,16 +62,12 @@ def read_cbis_ddsm(
     Raises
     ------
     InputError
-        There is no table, a table lacks a column, or the images of all rows are missing.
+        A table lacks a column.
     """
     kinds = set(lesions) or set(_KIND.values())
     findings = Findings()
     tables, files = _find_files(root, kinds, findings)
     folders = {folder.name: folder for folder in sorted(files)}
-    if not tables:
-        raise InputError(
-            f"{root}: no table like mass_case_description_train_set.csv in it; copy the tables next to the images"
-        )
     records = []
     for table in tables:
         rows = _read_table(table, findings)
@@ -88,10 +84,6 @@ def read_cbis_ddsm(
         if absent:
             message = f"{len(absent)} of {len(rows)} rows name images that are missing, first {absent[0]}; left out"
             findings.warning(table.name, message)
-    if not records and not has_errors(findings):
-        raise InputError(
-            f"{root}: no image of its tables is in it; expected folders like Mass-Training_P_00001_LEFT_CC_1"
-        )
     return records, findings
 
 
@@ -117,28 +109,22 @@ def _read_table(path: Path, findings: Findings) -> list[_Mammogram]:
     table = read_csv(path, needed=_COLUMNS, expected="that of the published table")
     rows = []
     for number, (_, cells) in enumerate(table.cells(_COLUMNS), start=1):
-        parsed = _parse(*cells)
-        if isinstance(parsed, str):
-            findings.error(f"{path.name}, row {number}", parsed)
+        patient, abnormality, pathology, mammogram, crop = cells
+        label = pathology_label(pathology)
+        match = CBIS_NAME.fullmatch(crop.partition("/")[0])
+        if label is None:
+            problem = f"pathology {pathology!r} is none of MALIGNANT, BENIGN, BENIGN_WITHOUT_CALLBACK; correct it"
+        elif match is None or not mammogram:
+            example = "Mass-Training_P_00001_LEFT_CC_1/.../000000.dcm"
+            problem = f"{crop!r} is not a path like {example}; download the published table"
+        elif (match[3], match[6]) != (patient, abnormality):
+            columns = f"{patient}, abnormality {abnormality}"
+            problem = f"its path is of {match[3]}, abnormality {match[6]}, its columns give {columns}; correct one"
         else:
-            rows.append(parsed)
+            rows.append(_Mammogram(match[0], match[3], label, mammogram.partition("/")[0]))
+            continue
+        findings.error(f"{path.name}, row {number}", problem)
     return rows
-
-
-def _parse(
-    patient: str, number: str, pathology: str, mammogram: str, crop: str
-) -> _Mammogram | str:
-    label = pathology_label(pathology)
-    if label is None:
-        return f"pathology {pathology!r} is none of MALIGNANT, BENIGN, BENIGN_WITHOUT_CALLBACK; correct it"
-    match = CBIS_NAME.fullmatch(crop.partition("/")[0])
-    if match is None or not mammogram:
-        example = "Mass-Training_P_00001_LEFT_CC_1/.../000000.dcm"
-        return f"{crop!r} is not a path like {example}; download the published table"
-    if (match[3], match[6]) != (patient, number):
-        columns = f"{patient}, abnormality {number}"
-        return f"its path is of {match[3]}, abnormality {match[6]}, its columns give {columns}; correct one"
-    return _Mammogram(match[0], match[3], label, mammogram.partition("/")[0])
 
 
 def _record(
@@ -179,6 +165,7 @@ LAYOUT = replace(
     DDSM,
     name="cbis-ddsm",
     read=read_cbis_ddsm,
+    expected="mass_case_description_train_set.csv beside folders like Mass-Training_P_00001_LEFT_CC_1",
     recognise_name=lambda name: CBIS_TABLE.fullmatch(name) is not None,
     patient_in=re.compile(r"(P_\d{5})_(?:LEFT|RIGHT)_(?:CC|MLO)", re.IGNORECASE),
 )

@@ -22,7 +22,6 @@ BIRADS_CLASSES = ("negative", "positive")
 PRIVATE_FOLDERS = {"medicalreports": "holds personal data and is not read"}
 """Folders of the release that are neither listed nor opened, with the reason."""
 
-INBREAST_IMAGES = 410
 _TABLE = "inbreast.csv"
 _COLUMNS = ("Laterality", "View", "File Name", "Bi-Rads")
 """Columns of the table that are used. Ages and dates are ignored."""
@@ -50,11 +49,21 @@ def read_inbreast(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
         There is no table as CSV, or more than one, or a column is missing.
     """
     findings = Findings()
-    table, images = _files(root, findings)
+    files = sorted(walk_files(root, findings, skip=PRIVATE_FOLDERS))
+    tables = [path for path in files if path.name.casefold() == _TABLE]
+    if not tables:
+        raise InputError(
+            f"{root}: no INbreast.csv here; save the first sheet of the release's INbreast.xls as this"
+        )
+    if len(tables) > 1:
+        raise InputError(f"{tables[0]} and {tables[1]}: two tables; keep one")
+    table = tables[0]
     labels = _labels(table, findings)
     records = []
     numbers = set()
-    for path in sorted(images):
+    for path in files:
+        if path.suffix.casefold() != ".dcm":
+            continue
         match = INBREAST_NAME.fullmatch(path.name)
         if match is None:
             findings.warning(path.name, "not an INbreast file name, left out")
@@ -73,24 +82,7 @@ def read_inbreast(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     for number in sorted(set(labels) - numbers):
         message = "there is no such image; download it again or remove the row"
         findings.error(f"{table.name}: {number}", message)
-    if len(records) != INBREAST_IMAGES:
-        message = f"{len(records)} of the {INBREAST_IMAGES} published images are present"
-        findings.note(str(root), message, labels_only=True)
     return records, findings
-
-
-def _files(root: Path, findings: Findings) -> tuple[Path, list[Path]]:
-    """Find the table and the DICOM files, without listing or opening ``MedicalReports``."""
-    files = list(walk_files(root, findings, skip=PRIVATE_FOLDERS))
-    images = [path for path in files if path.suffix.casefold() == ".dcm"]
-    present = [path for path in files if path.name.casefold() == _TABLE]
-    if not present:
-        raise InputError(
-            f"{root}: no INbreast.csv here; save the first sheet of the release's INbreast.xls as this"
-        )
-    if len(present) > 1:
-        raise InputError(f"{present[0]} and {present[1]}: two tables; keep one")
-    return present[0], images
 
 
 def _labels(table: Path, findings: Findings) -> dict[str, tuple[str, str, str]]:
@@ -123,6 +115,7 @@ LAYOUT = LayoutSpec(
     read=read_inbreast,
     recognise_name=lambda name: bool(INBREAST_NAME.fullmatch(name) or name.casefold() == _TABLE),
     patient_in=re.compile(r"\d{8}_([0-9a-f]+)_MG_[LR]_(?:CC|ML|FB)_ANON", re.IGNORECASE),
+    images=410,
     unopened=PRIVATE_FOLDERS,
     group_is="patient",
     classes=BIRADS_CLASSES,

@@ -6,7 +6,7 @@ import base64
 import functools
 import hashlib
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
@@ -215,18 +215,12 @@ class Grid:
     header : sequence of str
         Of its columns.
     rows : sequence of sequence of str
-        Cells; the first of a row names it. A line break in a cell is kept.
-    total : bool
-        Whether the last row is the sum of the others, or what all of them come to.
-    words : Collection of int
-        Columns of running text.
+        Cells; the first of a row names it. A line break in a cell is kept. The last row is what all others come to.
     """
 
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
-    total: bool = False
-    words: Collection[int] = ()
 
 
 @dataclass(frozen=True)

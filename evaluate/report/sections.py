@@ -225,7 +225,7 @@ def class_grid(
             f"{images} per {group}, median (range)",
             f"{images} of no known {group}",
         ]
-    return Grid(f"{images.capitalize()} of each class", header, rows, total=True)
+    return Grid(f"{images.capitalize()} of each class", header, rows)
 
 
 def _class_row(

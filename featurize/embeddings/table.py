@@ -68,7 +68,13 @@ class Embeddings:
             )
         cells = {name: _checked_cells(path, name, columns, features) for name in COLUMNS}
         image_ids = cells["image_id"]
-        _refuse_repeated(path, image_ids)
+        if "" in image_ids:
+            raise InputError(
+                f"{path}: row {image_ids.index('') + 1} has no id; give every image a name"
+            )
+        image, count = Counter(image_ids).most_common(1)[0]
+        if count > 1:
+            raise InputError(f"{path}: the id {image} is in it twice; keep one row per image")
         rows = _finite_rows(path, image_ids, features)
         names, findings = join_groups((group or None for group in cells["group"]), where=str(path))
         report_findings(findings)
@@ -111,17 +117,6 @@ def _checked_cells(
         if not is_name(cell):
             raise InputError(f"{path}: a {name} is not a name: {cell[:50]!r}")
     return tuple(cells)
-
-
-def _refuse_repeated(path: Path, image_ids: Sequence[str]) -> None:
-    """Refuse images without an id, or with the same."""
-    if "" in image_ids:
-        raise InputError(
-            f"{path}: row {image_ids.index('') + 1} has no id; give every image a name"
-        )
-    image, count = Counter(image_ids).most_common(1)[0]
-    if count > 1:
-        raise InputError(f"{path}: the id {image} is in it twice; keep one row per image")
 
 
 def _finite_rows(path: Path, image_ids: Sequence[str], features: Array) -> Features:

@@ -4,7 +4,7 @@ import zipfile
 
 import pytest
 from bchisto.boost import BoostSettings, Bundle, train
-from bchisto.core import BundleError, InputError, OutputError
+from bchisto.core import InputError, OutputError
 from bchisto.core.models import BundleFacts
 from bchisto.featurize import open_store
 from bchisto.predict import predict
@@ -42,10 +42,6 @@ def test_the_text_beside_a_model_governs_nothing(boosted, run_copy, completed):
         (run / PAIR / "predictions.csv").read_bytes(),
         (run / PAIR / "model.bchisto").read_bytes(),
     ) == before
-
-
-def test_a_missing_store_is_named(path):
-    refuses(BundleError, r"features of tiny-1\.0-64 are missing", Bundle.load(path).predict, {})
 
 
 NAMES = ("my store (1)", "a\u0308lter \u00e4", "a b", "a-b")

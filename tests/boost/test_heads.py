@@ -210,7 +210,7 @@ def test_svm_sees_no_more_rows_than_its_limit(rng, monkeypatch):
     features, labels = blobs(rng, images=250, augmentations=1, d=4, classes=2, spread=9)
     counts = []
     for limit in (3000, 100):
-        monkeypatch.setattr("bchisto.boost.training_part.MOST_ROWS", limit)
+        monkeypatch.setattr("bchisto.boost.head.MOST_ROWS", limit)
         model = known_head("svm").parse(fit("svm", features, labels))
         counts.append(len(model.arrays["vectors"]))
     assert counts[0] > 150 > 100 >= counts[1]

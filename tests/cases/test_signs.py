@@ -8,9 +8,9 @@ import pytest
 import tifffile
 from bchisto.core.formats import read_header
 from bchisto.data import read_dataset, with_headers
+from bchisto.data.check import sign_findings
 from bchisto.data.dataset import ImageRecord
 from bchisto.data.images import ImageFiles
-from bchisto.data.signs import sign_findings
 from conftest import TINY
 from PIL import Image
 from written_tables import lines, rows_of

@@ -104,7 +104,7 @@ def test_what_is_to_be_installed_is_what_an_extra_needs(monkeypatch):
         ("encoder show uni2-h", "error: 'encoder show' is now bchisto encoder NAME"),
         (
             "finetune --l2 0.1",
-            "error: --l2: write l2 into a file, and give --config FILE; see bchisto finetune",
+            "error: --l2: write l2 into a file, and give --config FILE",
         ),
         (
             "boosts",

@@ -1,9 +1,5 @@
 """Names that are mistyped, and what a refused command leaves."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from conftest import typed
@@ -98,17 +94,11 @@ def test_paths_in_the_next_command_are_quoted(tmp_path, completed):
         ("bchisto boost --head log", "logistic"),
     ],
 )
-def test_a_shell_completes_commands_options_and_values(words, offered):
-    environment = {
-        **os.environ,
-        "_BCHISTO_COMPLETE": "bash_complete",
-        "COMP_WORDS": words,
-        "COMP_CWORD": str(len(words.split()) - 1),
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "bchisto"], env=environment, capture_output=True, text=True
-    )
-    assert f"plain,{offered}\n" in done.stdout, done.stderr
+def test_a_shell_completes_commands_options_and_values(cli, monkeypatch, words, offered):
+    monkeypatch.setenv("_BCHISTO_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    assert f"plain,{offered}\n" in cli()[1]
 
 
 @pytest.mark.parametrize("command", ["featurize --encoder resnet50", "finetune --network alexnet"])

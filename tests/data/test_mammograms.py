@@ -231,10 +231,13 @@ def test_cbis_tables_without_images_or_columns(cbis, tmp_path):
     alone = tmp_path / "alone"
     alone.mkdir()
     shutil.copy(cbis / "mass_case_description_test_set.csv", alone)
-    refuses(InputError, "no image of its tables is in it", read_dataset, alone)
+    refuses(InputError, "no image of the layout cbis-ddsm in it", read_dataset, alone)
     (alone / "mass_case_description_test_set.csv").write_text("patient_id\nP_00001\n")
     refuses(InputError, "must have a column `abnormality id`", read_dataset, alone)
-    with pytest.raises(InputError, match="no table like mass_case_description_train_set"):
+    with pytest.raises(
+        InputError,
+        match="no image of the layout cbis-ddsm in it; expected mass_case_description_train_set",
+    ):
         read_dataset(alone, dataset="cbis-ddsm", lesions=["calcification"])
 
 

@@ -208,8 +208,8 @@ def test_missing_and_empty_folders(tmp_path):
 def test_layouts_that_are_not_there(tmp_path):
     picture(tmp_path / "a" / "1.png")
     for name, message in (
-        ("bach", "no BACH layout in it"),
-        ("breakhis", "no BreakHis file in it"),
+        ("bach", "no image of the layout bach in it"),
+        ("breakhis", "no image of the layout breakhis in it"),
         ("csv", "reads a manifest"),
     ):
         refuses(InputError, message, read_dataset, tmp_path, dataset=name)
@@ -284,4 +284,5 @@ def test_idc_repeated_tree_and_misplaced_patches(tmp_path):
         dataset.raise_errors()
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "a.txt").write_text("x")
-    refuses(InputError, "no IDC patch in it", read_dataset, tmp_path / "empty", dataset="idc")
+    with pytest.raises(InputError, match="no image of the layout idc in it"):
+        read_dataset(tmp_path / "empty", dataset="idc")

@@ -12,7 +12,7 @@ def nothing_compiled(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("a function was compiled")
 
-    for name in ("engines.compile_function", "engines.compile_tensors", "encoder.compile_keras"):
+    for name in ("engines.compile_tensors", "encoder.compile_keras"):
         monkeypatch.setattr(f"bchisto.encoders.{name}", refuse)
 
 

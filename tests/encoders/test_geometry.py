@@ -30,12 +30,6 @@ def centre_of_gradient(model, size, cell, *, seed):
     [
         ("convs", None, 100, [(0, 0), (2, 4), (4, 1)]),
         ("inceptionv3", "mixed3", 203, [(3, 6), (5, 5), (7, 4)]),  # unpadded branches that meet
-        (
-            "resnet50",
-            "conv3_block1_out",
-            130,
-            [(6, 9), (8, 8)],
-        ),
         ("mobilenetv2", "block_6_expand_relu", 128, [(5, 9), (8, 8)]),  # padding on one side
         (
             "efficientnetv2b0",

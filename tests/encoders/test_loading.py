@@ -46,12 +46,11 @@ def filled_by(model, read, needed=None):
 
 def test_what_a_file_lacks_is_named(model):
     whole = {name: np.ones_like(value) for name, value in values(model).items()}
-    assert filled_by(model, lambda m: assign(m, whole)).whole
+    assert not filled_by(model, lambda m: assign(m, whole)).reason
     lacking = {name: value for name, value in whole.items() if not name.startswith("second")}
     filled = filled_by(model, lambda m: assign(m, lacking))
     assert filled.missing == ("second/kernel", "second/bias")
     assert filled.reason == "it lacks second/kernel and 1 more"
-    assert not filled.whole
 
 
 def test_values_that_are_no_numbers_are_missing(model):
@@ -65,13 +64,13 @@ def test_a_part_is_enough_where_a_part_is_needed(model):
 
     part = keras.Model(model.inputs, model.get_layer("first").output)
     first = {name: np.ones_like(value) for name, value in values(part).items()}
-    assert filled_by(model, lambda m: assign(m, first), needed=part).whole
+    assert not filled_by(model, lambda m: assign(m, first), needed=part).reason
 
 
 def test_counts_are_no_weights(model):
     """Whole numbers cannot say that they are none; what is not read stays as it was."""
     arrays = {name: value for name, value in values(model).items() if name != "norm/count"}
-    assert filled_by(model, lambda m: assign(m, arrays)).whole
+    assert not filled_by(model, lambda m: assign(m, arrays)).reason
     assert values(model)["norm/count"] == 0
 
 
@@ -80,7 +79,6 @@ def test_what_stops_the_reading_is_told(model):
         raise ValueError("no such thing\nin more words")
 
     filled = filled_by(model, fail)
-    assert isinstance(filled.error, ValueError)
     assert filled.reason == "no such thing"
 
     def refuse(_):

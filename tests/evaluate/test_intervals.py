@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.evaluate import Units, share_interval
+from bchisto.evaluate import Units
 from bchisto.evaluate.intervals import (
     Part,
     difference,
@@ -104,9 +104,9 @@ def test_shares_are_those_of_statsmodels(rng):
     from statsmodels.stats.proportion import proportion_confint
 
     hits = rng.random(4000) < 0.8
-    alone = share_interval(hits, np.arange(4000))
+    alone = Units(np.arange(4000)).share(hits)
     assert_allclose(alone.interval, proportion_confint(hits.sum(), 4000, method="beta"))
-    pairs = share_interval(hits, np.arange(4000) // 2)
+    pairs = Units(np.arange(4000) // 2).share(hits)
     assert_allclose(
         pairs.interval, proportion_confint(hits.sum(), 4000, method="wilson"), atol=1e-3
     )
@@ -114,7 +114,7 @@ def test_shares_are_those_of_statsmodels(rng):
 
 def test_what_one_unit_outweighs_cannot_be_estimated():
     hits = np.tile([True, True, False], 20)
-    found = share_interval(hits, [0] * 36 + [1] * 12 + [2] * 12)
+    found = Units(np.repeat([0, 1, 2], [36, 12, 12])).share(hits)
     assert (found.interval, found.reason) == (None, "one group holds 60 % of the 60 images")
     everywhere = np.ones(60, dtype=bool)
     units = Units(np.repeat([0, 1, 2], [36, 12, 12]), noun="patient", row="patch")

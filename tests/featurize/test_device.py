@@ -210,7 +210,8 @@ def test_colours_are_those_of_the_augmenter(he_image, darker):
     seen = compile_tensors(
         _describe(
             [lambda crops: crops.__getitem__((slice(None), 0, 0))],
-            crop=1,
+            windows=[[1]],
+            sides=(1, 1),
             description=FeaturizeSettings(pool=1.0).description,
             colours=True,
         ),

@@ -44,7 +44,7 @@ def train(model, folder):
         replace(SPECK, epochs=2, patience=9, augmentations=()), np.arange(8), np.arange(8, 12), 2
     )
     trained(model, source, plan, folder)
-    found = predict_samples(model, source, np.arange(12, 16), classes=2)
+    found = predict_samples(model, source, np.arange(12, 16))
     return [*model.get_weights(), found], (folder / "s.npz").read_bytes()
 
 

@@ -244,7 +244,7 @@ def load_whole(path, network):
 
     reason = keras_trouble(path)
     filled = None if reason else fill_weights(network, partial(read_keras, path), needed=network)
-    if filled is None or not filled.whole:
+    if filled is None or filled.reason:
         raise WeightsError(f"{path}: not weights of this network ({reason or filled.reason[:120]})")
 
 

@@ -327,13 +327,12 @@ def test_pictures_come_from_as_many_patients_as_there_are():
 def test_time_and_disk_are_those_of_the_numbers_in_the_stores(tmp_path):
     write_tissue(tmp_path / "t", per_class=2, size=(82, 81))
     settings = FeaturizeSettings(
-        encoders="mobilenetv2", views=("0.5:40", "1.0:65"), weights="random", crops=2
+        encoders="convs", views=("0.5:40", "1.0:65"), weights="random", crops=2
     )
     cost = preflight(tmp_path / "t", settings=settings, timed=True).estimate
-    # MobileNetV2 has 1,280 numbers
     assert cost.images == 4
     assert cost.stores == 2
-    assert cost.bytes == 4 * 50 * 2 * 1280 * 4
+    assert cost.bytes == 4 * 50 * 2 * 16 * 4
     longer = preflight(
         tmp_path / "t", settings=replace(settings, augmentations=500_000), timed=True
     ).estimate

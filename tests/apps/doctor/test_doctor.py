@@ -227,7 +227,7 @@ def test_the_published_files_are_those_that_keras_fetches(tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize("module", ["h5py", "numpy"])
-def test_a_package_that_everything_needs_is_broken(tmp_path, tissue, start, module):
+def test_a_package_that_everything_needs_is_broken(tmp_path, described, run_copy, start, module):
     (folder := tmp_path / "site-packages").mkdir()
     (folder / f"{module}.py").write_text("raise ImportError('libhdf5.so.200: cannot open')")
     environment = {
@@ -238,12 +238,7 @@ def test_a_package_that_everything_needs_is_broken(tmp_path, tissue, start, modu
         "PYTHONCOERCECLOCALE": "0",
         "KERAS_BACKEND": "nonsense",
     }
-    _, err = start(
-        "featurize",
-        *("--images", tissue, "--out", tmp_path / "run", "--encoder", "tiny"),
-        *("--view", "1.0:64", "--weights", "random"),
-        env=environment,
-    ).communicate(timeout=120)
+    _, err = start("boost --out", run_copy(described), env=environment).communicate(timeout=120)
     assert "a package does not load (libhdf5.so.200: cannot open); `bchisto doctor` names" in err
     for other in ("tensorflow", "dask", "lightgbm", "matplotlib", "openvino", "scipy", "sklearn"):
         (folder / f"{other}.py").write_text("raise ImportError('not looked at here')")
@@ -374,13 +369,13 @@ def test_nothing_names_a_person(tmp_path, monkeypatch, tissue, cli, in_this_proc
     monkeypatch.setattr("getpass.getuser", lambda: "mueller")
     monkeypatch.setenv("TMPDIR", "~nobody-here/x")
     monkeypatch.setenv("HOME", "/home/mueller")
-    hide = private_texts({"IMAGES": tissue, "RUN": named.Path("run"), "DIR": named.Path("JD")})
+    hide = private_texts({"IMAGES": tissue, "RUN": tmp_path / "run", "DIR": tmp_path / "JD"})
     texts = (
         "/scratch/mueller/keras is full",
         "cannot read Anna_Meier-01.TIF: damaged",
         f"{tissue}/x",
         "onnxruntime; run boost again",
-        "run/run.json, JD/a: damaged",
+        f"{tmp_path}/run/run.json, {tmp_path}/JD/a: damaged",
         "/home/mueller/.keras, /home/muellerin",
     )
     findings = [Check("a", "note", text) for text in texts]

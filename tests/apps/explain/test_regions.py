@@ -24,7 +24,7 @@ def regions_of(values, method="map", **options):
     found = hottest_regions(
         a_map(values, method, **options), width=values.shape[1], height=values.shape[0]
     )
-    return [one["geometry"]["coordinates"] for one in found["features"]]
+    return [one["geometry"]["coordinates"] for one in found]
 
 
 def area(ring):
@@ -67,7 +67,7 @@ def test_two_rectangles_by_hand():
     values[2:6, 3:8] = 1.0
     values[10:15, 20:27] = 2.0
     found = hottest_regions(a_map(values), width=60, height=40)
-    first, second = found["features"]
+    first, second = found
     assert first["properties"]["measurements"]["mean"] == 2.0
     assert sorted(map(tuple, first["geometry"]["coordinates"][0][:-1])) == [
         (40, 20),
@@ -134,11 +134,8 @@ def test_ties_do_not_take_more_than_a_tenth():
 
 def test_nothing_is_hot_on_the_cold_side():
     values = np.linspace(0, 0.4, 400).reshape(20, 20)
-    assert (
-        hottest_regions(a_map(values, signed=True, centre=0.5), width=20, height=20)["features"]
-        == []
-    )
-    assert hottest_regions(a_map(np.zeros((20, 20))), width=20, height=20)["features"] == []
+    assert hottest_regions(a_map(values, signed=True, centre=0.5), width=20, height=20) == []
+    assert hottest_regions(a_map(np.zeros((20, 20))), width=20, height=20) == []
 
 
 def test_regions_are_in_pixels_of_the_image(tmp_path):

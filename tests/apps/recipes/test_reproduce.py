@@ -491,7 +491,10 @@ def test_what_is_refused(tmp_path, bach, refused):
             ("rakhlin2018", "--images", bach, "--out", tmp_path / "r", "--variant", "best"),
             "has no such variant; choose one of published",
         ),
-        (("rakhlin2018", "--images", tmp_path, "--out", tmp_path / "r"), "no BACH layout in it"),
+        (
+            ("rakhlin2018", "--images", tmp_path, "--out", tmp_path / "r"),
+            "no image of the layout bach in it",
+        ),
     ]:
         assert message in refused("reproduce", *arguments)
 

@@ -17,8 +17,8 @@ from bchisto.featurize import (
     View,
     choose_settings,
     preset_options,
-    recorded_seconds,
 )
+from bchisto.featurize.settings import recorded_seconds
 from conftest import seen_gpus, write_tissue
 from PIL import Image
 

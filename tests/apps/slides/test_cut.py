@@ -77,7 +77,7 @@ def test_from_slides_to_a_model(study, tmp_path, completed, tiny_options):
         "columns that no model is given: wsi, x, y, drawn"
     ]
     completed("featurize", "--images", out / "manifest.csv", "--out", run, *tiny_options)
-    completed("boost", "--out", run, "--folds", 2, "--seeds", 1)
+    completed("boost", "--out", run, "--folds", 2, "--seeds", 1, "--param", "num_iterations=8")
     # of other tiles it cannot be known
     for side, trained, warned in (
         (200, "yes", False),

@@ -134,7 +134,7 @@ def test_a_colour_of_heat_is_exact_at_the_ends_and_warmer_the_higher():
 
 def tissue_of(width, height, factor):
     picture = np.full((height, width, 3), (230, 150, 190), np.uint8)
-    return Overview(picture, factor, 8.0)
+    return Overview(picture, factor)
 
 
 def test_the_bar_has_the_colours_of_its_values():

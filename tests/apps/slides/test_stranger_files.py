@@ -196,17 +196,21 @@ def features(*objects):
     return json.dumps({"type": "FeatureCollection", "features": list(objects)})
 
 
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory, image):
+    return write_slide(tmp_path_factory.mktemp("slide") / "ü 1.tif", SIZE, {(0, 0): image})
+
+
 @pytest.fixture
-def drawn(tmp_path, image, cut):
+def drawn(tmp_path, slide, cut):
     """Cut a slide with a file of annotations; returns rows and what is warned."""
-    path = write_slide(tmp_path / "ü 1.tif", SIZE, {(0, 0): image})
 
     def run(name, content):
         given = tmp_path / name
         if isinstance(content, str):
             content = content.encode()
         given.write_bytes(content)
-        rows, _, err = cut(path, "--annotations", given)
+        rows, _, err = cut(slide, "--annotations", given)
         return rows, err
 
     return run
