@@ -128,6 +128,14 @@ def images(
     )
 
 
+def sure_of(table, predicted, top, name):
+    """Return a table whose called classes have these probabilities, and the others equal shares of the rest."""
+    count = len(table.classes)
+    shares = np.repeat((1 - top)[:, None] / (count - 1), count, axis=1)
+    shares[np.arange(len(predicted)), predicted] = top
+    return replace(table, predicted=predicted, shares=shares.round(6), name=name or table.name)
+
+
 def calls(table, right, *, big=None, seed=0, name=None, sure=0.75, wrong=None):
     """Return a table whose classes are called right at given rates, errors anywhere among the patients.
 
@@ -153,21 +161,24 @@ def calls(table, right, *, big=None, seed=0, name=None, sure=0.75, wrong=None):
     if big is not None:
         rows = np.flatnonzero(large)
         predicted[rows[round(big * len(rows)) :]] = (count - 2) % count
-    top = sure + 0.2 * rng.random(len(predicted))
-    shares = np.repeat((1 - top)[:, None] / (count - 1), count, axis=1)
-    shares[np.arange(len(predicted)), predicted] = top
-    return replace(table, predicted=predicted, shares=shares.round(6), name=name or table.name)
+    return sure_of(table, predicted, sure + 0.2 * rng.random(len(predicted)), name)
 
 
 def always(table, label, *, seed=0, name=None, wobble=0.1):
     """Return a table that calls every image one class, with probabilities that say nothing of the truth."""
     rng = np.random.default_rng(seed)
-    count = len(table.classes)
     top = 0.8 + wobble * rng.random(len(table.truth))
-    shares = np.repeat((1 - top)[:, None] / (count - 1), count, axis=1)
-    shares[:, label] = top
-    predicted = np.full(len(table.truth), label)
-    return replace(table, predicted=predicted, shares=shares.round(6), name=name or table.name)
+    return sure_of(table, np.full(len(table.truth), label), top, name)
+
+
+def by_shares(table, shares, name=None):
+    """Return a table that calls the class of the highest probability."""
+    return replace(table, predicted=shares.argmax(axis=1), shares=shares, name=name or table.name)
+
+
+def by_scores(table, scores, name=None):
+    """Return a table of two classes with these scores of the second."""
+    return by_shares(table, np.stack([1 - scores, scores], axis=1), name)
 
 
 def ranked(table, *, low, high, overlap, seed=0, name=None):
@@ -185,9 +196,7 @@ def ranked(table, *, low, high, overlap, seed=0, name=None):
         table.truth == 1, middle + (high - middle) * draws, low + (middle - low) * draws
     )
     anywhere = rng.random(len(table.truth)) < overlap
-    scores = np.where(anywhere, low + (high - low) * draws, ends).round(6)
-    shares = np.stack([1 - scores, scores], axis=1)
-    return replace(table, predicted=shares.argmax(axis=1), shares=shares, name=name or table.name)
+    return by_scores(table, np.where(anywhere, low + (high - low) * draws, ends).round(6), name)
 
 
 def scored(table, middles, *, high):
@@ -203,20 +212,15 @@ def scored(table, middles, *, high):
     scores = np.take(middles, table.truth)
     rows = np.flatnonzero(table.truth == 0)
     scores[rows[7 * np.arange(len(rows)) % 20 < 20 * high[0]]] = high[1]
-    scores = (
-        scores + np.linspace(-0.05, 0.05, len(scores))[(7 * np.arange(len(scores))) % len(scores)]
-    ).round(6)
-    shares = np.stack([1 - scores, scores], axis=1)
-    return replace(table, predicted=shares.argmax(axis=1), shares=shares)
+    wobble = np.linspace(-0.05, 0.05, len(scores))
+    return by_scores(table, (scores + wobble[7 * np.arange(len(scores)) % len(scores)]).round(6))
 
 
 def overlapping(table, *, apart, seed):
     """Return a table of two classes with normal scores so many standard deviations apart, cut in the middle."""
     rng = np.random.default_rng(seed)
     scores = rng.normal(size=len(table.truth)) + apart * (table.truth - 0.5)
-    scores = (1 / (1 + np.exp(-scores))).round(4)
-    shares = np.stack([1 - scores, scores], axis=1)
-    return replace(table, predicted=shares.argmax(axis=1), shares=shares)
+    return by_scores(table, (1 / (1 + np.exp(-scores))).round(4))
 
 
 def blocks(table, patients, *, name):
@@ -244,8 +248,9 @@ def relabelled(table, count):
 def guessed(table, *, seed, name=None):
     """Return a table of probabilities by chance."""
     rng = np.random.default_rng(seed)
-    shares = rng.dirichlet(np.ones(len(table.classes)), len(table.truth)).round(6)
-    return replace(table, predicted=shares.argmax(axis=1), shares=shares, name=name or table.name)
+    return by_shares(
+        table, rng.dirichlet(np.ones(len(table.classes)), len(table.truth)).round(6), name
+    )
 
 
 def tied(table, rows, called):
