@@ -157,7 +157,16 @@ def ddsm(here, shared):
     return here / "DDSM"
 
 
-EIGHT = ["1 Normal", "2 Bénin", "Adénose", "Carcinome in situ", "carcinome-infiltrant", "x_y", "Ü", "100 %"]
+EIGHT = [
+    "1 Normal",
+    "2 Bénin",
+    "Adénose",
+    "Carcinome in situ",
+    "carcinome-infiltrant",
+    "x_y",
+    "Ü",
+    "100 %",
+]
 
 OWN = {
     "two grades": Case(
