@@ -11,15 +11,9 @@ from bchisto.core import ImageError, InputError
 from bchisto.data import decode_record, fold_plan, read_dataset, survey_dataset
 from conftest import refuses
 from PIL import Image
-from sample_trees import columns_of, findings
+from sample_trees import columns_of, findings, told
 
 GRADES = ["1", "2", "3", "4a", "4b", "4c", "5", "6"]
-
-
-def told(dataset, level, *parts):
-    """Check that each part stands in one of the findings of a level."""
-    texts = findings(dataset, level)
-    assert [part for part in parts if not any(part in text for text in texts)] == []
 
 
 @pytest.fixture

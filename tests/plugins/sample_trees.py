@@ -39,3 +39,9 @@ def bach_columns(groups=()):
 
 def findings(dataset, level):
     return [str(finding) for finding in dataset.findings if finding.level == level]
+
+
+def told(dataset, level, *parts):
+    """Check that each part stands in one of the findings of a level."""
+    texts = findings(dataset, level)
+    assert [part for part in parts if not any(part in text for text in texts)] == []
