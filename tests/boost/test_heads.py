@@ -43,6 +43,11 @@ def fit(head, features, labels):
     return model.data
 
 
+def fitted(head, features, labels):
+    """Fit one model: what predicts."""
+    return known_head(head).parse(fit(head, features, labels))
+
+
 @pytest.mark.parametrize("head", ["lightgbm", "logistic", "svm", "knn", "prototype", "lda"])
 @pytest.mark.parametrize("classes", [2, 4])
 def test_a_head_learns_and_repeats(rng, head, classes):
@@ -60,7 +65,7 @@ def test_logistic_is_scikit_learns(rng):
     from sklearn.preprocessing import StandardScaler
 
     features, labels = blobs(rng)
-    model = known_head("logistic").parse(fit("logistic", features, labels))
+    model = fitted("logistic", features, labels)
     rows = StandardScaler().fit(features.reshape(-1, 12))
     reference = LogisticRegression(C=float(model.arrays["strength"]), max_iter=300)
     reference.fit(rows.transform(features.reshape(-1, 12)), np.repeat(labels, 3))
@@ -80,7 +85,7 @@ def test_svm_decisions_are_scikit_learns(rng, classes):
     from sklearn.svm import SVC
 
     features, labels = blobs(rng, classes=classes)
-    model = known_head("svm").parse(fit("svm", features, labels))
+    model = fitted("svm", features, labels)
     rows = StandardScaler().fit(features.reshape(-1, 12))
     machine = SVC(
         C=float(model.arrays["cost"]),
@@ -211,7 +216,7 @@ def test_svm_sees_no_more_rows_than_its_limit(rng, monkeypatch):
     counts = []
     for limit in (3000, 100):
         monkeypatch.setattr("bchisto.boost.head.MOST_ROWS", limit)
-        model = known_head("svm").parse(fit("svm", features, labels))
+        model = fitted("svm", features, labels)
         counts.append(len(model.arrays["vectors"]))
     assert counts[0] > 150 > 100 >= counts[1]
 
@@ -226,7 +231,7 @@ def test_knn_is_scikit_learns(rng):
     from sklearn.neighbors import KNeighborsClassifier
 
     features, labels = blobs(rng, images=90, classes=4)
-    model = known_head("knn").parse(fit("knn", features[:60], labels[:60]))
+    model = fitted("knn", features[:60], labels[:60])
     mean = features[:60].astype(np.float64).mean(axis=(0, 1))
     count = int(model.arrays["neighbours"])
     theirs = KNeighborsClassifier(count, algorithm="brute").fit(
@@ -240,7 +245,7 @@ def test_prototypes_are_scikit_learns(rng):
     from sklearn.neighbors import NearestCentroid
 
     features, labels = blobs(rng, images=90, classes=4)
-    model = known_head("prototype").parse(fit("prototype", features[:60], labels[:60]))
+    model = fitted("prototype", features[:60], labels[:60])
     mean = features[:60].astype(np.float64).mean(axis=(0, 1))
     theirs = NearestCentroid().fit(unit(features[:60], mean), labels[:60])
     probabilities = model.predict_proba(features[60:])
@@ -257,7 +262,7 @@ def test_lda_is_scikit_learns(rng, classes, d):
     from sklearn.preprocessing import StandardScaler
 
     features, labels = blobs(rng, images=90, classes=classes, d=d)
-    model = known_head("lda").parse(fit("lda", features[:60], labels[:60]))
+    model = fitted("lda", features[:60], labels[:60])
     scaler = StandardScaler().fit(features[:60].reshape(-1, d).astype(np.float64))
     train, test = (
         scaler.transform(rows.mean(axis=1, dtype=np.float64))

@@ -497,11 +497,11 @@ def test_what_a_layout_has_of_its_own_is_refused(tmp_path, cli):
         read_dataset(tmp_path / "own", grouped_from=1)
 
 
-def test_groups_may_be_named_later(tissue, tiny_options, tmp_path, cli, completed):
+def test_groups_may_be_named_later(tissue, tiny_options, tmp_path, completed):
     """They are no part of what a store is compared by: nothing is described anew, and stage 2 knows them."""
     run = tmp_path / "run"
     common = ("featurize", "--images", tissue, "--out", run, *tiny_options)
-    assert cli(*common)[0] == 0
+    completed(*common)
     store = next((run / "features").glob("*.h5"))
     before = store.read_bytes()
     for rule, patients in ((r"n(\d)\d", "1"), (r"(\d)\.png", "6")):

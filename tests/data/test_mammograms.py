@@ -11,7 +11,7 @@ from bchisto.core import ImageError, InputError
 from bchisto.data import decode_record, fold_plan, read_dataset, survey_dataset
 from conftest import refuses
 from PIL import Image
-from sample_trees import columns_of, findings, told
+from sample_trees import columns_of, exchange, findings, told
 
 GRADES = ["1", "2", "3", "4a", "4b", "4c", "5", "6"]
 
@@ -36,9 +36,7 @@ def test_inbreast_labels_and_groups(inbreast):
 
 
 def test_inbreast_odd_cells_are_named(inbreast):
-    rows = (inbreast / "INbreast.csv").read_text().splitlines()
-    rows[1] = rows[1].replace(";CC;", ";FB;")
-    (inbreast / "INbreast.csv").write_text("\r\n".join(rows) + "\r\n")
+    exchange(inbreast / "INbreast.csv", ";CC;", ";FB;")
     dataset = read_dataset(inbreast)
     told(dataset, "warning", "its name has L CC, INbreast.csv has L FB")
 
@@ -62,9 +60,7 @@ def test_inbreast_rows_that_do_not_fit_are_errors(inbreast):
 
 def test_birads_0_is_negative(inbreast):
     """The source: 4 to 6 are sick, all other categories healthy."""
-    rows = (inbreast / "INbreast.csv").read_text().splitlines()
-    rows[1] = ";".join([*rows[1].split(";")[:7], "0"])
-    (inbreast / "INbreast.csv").write_text("\r\n".join(rows) + "\r\n")
+    exchange(inbreast / "INbreast.csv", ";1\n", ";0\n")
     dataset = read_dataset(inbreast)
     assert [record.label for record in dataset.records] == ["negative"] * 3 + ["positive"] * 5
     told(dataset, "note", "BI-RADS 0, an incomplete assessment, counts as negative")
@@ -216,8 +212,7 @@ def test_cbis_files_that_are_missing_or_cannot_be_told_apart(cbis):
     ],
 )
 def test_cbis_rows_that_do_not_fit_are_errors(cbis, old, new, message):
-    table = cbis / "mass_case_description_train_set.csv"
-    table.write_text(table.read_text().replace(old, new, 1))
+    exchange(cbis / "mass_case_description_train_set.csv", old, new)
     told(read_dataset(cbis), "error", message)
 
 
@@ -330,8 +325,7 @@ def test_two_abnormalities_of_a_view_are_two_images(ddsm):
     ],
 )
 def test_ddsm_broken_overlays_are_named(ddsm, old, new, message):
-    path = ddsm / "case3159" / "B_3159_1.LEFT_CC.OVERLAY"
-    path.write_text(path.read_text().replace(old, new, 1))
+    exchange(ddsm / "case3159" / "B_3159_1.LEFT_CC.OVERLAY", old, new)
     dataset = read_dataset(ddsm)
     told(dataset, "error", message)
     told(dataset, "error", "B_3159_1.LEFT_CC.OVERLAY")

@@ -5,7 +5,7 @@ import pytest
 from bchisto.core import InputError, MissingInputError
 from bchisto.data import make_bach, read_dataset, survey_dataset, unique_images
 from conftest import refuses
-from sample_trees import picture, told
+from sample_trees import exchange, picture, told
 from written_tables import rows_of
 
 
@@ -48,7 +48,7 @@ def test_bach_image_without_a_label(bach_copy):
 
 def test_bach_label_that_contradicts_the_folder(bach_copy):
     truth = bach_copy / "Photos" / "microscopy_ground_truth.csv"
-    truth.write_text(truth.read_text().replace("b001.tif,Benign", "b001.tif,Normal"))
+    exchange(truth, "b001.tif,Benign", "b001.tif,Normal")
     with pytest.raises(
         InputError, match=r"b001\.tif: is in Benign but microscopy_ground_truth\.csv has Normal"
     ):

@@ -85,14 +85,19 @@ def described(tissue, settings, on_device, count=3, helpers=1, started=None, **t
     return items
 
 
+def write_sizes(folder, sizes):
+    """Write an image of each height and width; return the folder."""
+    for number, (height, width) in enumerate(sizes):
+        pixels = make_tissue("Benign", seed=0, index=number, size=(width, height))
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def oblong(tmp_path_factory):
     """Images of which two are wider than high."""
     folder = tmp_path_factory.mktemp("oblong")
-    for number, (height, width) in enumerate([(80, 100), (80, 100), (96, 96)]):
-        pixels = make_tissue("Benign", seed=0, index=number, size=(width, height))
-        Image.fromarray(pixels).save(folder / f"{number}.png")
-    return folder
+    return write_sizes(folder, [(80, 100), (80, 100), (96, 96)])
 
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -159,10 +164,7 @@ def test_a_device_that_cannot_be_used_is_an_error(oblong, changes, gpus, reason)
 
 
 def test_frames_of_few_sizes_are_compiled(one_target, tmp_path, caplog):
-    sizes = [(70, 90), (80, 90), (90, 70), (80, 80), (80, 90)]
-    for number, (height, width) in enumerate(sizes):
-        pixels = make_tissue("Benign", seed=0, index=number, size=(width, height))
-        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    write_sizes(tmp_path, [(70, 90), (80, 90), (90, 70), (80, 80), (80, 90)])
     settings = dataclasses.replace(SETTINGS, mode="dense", **COLOURLESS)
     caplog.set_level("INFO")
     options = {"count": 5, "started": 4, **one_target}

@@ -10,6 +10,7 @@ import pytest
 from bchisto.core import MissingInputError, StoreError
 from bchisto.data import decode_image, pixels_sha256
 from bchisto.featurize import open_store
+from conftest import typed
 from numpy.testing import assert_array_equal
 
 
@@ -29,30 +30,12 @@ def test_holds_what_the_interface_says(described, tissue):
         assert ids[:2] == ["benign/benign00.png"] * 2
         assert {text.decode() for text in file["label"][:]} == {"benign", "malignant"}
         assert {text.decode() for text in file["group"][:]} == {""}
-        expected = {
-            "schema_version",
-            "encoder",
-            "layers",
-            "weights",
-            "weights_sha256",
-            "weights_file_sha256",
-            "scale",
-            "crop",
-            "crops",
-            "augmentations",
-            "pool",
-            "stain",
-            "color_range",
-            "mode",
-            "engine",
-            "precision",
-            "seed",
-            "dataset",
-            "classes",
-            "bchisto_version",
-        }
+        expected = typed(
+            "schema_version encoder layers weights weights_sha256 weights_file_sha256 scale crop crops augmentations "
+            "pool stain color_range mode engine precision seed dataset classes bchisto_version"
+        )
         about = json.loads(file.attrs["settings"]) | json.loads(file.attrs["origin"])
-        assert expected <= about.keys() | set(file.attrs)
+        assert {*expected} <= about.keys() | set(file.attrs)
         assert about["weights"] == "random"
         assert about["color_range"] == [0.7, 1.3]
         assert about["classes"] == ["benign", "malignant"]

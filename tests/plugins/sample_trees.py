@@ -19,6 +19,13 @@ def tree(root, *names, size=(12, 16)):
     return root
 
 
+def exchange(path, old, new):
+    """Put another text in the place of the first like it in a file."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
 def columns_of(dataset):
     """Return what folds of a dataset are drawn from."""
     return {
