@@ -146,10 +146,22 @@ def shared():
     return root
 
 
+def need_extra(name, module=None):
+    """Skip, or fail where required, without the packages that ``bchisto[name]`` installs."""
+    found = importlib.util.find_spec(module or name) is not None
+    need(name, found, f"pip install 'bchisto[{name}]'")
+
+
 @pytest.fixture(scope="session")
 def dask():
     """Skip, or fail where required, without Dask."""
-    need("dask", importlib.util.find_spec("distributed") is not None, "pip install 'bchisto[dask]'")
+    need_extra("dask", "distributed")
+
+
+@pytest.fixture(scope="session")
+def openvino():
+    """Skip, or fail where required, without OpenVINO."""
+    need_extra("openvino")
 
 
 @pytest.fixture(scope="session")
@@ -438,6 +450,13 @@ def start():
         )
 
     return popen
+
+
+def refuses(kind, words, call, /, *arguments, **options):
+    """Check that a call is refused by an error of a kind with these words, which says all in one line."""
+    with pytest.raises(kind, match=words) as caught:
+        call(*arguments, **options)
+    assert "\n" not in str(caught.value)
 
 
 @contextlib.contextmanager
