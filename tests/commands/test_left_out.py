@@ -8,7 +8,7 @@ import pytest
 from bchisto.core import banners_of
 from conftest import typed
 from PIL import Image
-from refusals import refuses
+from refusals import refusing
 from written_tables import read_json
 
 BOOST = typed("--seeds 1 --param min_data_in_leaf=2 --param num_iterations=4 --jobs 1")
@@ -111,8 +111,8 @@ def test_python_gets_one_line_too(tmp_path):
     from bchisto.core.jobs import write_json, write_rows
 
     name = os.fsdecode(b"caf\xe9.png")
-    with refuses(r"t\.csv: cannot hold a name that is not UTF-8 \(caf\\xe9\.png,1\)", OutputError):
+    with refusing(r"t\.csv: cannot hold a name that is not UTF-8 \(caf\\xe9\.png,1\)", OutputError):
         write_rows(tmp_path / "t.csv", ["a", "b"], [[name, 1]])
-    with refuses(r"t\.json: cannot hold a name that is not UTF-8 .*caf\\xe9\.png", OutputError):
+    with refusing(r"t\.json: cannot hold a name that is not UTF-8 .*caf\\xe9\.png", OutputError):
         write_json(tmp_path / "t.json", {"images": name})
     assert list(tmp_path.iterdir()) == []

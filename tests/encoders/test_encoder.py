@@ -13,7 +13,7 @@ import pytest
 from bchisto.core import ImageError, WeightsError
 from bchisto.encoders import Encoder, get_spec, kept_folder, kept_in, list_encoders
 from numpy.testing import assert_allclose, assert_array_equal
-from refusals import refuses
+from refusals import refusing
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_threads_each_get_the_features_of_their_crops():
 
 @pytest.mark.parametrize("bad", [np.zeros((1, 8, 8, 3), np.float32), np.zeros((8, 8, 3), np.uint8)])
 def test_other_arrays_are_refused(bad):
-    with refuses("expected uint8 crops", ImageError):
+    with refusing("expected uint8 crops", ImageError):
         Encoder("convs", weights="random").encode(bad)
 
 
@@ -139,17 +139,17 @@ def test_names():
         names
     )
     assert not [name for name in names if "nasnet" in name]  # Keras builds it for one size
-    with refuses(
+    with refusing(
         r"`encoders` resnet51: no such encoder; did you mean resnet50\? `bchisto encoder`"
     ):
         get_spec("resnet51")
-    with refuses("no layer block3_conv33; close names are block3_conv3"):
+    with refusing("no layer block3_conv33; close names are block3_conv3"):
         Encoder("vgg16", layers=["block3_conv33"], weights="random")
 
 
 def test_weights_of_the_wrong_network(shared):
     path = shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
-    with refuses(
+    with refusing(
         r"mobilenetv2_imagenet.*: these are not the weights of convs .*; give its own file",
         WeightsError,
     ):
@@ -157,13 +157,13 @@ def test_weights_of_the_wrong_network(shared):
 
 
 def test_files_that_hold_no_weights(tmp_path):
-    with refuses(r"none\.h5: no such weights file", WeightsError):
+    with refusing(r"none\.h5: no such weights file", WeightsError):
         Encoder("convs", weights=str(tmp_path / "none.h5"))
     (tmp_path / "page.weights.h5").write_text("<html>")
-    with refuses("not a whole HDF5 file, .*, so no Keras weights could be read", WeightsError):
+    with refusing("not a whole HDF5 file, .*, so no Keras weights could be read", WeightsError):
         Encoder("convs", weights=str(tmp_path / "page.weights.h5"))
     (tmp_path / "a.pkl").write_bytes(b"x")
-    with refuses(r"a\.pkl: not Keras weights", WeightsError):
+    with refusing(r"a\.pkl: not Keras weights", WeightsError):
         Encoder("convs", weights=str(tmp_path / "a.pkl"))
 
 
@@ -203,7 +203,7 @@ def test_both_file_formats_whole_part_and_with_classifier(tmp_path, crops):
     assert len({encoder.weights_file_sha256 for encoder in encoders}) == len(names)
     assert_array_equal(encoders[0].encode(crops), encoders[-1].encode(crops))
     # too short for the deepest block
-    with refuses("these are not the weights of mobilenet", WeightsError):
+    with refusing("these are not the weights of mobilenet", WeightsError):
         Encoder("mobilenet", weights=str(tmp_path / "part.h5"))
 
 
@@ -260,7 +260,7 @@ def test_imagenet_weights_are_fetched_and_cached_by_keras(
     assert len(kept_in(kept_folder())) == 2
     (cache / PUBLISHED).unlink()
     (cache / PUBLISHED).mkdir()
-    with refuses("not a file, but weights of this name are fetched there", WeightsError):
+    with refusing("not a file, but weights of this name are fetched there", WeightsError):
         Encoder("mobilenetv2")
 
 
@@ -276,7 +276,7 @@ def test_no_network_names_file_address_place_and_parameter(keras_server):
 
 def test_without_a_home_folder_the_advice_names_a_place_that_stays(keras_server, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", "/dev/null/keras")
-    with refuses(
+    with refusing(
         "into DIR/models, set KERAS_HOME=DIR since the home folder cannot be written", WeightsError
     ):
         Encoder("mobilenetv2")
@@ -286,7 +286,7 @@ def test_a_damaged_cached_file_is_named(keras_server):
     _, cache = keras_server
     cache.mkdir()
     (cache / PUBLISHED).write_bytes(b"broken")
-    with refuses("cannot be loaded .*remove the cached file", WeightsError):
+    with refusing("cannot be loaded .*remove the cached file", WeightsError):
         Encoder("mobilenetv2")
 
 

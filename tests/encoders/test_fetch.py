@@ -12,7 +12,7 @@ import pytest
 from bchisto.core import WeightsError
 from bchisto.encoders import EncoderChoice, fetch_encoder, open_encoder, source_sha256, weights_of
 from conftest import need, typed
-from refusals import refuses
+from refusals import refusing
 from written_tables import read_json
 
 NAME, REPOSITORY, COMMIT, OTHER = (
@@ -181,7 +181,7 @@ def test_nobody_agrees(hub, fetch, tmp_path, monkeypatch):
     assert code == 2
     assert "add --yes" in err
     asked = []
-    with refuses("dinov2-small: not fetched, since you did not agree", WeightsError):
+    with refusing("dinov2-small: not fetched, since you did not agree", WeightsError):
         fetch_encoder(NAME, agrees=asked.append)
     assert asked == [
         f"DINOv2 small (natural images): Apache-2.0; 2 files, 15.4 MB, commit {COMMIT}"
@@ -284,7 +284,7 @@ def test_what_happens_to_a_file_after_it_was_fetched(hub, fetch, tmp_path, monke
         *ways,
         *([] if (harm, name) == ("deleted", "model.safetensors") else [(NAME, whole)]),
     ]:
-        with refuses(
+        with refusing(
             f"{name}: altered or removed since it was fetched; run `bchisto", WeightsError
         ):
             open_encoder(EncoderChoice(text), weights=weights)

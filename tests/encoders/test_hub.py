@@ -10,7 +10,7 @@ from bchisto.core import BchistoError, ImageError, WeightsError
 from bchisto.encoders import CATALOGUE, EncoderChoice, check_encoder, open_encoder
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
-from refusals import refuses
+from refusals import refusing
 from torch_folders import need_torch, write_dinov2, write_timm, write_transformers
 from written_tables import read_json, write_json
 
@@ -235,11 +235,11 @@ def test_a_folder_in_several_files(copied):
     write_json(copied / "model.safetensors.index.json", index)
     assert_allclose(opened(copied).encode(pictures(16)), wanted, atol=5e-3)
     (copied / "model-2.safetensors").unlink()
-    with refuses("model-2.safetensors is missing, which its index names", WeightsError):
+    with refusing("model-2.safetensors is missing, which its index names", WeightsError):
         opened(copied)
     index["weight_map"][names[0]] = "../elsewhere.safetensors"
     write_json(copied / "model.safetensors.index.json", index)
-    with refuses("is not a .safetensors file of this folder", WeightsError):
+    with refusing("is not a .safetensors file of this folder", WeightsError):
         opened(copied)
 
 
@@ -382,7 +382,7 @@ SPOILT = {
 def test_what_cannot_be_read_is_refused_in_a_line(copied, what):
     spoil, message = SPOILT[what]
     spoil(copied)
-    with refuses(message, BchistoError) as refused:
+    with refusing(message, BchistoError) as refused:
         opened(copied)
     assert str(copied) in str(refused.value)
     assert refused.value.exit_code == 2
@@ -418,7 +418,7 @@ def test_what_cannot_be_read_is_refused_in_a_line(copied, what):
 def test_what_timm_cannot_read_is_refused_in_a_line(tmp_path, changes, message):
     write_timm(tmp_path, "test_vit")
     _config(**changes)(tmp_path)
-    with refuses(message, BchistoError) as refused:
+    with refusing(message, BchistoError) as refused:
         opened(tmp_path)
     assert refused.value.exit_code == 2
 
@@ -435,7 +435,7 @@ def test_other_places_outputs_and_engines_are_refused(tiny, tmp_path):
     assert "no output block3; it has cls, mean, block1, block2" in refused((hub, ("block3",)))
     assert "`engine` onnxruntime: does not run hub:" in refused((hub,), engine="onnxruntime")
     assert "`engine` onnxruntime: does not run vgg16" in refused(("vgg16",), engine="onnxruntime")
-    with refuses("expected uint8 crops", ImageError):
+    with refusing("expected uint8 crops", ImageError):
         opened(tiny).encode(pictures(16)[0])
 
 
@@ -450,7 +450,7 @@ def test_a_crop_is_resized_and_its_middle_taken(tiny):
 
 def test_a_named_encoder_says_how_to_get_its_weights():
     known = "uni2-h: its weights are not .*CC-BY-NC-ND-4.0, non-commercial use only, gated.*hf auth login"
-    with refuses(f'{known}.*`weights="uni2-h=DIR"`', WeightsError):
+    with refusing(f'{known}.*`weights="uni2-h=DIR"`', WeightsError):
         open_encoder(EncoderChoice("uni2-h"))
 
 

@@ -14,7 +14,7 @@ from bchisto.encoders import (
 )
 from bchisto.encoders.weights import fill_weights
 from bchisto.finetune import FinetuneSettings
-from refusals import refuses
+from refusals import refusing
 from safetensors.numpy import save_file
 from training_sources import model_of
 from written_tables import write_json
@@ -92,7 +92,7 @@ def test_what_stops_the_reading_is_told(model):
     def refuse(_):
         raise WeightsError("said already")
 
-    with refuses("said already", WeightsError):
+    with refusing("said already", WeightsError):
         filled_by(model, refuse)
 
 
@@ -100,13 +100,13 @@ def test_both_roads_refuse_values_that_are_no_numbers(tmp_path):
     model = build_backbone("convs", weights="random").model
     model.set_weights([np.full_like(value, np.nan) for value in model.get_weights()])
     model.save_weights(tmp_path / "tiny.weights.h5")
-    with refuses(r"these are not the weights of convs \(it lacks \S+/\S+ and .*\)", WeightsError):
+    with refusing(r"these are not the weights of convs \(it lacks \S+/\S+ and .*\)", WeightsError):
         Encoder("convs", weights=tmp_path / "tiny.weights.h5")
     small = FinetuneSettings("patch-resnet", size=32)
     arrays = values(model_of(small))
     arrays["first/kernel"] = np.full_like(arrays["first/kernel"], np.nan)
     np.savez(tmp_path / "own.npz", **arrays)
-    with refuses(r"own\.npz: has no first/kernel of finite values", WeightsError):
+    with refusing(r"own\.npz: has no first/kernel of finite values", WeightsError):
         model_of(FinetuneSettings("patch-resnet", size=32, weights=str(tmp_path / "own.npz")))
 
 
@@ -122,7 +122,7 @@ def test_networks_on_pytorch_name_the_package_that_is_missing(
     save_file({"x": np.ones(3, np.float32)}, tmp_path / "model.safetensors")
     for name in [missing] if missing else ["timm", "transformers"]:
         monkeypatch.setitem(sys.modules, name, None)
-    with refuses(
+    with refusing(
         r"(torch|timm|transformers) .*cannot be loaded .*; pip install", DependencyError
     ) as refused:
         open_encoder(EncoderChoice(encoder.format(tmp_path)), weights=str(tmp_path))

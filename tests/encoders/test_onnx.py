@@ -8,7 +8,7 @@ from bchisto.core import BchistoError, WeightsError
 from bchisto.encoders import EncoderChoice, open_encoder
 from bchisto.encoders.onnx_encoder import read_onnx, read_sidecar
 from numpy.testing import assert_allclose
-from refusals import refuses
+from refusals import refusing
 from written_tables import write_json
 
 onnx = pytest.importorskip("onnx", reason="needs onnx: pip install 'bchisto[test]'")
@@ -183,10 +183,10 @@ def test_values_beside_the_file_count_and_those_elsewhere_are_refused(tmp_path, 
     assert opened(path).weights_sha256 != encoder.weights_sha256
 
     (inner / "patches.data").rename(tmp_path / "patches.data")
-    with refuses("patches.data is missing, which holds its values", WeightsError):
+    with refusing("patches.data is missing, which holds its values", WeightsError):
         opened(path)
     (inner / "patches.data").symlink_to(tmp_path / "patches.data")
-    with refuses("outside its folder"):
+    with refusing("outside its folder"):
         opened(path)
     for location in ("../patches.data", os.fspath(tmp_path / "patches.data")):
         changed = onnx.load(str(path), load_external_data=False)
@@ -195,7 +195,7 @@ def test_values_beside_the_file_count_and_those_elsewhere_are_refused(tmp_path, 
                 entry.value = location if entry.key == "location" else entry.value
         onnx.save_model(changed, str(inner / "other.onnx"))
         write_json(inner / "other.json", SIDECAR)
-        with refuses("other.onnx: its values are in .*outside its folder"):
+        with refusing("other.onnx: its values are in .*outside its folder"):
             opened(inner / "other.onnx")
 
 
@@ -265,7 +265,7 @@ def _two_inputs(model):
 )
 def test_a_file_that_is_no_encoder_is_refused_in_a_line(tmp_path, model, message):
     path = written(tmp_path, model())
-    with refuses(message, BchistoError) as refused:
+    with refusing(message, BchistoError) as refused:
         opened(path)
     assert str(path) in str(refused.value)
 
@@ -336,7 +336,7 @@ def step(name, **arguments):
 )
 def test_a_json_that_does_not_say_enough_is_refused(tmp_path, sidecar, message):
     path = written(tmp_path, sidecar=sidecar)
-    with refuses(message):
+    with refusing(message):
         opened(path)
 
 
@@ -352,10 +352,10 @@ def test_damaged_files_are_refused_and_never_crash(tmp_path):
         b"PK\x03\x04" + whole,
     ):
         path.write_bytes(content)
-        with refuses("patches.onnx: ", BchistoError) as refused:
+        with refusing("patches.onnx: ", BchistoError) as refused:
             opened(path)
         assert " a ONNX" not in str(refused.value)
-    with refuses("no such file; give an ONNX file"):
+    with refusing("no such file; give an ONNX file"):
         opened(tmp_path / "none.onnx")
 
 
@@ -363,16 +363,16 @@ def test_what_does_not_run_it_is_refused(tmp_path, monkeypatch):
     import sys
 
     choice = EncoderChoice(f"onnx:{written(tmp_path)}")
-    with refuses("`engine` torch: does not run onnx:.*; leave it out, or use openvino"):
+    with refusing("`engine` torch: does not run onnx:.*; leave it out, or use openvino"):
         open_encoder(choice, engine="torch")
-    with refuses("`precision` bfloat16: onnx:.* is computed as it is; leave it out"):
+    with refusing("`precision` bfloat16: onnx:.* is computed as it is; leave it out"):
         open_encoder(choice, precision="bfloat16")
-    with refuses("no output cls; it has vector"):
+    with refusing("no output cls; it has vector"):
         open_encoder(EncoderChoice(choice.name, ("cls",)))
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with refuses("onnx cannot be loaded .*; pip install", BchistoError):
+    with refusing("onnx cannot be loaded .*; pip install", BchistoError):
         open_encoder(choice)
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with refuses("onnxruntime cannot be loaded .*; pip install", BchistoError):
+    with refusing("onnxruntime cannot be loaded .*; pip install", BchistoError):
         open_encoder(choice)

@@ -2,7 +2,7 @@
 
 from bchisto.encoders import EncoderChoice, check_encoder_names, weights_of
 from own_process import printed_by
-from refusals import refuses
+from refusals import refusing
 
 
 def test_names_of_keras_are_those_of_keras():
@@ -33,7 +33,7 @@ def test_encoders_by_text():
     )
     assert str(EncoderChoice("inceptionv3", ("mixed7", "mixed8"))) == "inceptionv3:mixed7+mixed8"
     for text in ("", "x:", ":a", "x:a++b"):
-        with refuses("write NAME or NAME:LAYER"):
+        with refusing("write NAME or NAME:LAYER"):
             EncoderChoice.parse(text)
 
 
@@ -46,5 +46,5 @@ def test_weights_per_encoder():
     check_encoder_names(
         (), (*options, "timm-resnet18-a1_in1k=x", "googlenet=x.npz", "/path/with=sign.h5")
     )
-    with refuses("^`weights` VGG17=x: no such encoder; did you mean vgg19"):
+    with refusing("^`weights` VGG17=x: no such encoder; did you mean vgg19"):
         check_encoder_names((), ("VGG17=x",))

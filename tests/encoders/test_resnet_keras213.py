@@ -5,7 +5,7 @@ import pytest
 from bchisto.encoders import Encoder, build_backbone, weights_of
 from bchisto.encoders.geometry import Geometry
 from bchisto.featurize import FeaturizeSettings
-from refusals import refuses
+from refusals import refusing
 
 pytestmark = pytest.mark.slow
 
@@ -120,9 +120,9 @@ def test_weights_are_named_for_either():
 
 
 def test_what_it_cannot_do_is_refused():
-    with refuses('`mode="dense"`: resnet50-keras213 looks at only a part of each crop'):
+    with refusing('`mode="dense"`: resnet50-keras213 looks at only a part of each crop'):
         FeaturizeSettings(encoders=NAME, mode="dense")
-    with refuses("`views` 0.5:196: resnet50-keras213 takes no crop under 197 pixels"):
+    with refusing("`views` 0.5:196: resnet50-keras213 takes no crop under 197 pixels"):
         FeaturizeSettings(encoders=NAME, views=["0.5:400", "0.5:196"])
     assert (
         FeaturizeSettings(encoders=f"{NAME}:conv4_block6_out", views="1.0:64", mode="dense")

@@ -5,7 +5,7 @@ import pytest
 from bchisto.core import WeightsError
 from bchisto.encoders import EncoderChoice, describe_encoder, open_encoder
 from PIL import Image
-from refusals import refuses
+from refusals import refusing
 from torch_folders import need_torch
 
 pytestmark = pytest.mark.slow
@@ -54,10 +54,10 @@ def test_gives_what_timm_gives(timm, weights):
 
 
 def test_what_cannot_be_had_is_refused(timm, weights):
-    with refuses('Missing key.*: "conv1.0.weight"', WeightsError):
+    with refusing('Missing key.*: "conv1.0.weight"', WeightsError):
         open_encoder(EncoderChoice("timm:resnet10t"), weights=str(weights))
     wanted = f'fetches no weights of timm; download timm/{NAME}.* into a folder DIR.*`weights="timm-{NAME}=DIR"`'
-    with refuses(wanted, WeightsError):
+    with refusing(wanted, WeightsError):
         open_encoder(EncoderChoice(f"timm:{NAME}"))
     # nothing is built or fetched
     assert dict(describe_encoder(f"timm:{NAME}"))["takes"].startswith("224x224 pixels")

@@ -12,7 +12,7 @@ from bchisto.evaluate import apply_temperature, read_predictions
 from bchisto.finetune import CnnBundle, CnnModel, FinetuneSettings
 from bchisto.predict import Predictor, predict
 from PIL import Image
-from refusals import refuses
+from refusals import refusing
 from training_sources import finetune_here
 from written_tables import rows_of
 
@@ -93,7 +93,7 @@ def test_bad_images_are_named_or_skipped(tuned, tmp_path, tissue_files):
         (images / path.name).write_bytes(path.read_bytes())
     whole = (images / path.name).read_bytes()
     (images / "cut.png").write_bytes(whole[: len(whole) // 2])
-    with refuses(r"cut\.png", ImageError):
+    with refusing(r"cut\.png", ImageError):
         predict(tuned / "model.bchisto", [images], out=tmp_path / "p.csv", work=Work(jobs=1))
     result = predict(
         tuned / "model.bchisto",
@@ -108,10 +108,10 @@ def test_bad_images_are_named_or_skipped(tuned, tmp_path, tissue_files):
 @of_patches
 def test_images_that_do_not_fit_the_patches(tuned, tmp_path, monkeypatch, tissue_files):
     Image.fromarray(np.full((40, 40, 3), 128, np.uint8)).save(tmp_path / "small.png")
-    with refuses("40x40 is smaller than patches of 48"):
+    with refusing("40x40 is smaller than patches of 48"):
         predict(tuned / "model.bchisto", [tmp_path / "small.png"], out=tmp_path / "p.csv")
     monkeypatch.setattr("bchisto.finetune.bundle._MOST_PATCHES", 2)
-    with refuses("3 patches, more than 2; give smaller images", ImageError):
+    with refusing("3 patches, more than 2; give smaller images", ImageError):
         predict(
             tuned / "model.bchisto",
             tissue_files[0],
@@ -122,7 +122,7 @@ def test_images_that_do_not_fit_the_patches(tuned, tmp_path, monkeypatch, tissue
 
 @of_whole_images
 def test_each_road_names_a_bundle_of_the_other(tuned, boosted):
-    with refuses("a model file of CNNs|newer than this", BundleError):
+    with refusing("a model file of CNNs|newer than this", BundleError):
         Bundle.load(tuned / "model.bchisto")
-    with refuses("a model file of boosted models, not of CNNs", BundleError):
+    with refusing("a model file of boosted models, not of CNNs", BundleError):
         CnnBundle.load(boosted / "boost" / "3-lightgbm" / "model.bchisto")

@@ -7,7 +7,7 @@ from bchisto.finetune import FinetuneSettings
 from bchisto.finetune.model import resolved
 from bchisto.finetune.networks import get_network
 from bchisto.finetune.pretrained import network_arrays, read_caffe
-from refusals import refuses
+from refusals import refusing
 from training_sources import model_of
 
 ARRAYS = {
@@ -90,7 +90,7 @@ def test_a_caffe_model_is_read_in_every_form(tmp_path, rng, form):
 )
 def test_what_is_not_a_caffe_model_is_refused_in_a_line(tmp_path, content):
     (tmp_path / "x.caffemodel").write_bytes(content)
-    with refuses(r"x\.caffemodel: not a Caffe model, or ", WeightsError):
+    with refusing(r"x\.caffemodel: not a Caffe model, or ", WeightsError):
         read_caffe(tmp_path / "x.caffemodel")
 
 

@@ -15,7 +15,7 @@ from bchisto.finetune import FinetuneSettings
 from bchisto.finetune.batches import training_batches
 from bchisto.finetune.fit import TrainingPlan, training_samples
 from bchisto.finetune.settings import class_factors, copy_classes
-from refusals import refuses
+from refusals import refusing
 from training_sources import source_of
 
 
@@ -91,14 +91,14 @@ def test_every_copy_is_drawn_by_itself_and_anew_in_each_epoch():
     ],
 )
 def test_factors_that_are_refused(copies, message):
-    with refuses(re.escape(message)):
+    with refusing(re.escape(message)):
         FinetuneSettings("speck", copies=copies)
 
 
 def test_factors_stand_in_the_order_of_classes():
     assert class_factors((("in situ", 2.5),), ("benign", "in situ")) == (1.0, 2.5)
     assert class_factors((), ("benign", "in situ")) == ()
-    with refuses("`copies` insitu: no such class; choose among benign, in situ"):
+    with refusing("`copies` insitu: no such class; choose among benign, in situ"):
         class_factors((("insitu", 2.0),), ("benign", "in situ"))
 
 

@@ -3,7 +3,7 @@
 import pytest
 from bchisto.finetune import NETWORKS, FinetuneSettings, build_network
 from bchisto.finetune.model import resolved
-from refusals import refuses
+from refusals import refusing
 from training_sources import model_of
 
 
@@ -97,7 +97,7 @@ def test_the_patch_networks_are_pinned():
 @pytest.mark.parametrize(("name", "own"), [("alexnet", 227), ("inceptionv3", 224)])
 def test_images_too_small_for_a_network_are_refused_in_one_line(name, own):
     settings = FinetuneSettings(name, size=40, weights="random")
-    with refuses(f"^`size` 40: too small for {name}, whose own size is {own}; give a larger"):
+    with refusing(f"^`size` 40: too small for {name}, whose own size is {own}; give a larger"):
         model_of(settings, fold=0)
 
 
@@ -116,6 +116,6 @@ def test_every_normalisation_takes_a_momentum(network):
 
 @pytest.mark.parametrize("network", ["alexnet", "googlenet", "mobilenetv2"])
 def test_networks_without_normalisation_refuse_a_momentum(network):
-    with refuses("`norm_momentum`: .* trains no batch normalisation with it"):
+    with refusing("`norm_momentum`: .* trains no batch normalisation with it"):
         resolved(FinetuneSettings(network, norm_momentum=0.5))
     assert resolved(FinetuneSettings(network))["norm_momentum"] is None

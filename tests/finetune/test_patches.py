@@ -13,7 +13,7 @@ from bchisto.finetune import FinetuneSettings, ImageBank, parse_patches
 from bchisto.finetune.batches import Source, still_batches, training_batches
 from bchisto.finetune.samples import EpochSamples
 from conftest import typed
-from refusals import refuses
+from refusals import refusing
 from training_sources import finetune_here
 from written_tables import read_json, rows_of, write_json
 
@@ -55,12 +55,12 @@ def test_random_patches_follow_their_seed_and_reach_the_edges():
     ],
 )
 def test_rules_that_are_refused(text, message):
-    with refuses(message):
+    with refusing(message):
         parse_patches(text)
 
 
 def test_rotations_are_of_whole_images():
-    with refuses('`augmentations="rotations-crops"`: goes with `patches="resize"`'):
+    with refusing('`augmentations="rotations-crops"`: goes with `patches="resize"`'):
         FinetuneSettings("speck", augmentations=("rotations-crops",), patches="sliding:48")
 
 

@@ -8,7 +8,7 @@ from bchisto.core import WeightsError
 from bchisto.finetune import FinetuneSettings, build_network
 from bchisto.finetune.model import build_model
 from bchisto.finetune.pretrained import CAFFE_LAYERS
-from refusals import refuses
+from refusals import refusing
 from safetensors.numpy import save_file
 from training_sources import assert_same_arrays, model_of
 
@@ -190,11 +190,11 @@ def test_files_that_do_not_fit(tmp_path, rng):
         ("cut.safetensors", "not a safetensors file, or damaged"),
         ("w.pkl", "give weights as .npz or .safetensors"),
     ]:
-        with refuses(message, WeightsError):
+        with refusing(message, WeightsError):
             load(tmp_path / name)
-    with refuses('`weights="imagenet"`: Keras has none of patch-resnet'):
+    with refusing('`weights="imagenet"`: Keras has none of patch-resnet'):
         load("imagenet")
-    with refuses("`convention` caffe: belongs to alexnet, googlenet"):
+    with refusing("`convention` caffe: belongs to alexnet, googlenet"):
         load("random", convention="caffe")
-    with refuses("`fresh`: the top of an encoder is always fresh"):
+    with refusing("`fresh`: the top of an encoder is always fresh"):
         load("random", network="mobilenetv2", fresh=("top",))

@@ -9,7 +9,7 @@ from bchisto.finetune import fit as fitting
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.samples import AUGMENTATIONS, make_augmenter
 from bchisto.finetune.settings import class_weights
-from refusals import refuses
+from refusals import refusing
 from training_sources import (
     assert_same_arrays,
     bright_and_dark,
@@ -34,7 +34,7 @@ def test_class_weights_are_scikit_learns(rng):
     labels = rng.choice(3, 100, p=[0.7, 0.2, 0.1])
     expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
     np.testing.assert_allclose(list(class_weights(labels, classes=3).values()), expected)
-    with refuses("class 3 has no image in a training part"):
+    with refusing("class 3 has no image in a training part"):
         class_weights(labels, classes=4)
 
 
@@ -182,7 +182,7 @@ def test_rate_multipliers_scale_what_they_name(tmp_path, toy):
         assert frozen["dots"] == 0.0
         assert plain["dots"] > 0
         assert frozen["classes"] > 4 * plain["classes"]
-    with refuses("`rate_multipliers` nothing: no trained layer begins so"):
+    with refusing("`rate_multipliers` nothing: no trained layer begins so"):
         model_of(replace(SPECK, rate_multipliers=(("nothing", 2.0),)))
 
 
@@ -219,9 +219,9 @@ def test_an_encoder_gets_a_head_and_freezes(tmp_path, toy):
     part = model_of(replace(settings, freeze="middle"))
     whole = model_of(replace(settings, freeze=""))
     assert 2 < len(part.trainable_variables) < len(whole.trainable_variables)
-    with refuses("`freeze` nothing: convs has no such layer"):
+    with refusing("`freeze` nothing: convs has no such layer"):
         model_of(replace(settings, freeze="nothing"))
-    with refuses("`freeze` and `top` belong to encoders; patch-resnet is"):
+    with refusing("`freeze` and `top` belong to encoders; patch-resnet is"):
         model_of(replace(SMALL, freeze="all"))
 
 

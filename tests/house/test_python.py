@@ -40,7 +40,7 @@ from conftest import REPOSITORY, needs_repository
 from documented import text_of
 from own_process import run_process
 from packs import ONE_JOB
-from refusals import refuses
+from refusals import refusing
 from written_tables import read_json, rows_of, write_lines
 
 
@@ -76,7 +76,7 @@ def test_one_or_many(values, kind, expected):
     ],
 )
 def test_what_is_refused(kind, value, message):
-    with refuses(re.escape(message)):
+    with refusing(re.escape(message)):
         converted(value, "x", kind)
 
 
@@ -93,7 +93,7 @@ def test_what_is_refused(kind, value, message):
     ],
 )
 def test_none_is_taken_only_where_it_is_the_default(make, message):
-    with refuses(re.escape(message)):
+    with refusing(re.escape(message)):
         make()
     assert Work(jobs=None, threads=None).jobs is None
     assert FeatureChoice(labels=None).labels is None
@@ -135,7 +135,7 @@ def bundle_of(path):
 )
 def test_mistakes_are_one_line_of_a_class(boosted, call, kind, message, boosted_result):
     table = boosted_result / "predictions.csv"
-    with refuses("^" + re.escape(message), kind):
+    with refusing("^" + re.escape(message), kind):
         call(boosted, table)
 
 
@@ -338,7 +338,7 @@ def test_weights_by_encoder(boosted, tmp_path):
         lambda: Predictor(boosted, weights=weights),
         lambda: predict(boosted, tmp_path, out=tmp_path / "p.csv", weights=weights),
     ):
-        with refuses(r"needs the weights of sha256 .*other\.h5 has", WeightsError):
+        with refusing(r"needs the weights of sha256 .*other\.h5 has", WeightsError):
             call()
     settings, _ = _quick_settings("tiny", weights)
     assert settings.weights == (f"tiny={tmp_path / 'other.h5'}",)
@@ -352,14 +352,14 @@ def test_settings_of_another_class_are_refused_by_name(boosted):
         (lambda: predict(boosted, "x", out="p", settings=Work()), "give PredictSettings, not Work"),
         (lambda: evaluate("x.csv", out="e", view=Work()), "give TwoClassView, not Work"),
     ):
-        with refuses(message):
+        with refusing(message):
             call()
 
 
 def test_what_options_say_holds_in_python():
     """Nothing that only a command does, and no form that only a command reads."""
     assert "auto" not in FeaturizeSettings.__doc__.partition("views :")[2].partition("\naugment")[0]
-    with refuses("write SCALE:CROP"):
+    with refusing("write SCALE:CROP"):
         FeaturizeSettings(views="auto")
     assert BoostSettings(preset="quick").heads == BoostSettings().heads
     assert "KEY=VALUE" not in BoostSettings.__doc__
@@ -367,7 +367,7 @@ def test_what_options_say_holds_in_python():
     assert grid.crops == 0
     assert "'crops': 'grid'" in repr(grid)
     assert eval(repr(grid)) == replace(pickle.loads(pickle.dumps(grid)), seed=0) == grid
-    with refuses("^`crops` 0: give at least 1, or grid$"):
+    with refusing("^`crops` 0: give at least 1, or grid$"):
         FeaturizeSettings(crops=0)
     assert "N|grid." in FeaturizeSettings.__doc__
 
@@ -412,7 +412,7 @@ def test_a_second_call(tmp_path, tissue_files, boosted_result, evaluated):
     model = boosted_result / "model.bchisto"
     file = tissue_files[0]
     predict(model, file, out=tmp_path / "p.csv", work=ONE_JOB)
-    with refuses(r"p\.csv: exists already", OutputError):
+    with refusing(r"p\.csv: exists already", OutputError):
         predict(model, file, out=tmp_path / "p.csv", work=ONE_JOB)
     table = model.with_name("predictions.csv")
     evaluated(table)
@@ -506,9 +506,9 @@ def test_errors_name_the_rows_of_a_data_frame(tissue):
     frame = read_dataset(tissue).to_pandas()
     frame["note"] = "two\nlines"
     frame.loc[3, "path"] = "gone.png"
-    with refuses("^data frame, in row 3: there is no file gone.png"):
+    with refusing("^data frame, in row 3: there is no file gone.png"):
         ImageSelection(frame).read()
-    with refuses("^data frame: the header must have a column `path`"):
+    with refusing("^data frame: the header must have a column `path`"):
         ImageSelection(frame[["label", "group"]]).read()
 
 
@@ -521,7 +521,7 @@ def test_a_data_frame_is_evaluated_as_its_file_is(tmp_path, boosted_result, fram
     assert of_frame == of_file
     (in_memory,) = read_predictions(frame)
     assert measure(in_memory) == measure(*read_predictions(table))
-    with refuses("^frame-1, in row 2: .* sum to"):
+    with refusing("^frame-1, in row 2: .* sum to"):
         read_predictions(frame.assign(p_benign=[0.5, 0.5, *frame.p_benign[2:]], p_malignant=0.5))
     two = evaluated([frame, copy, frame], "c")
     assert [path.name for path in two.sources] == ["frame-1.csv", "frame-1.csv", "frame-3.csv"]
@@ -554,9 +554,9 @@ def test_data_frames_by_name(tmp_path, frame, evaluated):
     evaluated({"mine": frame}, "b")
     assert mine.read_text() == "of a user"
     for value in (frame, mine):
-        with refuses("`sources` a/b: give this table a name without slash"):
+        with refusing("`sources` a/b: give this table a name without slash"):
             evaluated({"a/b": value}, "c")
-    with refuses("`sources`: give at least one table"):
+    with refusing("`sources`: give at least one table"):
         evaluated({}, "c")
 
 
@@ -594,11 +594,11 @@ def test_errors_name_rows_of_frames_by_their_index(pandas, frame, evaluated):
     assert texts[2].startswith("mine: the header must have a column `label`")
     frame = frame.assign(group="a patient")
     twice = pandas.concat([frame, frame.iloc[[2]].assign(group="another patient", fold=9)])
-    with refuses(r"^mine, in row slide 2: .* in row slide 2; an image has"):
+    with refusing(r"^mine, in row slide 2: .* in row slide 2; an image has"):
         evaluated({"mine": twice})
     # the lines of a file would then not be the rows
     broken = wrong.assign(note="two\nlines")
-    with refuses("^mine, in row slide 4: p_benign is 3"):
+    with refusing("^mine, in row slide 4: p_benign is 3"):
         evaluated({"mine": broken})
 
 
@@ -659,11 +659,11 @@ def test_mistakes_of_scripts_are_told_in_words(
 ):
     """Draws that are no number, an output that is a file, weights that no encoder takes, and negative stains."""
     table = boosted_result / "predictions.csv"
-    with refuses("bootstrap='x': give a whole number"):
+    with refusing("bootstrap='x': give a whole number"):
         evaluate(table, out=tmp_path / "e", bootstrap="x")
     (tmp_path / "file").touch()
     for sources in (table, frame, {"mine": frame}):
-        with refuses("file.*: cannot create this folder", OutputError):
+        with refusing("file.*: cannot create this folder", OutputError):
             evaluated(sources, "file")
     weights = {"mobilnetv2": "x.h5"}
     misspelt = "`weights` mobilnetv2=x.h5: no such encoder; did you mean mobilenetv2?"
@@ -679,19 +679,19 @@ def test_mistakes_of_scripts_are_told_in_words(
         lambda: train(out=tmp_path / "gone"),
         lambda: load_features(tmp_path / "gone"),
     ):
-        with refuses("gone: no such run folder; run bchisto featurize", MissingInputError):
+        with refusing("gone: no such run folder; run bchisto featurize", MissingInputError):
             call()
-    with refuses("levels.*imago"):
+    with refusing("levels.*imago"):
         evaluated(table, "levels", aggregation="imago")
-    with refuses("resnet51: no such encoder"):
+    with refusing("resnet51: no such encoder"):
         open_encoder("resnet51")
     text = "resnet50=x.h5: .* has no encoder of this name, but tiny"
-    with refuses(text):
+    with refusing(text):
         Predictor(boosted, weights={"resnet50": "x.h5"})
-    with refuses(text):
+    with refusing(text):
         predict(boosted, tissue, out=tmp_path / "p.csv", weights={"resnet50": "x.h5"})
     image = decode_image(tissue_files[0])
-    with refuses("^factors -1 and 1: give none below 0$"):
+    with refusing("^factors -1 and 1: give none below 0$"):
         augment_he(image, hematoxylin=-1, eosin=1)
 
 
@@ -780,5 +780,5 @@ def test_comparisons_as_a_frame(frame, evaluated):
 
 def test_a_data_frame_is_not_taken_for_its_columns(pandas):
     frame = pandas.DataFrame({"image_id": range(100)})
-    with refuses(r"^features=DataFrame\(\.\.\.\): give a path, as text"):
+    with refusing(r"^features=DataFrame\(\.\.\.\): give a path, as text"):
         converted(frame, "features", tuple[Path, ...])

@@ -7,7 +7,7 @@ from bchisto.core import InputError
 
 
 @contextlib.contextmanager
-def refuses(words, kind=InputError):
+def refusing(words, kind=InputError):
     """Expect a refusal: an error of this kind, of one line that matches `words`."""
     with pytest.raises(kind, match=words) as refusal:
         yield refusal

@@ -6,7 +6,7 @@ from pathlib import Path
 from bchisto.core import SettingsConflictError
 from bchisto.core.jobs import Computation, Resources, Share, Work, compute, compute_all, set_aside
 from bchisto.core.jobs.work import Shard
-from refusals import refuses
+from refusals import refusing
 
 NAMES = [f"{group}{number}" for group in "abc" for number in range(2)]
 
@@ -208,7 +208,7 @@ def test_overwriting_discards_all_before_any_work(tmp_path):
         compute(Letters(folder, Work()))
         (folder / "table").write_text("of other settings")
     changed = [Letters(folder, suffix=" anew") for folder in folders]
-    with refuses("of other settings", SettingsConflictError):
+    with refusing("of other settings", SettingsConflictError):
         compute_all(changed)
     assert changed[1].steps_of_run == []
     changed = [Letters(folder, Work(overwrite=True), suffix=" anew") for folder in folders]
@@ -230,5 +230,5 @@ def test_a_check_removes_nothing(tmp_path):
 
 def test_a_table_has_no_shards():
     Work().refuse_shard("{shard} {}: one table")
-    with refuses("`shard` 1/2: one table"):
+    with refusing("`shard` 1/2: one table"):
         Work(shard="1/2").refuse_shard("{shard} {}: one table")

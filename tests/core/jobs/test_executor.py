@@ -9,7 +9,7 @@ from pickle import PicklingError
 import pytest
 from bchisto.core import BchistoError, DependencyError, ImageError
 from bchisto.core.jobs import Progress, Resources, Ticker, format_seconds, map_ahead, run_units
-from refusals import refuses
+from refusals import refusing
 from sample_units import fail_on_three, killed_elsewhere, killed_on_three, nap, square, where
 
 
@@ -43,20 +43,20 @@ def test_here_until_workers_are_worth_their_start():
     results = run_units(nap, units, **large)
     assert len(results) == len(units)
     assert {os.getpid()} < set(results)
-    with refuses(r"b003\.tif: truncated", ImageError):
+    with refusing(r"b003\.tif: truncated", ImageError):
         run_units(fail_on_three, [1, 1, 1, 3], **large)
-    with refuses("a worker process was killed", BchistoError):
+    with refusing("a worker process was killed", BchistoError):
         run_units(killed_elsewhere, [os.getpid()] * 8, **large)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_error_arrives_as_itself(jobs):
-    with refuses(r"b003\.tif: truncated", ImageError):
+    with refusing(r"b003\.tif: truncated", ImageError):
         run_units(fail_on_three, [1, 2, 3, 4], **options(jobs=jobs))
 
 
 def test_a_worker_that_is_killed_is_one_clear_line():
-    with refuses(
+    with refusing(
         "a worker process was killed, most often for lack of memory; what is done", BchistoError
     ):
         run_units(killed_on_three, [1, 2, 3, 4], **options(jobs=2))
@@ -83,7 +83,7 @@ def test_an_error_of_an_item_ahead_comes_in_its_place(fails):
     items[fails] = -1
     found = map_ahead(where, items, processes=2)
     assert [next(found)[0] for _ in range(fails)] == items[:fails]
-    with refuses("-1: truncated", ImageError):
+    with refusing("-1: truncated", ImageError):
         next(found)
     # the workers go on with the next call
     assert [item for item, _ in map_ahead(where, range(3), processes=2)] == [0, 1, 2]
@@ -99,7 +99,7 @@ def test_another_number_of_workers_waits_for_what_a_stopped_call_left():
 
 
 def test_a_killed_worker_of_items_ahead_ends_only_one_call():
-    with refuses("a worker process was killed", BchistoError):
+    with refusing("a worker process was killed", BchistoError):
         list(map_ahead(killed_elsewhere, [os.getpid()] * 3, processes=1))
     _, (_, worker), *_ = map_ahead(where, range(4), processes=1)
     os.kill(worker, signal.SIGKILL)
@@ -110,13 +110,13 @@ def test_a_killed_worker_of_items_ahead_ends_only_one_call():
 
 def test_nothing_to_do_and_bad_numbers():
     assert run_units(square, [], **options()) == []
-    with refuses("`jobs` 0: give at least 1"):
+    with refusing("`jobs` 0: give at least 1"):
         run_units(square, [1], **options(jobs=0))
 
 
 def test_no_scheduler_at_the_address(dask, monkeypatch):
     monkeypatch.setattr("bchisto.core.jobs.cluster._ANSWER_SECONDS", 1)
-    with refuses("no Dask scheduler answers there"):
+    with refusing("no Dask scheduler answers there"):
         run_units(square, [1, 2], **options(dask="tcp://127.0.0.1:9"))
 
 
@@ -124,7 +124,7 @@ def test_dask_that_is_not_installed(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with refuses(r"pip install 'dask\[distributed\]>=\S+'", DependencyError):
+    with refusing(r"pip install 'dask\[distributed\]>=\S+'", DependencyError):
         run_units(square, [1, 2], **options(dask="tcp://127.0.0.1:8786"))
 
 

@@ -6,7 +6,7 @@ import pytest
 from bchisto.core import OutputError
 from bchisto.core.formats import read_json
 from bchisto.core.jobs import atomic_output, ensure_folder, write_json, write_rows
-from refusals import refuses
+from refusals import refusing
 
 
 def test_a_file_is_absent_or_whole(tmp_path):
@@ -38,7 +38,7 @@ def test_an_error_leaves_the_old_file_and_no_rest(tmp_path):
 def test_an_unwritable_folder_is_one_clear_line(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
-    with refuses(r"file/run: cannot create this folder .*; choose another `out`", OutputError):
+    with refusing(r"file/run: cannot create this folder .*; choose another `out`", OutputError):
         ensure_folder(blocked / "run")
 
 
@@ -46,7 +46,7 @@ def test_an_unwritable_folder_is_one_clear_line(tmp_path):
 def test_a_read_only_folder_is_one_clear_line(tmp_path):
     tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
     try:
-        with refuses("not writable", OutputError):
+        with refusing("not writable", OutputError):
             ensure_folder(tmp_path)
     finally:
         tmp_path.chmod(stat.S_IRWXU)
@@ -64,7 +64,7 @@ def test_a_folder_that_another_process_removes_meanwhile_is_an_output_error(tmp_
         sync(path)
 
     monkeypatch.setattr("bchisto.core.jobs.packs._sync", removed)
-    with refuses("a.csv: cannot be written .No such file", OutputError) as caught:
+    with refusing("a.csv: cannot be written .No such file", OutputError) as caught:
         write_rows(folder / "a.csv", ["a"], [])
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
@@ -75,7 +75,7 @@ def test_a_full_disk_is_an_output_error_and_leaves_nothing(tmp_path):
             temporary.write_bytes(b"x")
             raise OSError(28, "No space left on device")
 
-    with refuses("a.bin: cannot be written .No space left on device", OutputError):
+    with refusing("a.bin: cannot be written .No space left on device", OutputError):
         fill()
     assert list(tmp_path.iterdir()) == []
 
@@ -87,7 +87,7 @@ def test_json_round_trip_and_refusal_of_nan(tmp_path):
         write_json(tmp_path / "b.json", {"x": float("nan")})
     assert not (tmp_path / "b.json").exists()
     (tmp_path / "c.json").write_text("{")
-    with refuses(r"c\.json: not a readable JSON file"):
+    with refusing(r"c\.json: not a readable JSON file"):
         read_json(tmp_path / "c.json")
 
 

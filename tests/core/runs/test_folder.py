@@ -4,7 +4,7 @@ import pytest
 from bchisto.core import OverwrittenError, SettingsConflictError
 from bchisto.core.jobs import set_aside
 from bchisto.core.runs import FolderSettings
-from refusals import refuses
+from refusals import refusing
 
 
 def settings_of(folder, settings, **options):
@@ -21,7 +21,7 @@ def begin(folder, settings, **options):
 def test_other_settings_are_refused_with_the_differences(tmp_path):
     begin(tmp_path, {"seed": 0, "view": (0.5, 400)})
     settings_of(tmp_path, {"seed": 0, "view": [0.5, 400]}).begin()
-    with refuses(
+    with refusing(
         r"seed 0 -> 1; use the same settings, or another `out`, or `overwr", SettingsConflictError
     ):
         settings_of(tmp_path, {"seed": 1, "view": (0.5, 400)}).begin()
@@ -38,7 +38,7 @@ def test_further_stores_extend_a_folder(tmp_path):
     more = settings_of(tmp_path, {"seed": 0, "stores": {"a": {"crops": 2}}})
     more.begin()
     more.hold()
-    with refuses("b: crops 1 -> 3", SettingsConflictError):
+    with refusing("b: crops 1 -> 3", SettingsConflictError):
         settings_of(tmp_path, {"seed": 0, "stores": {"b": {"crops": 3}}}).begin()
 
 
@@ -71,5 +71,5 @@ def test_versions_are_noted_and_another_minor_version_is_warned_of(tmp_path, cap
 def test_a_damaged_file_of_settings(tmp_path, text):
     begin(tmp_path, {"seed": 0})
     (tmp_path / "settings.json").write_text(text)
-    with refuses(r"settings\.json: not a"):
+    with refusing(r"settings\.json: not a"):
         settings_of(tmp_path, {"seed": 0}).check()

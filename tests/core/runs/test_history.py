@@ -3,7 +3,7 @@ import sys
 from bchisto.core import MissingInputError
 from bchisto.core.runs import diff_runs, list_runs, read_run, record_run
 from own_process import run_process
-from refusals import refuses
+from refusals import refusing
 from written_tables import read_json, write_json
 
 
@@ -43,15 +43,15 @@ def test_differences_leave_out_times_and_places(tmp_path):
 
 
 def test_folders_that_are_no_runs(tmp_path):
-    with refuses(
+    with refusing(
         r"no run\.json in this folder; give a folder that featurize or boost made",
         MissingInputError,
     ):
         read_run(tmp_path)
     write_json(tmp_path / "run.json", {"records": [{"command": "boost"}]})
-    with refuses(r"run\.json: not a run\.json of bchisto"):
+    with refusing(r"run\.json: not a run\.json of bchisto"):
         read_run(tmp_path)
-    with refuses("no such folder", MissingInputError):
+    with refusing("no such folder", MissingInputError):
         list_runs(tmp_path / "none")
 
 
