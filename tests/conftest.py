@@ -452,13 +452,6 @@ def start():
     return popen
 
 
-def refuses(kind, words, call, /, *arguments, **options):
-    """Check that a call is refused by an error of a kind with these words, which says all in one line."""
-    with pytest.raises(kind, match=words) as caught:
-        call(*arguments, **options)
-    assert "\n" not in str(caught.value)
-
-
 @contextlib.contextmanager
 def seen_gpus(seen):
     """Let stage 1 see a GPU, or none, and count the images that `DeviceDescriber` starts.

@@ -8,8 +8,9 @@ from bchisto.core import InputError, OutputError
 from bchisto.core.models import BundleFacts
 from bchisto.featurize import open_store
 from bchisto.predict import predict
-from conftest import refuses, typed
+from conftest import typed
 from packs import ONE_JOB, models_in, train_small
+from refusals import refuses
 
 PAIR = "boost/3-lightgbm"
 

@@ -11,9 +11,9 @@ from bchisto.core import InputError
 from bchisto.core.formats import read_rows
 from bchisto.data import read_splits
 from bchisto.predict import predict
-from conftest import refuses
 from numpy.testing import assert_allclose, assert_array_equal
 from packs import ONE_JOB
+from refusals import refuses
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from bchisto.boost import (
 )
 from bchisto.core import InputError, banners_of
 from bchisto.featurize import open_store
-from conftest import refuses
 from packs import ONE_JOB, packs_in
+from refusals import refuses
 from written_tables import read_json
 
 

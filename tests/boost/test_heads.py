@@ -12,9 +12,9 @@ from bchisto.boost.head import (
 from bchisto.boost.heads import fit_head, known_head
 from bchisto.boost.kernel_head import fit_probabilities, fit_svm
 from bchisto.core import InputError
-from conftest import refuses
 from numpy.testing import assert_allclose, assert_array_equal
 from packs import packs_in, train_small
+from refusals import refuses
 from written_tables import HEADER
 
 

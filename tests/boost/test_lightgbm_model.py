@@ -4,8 +4,8 @@ from bchisto.boost import PRESETS, fit_text, fit_texts, model_params
 from bchisto.boost.presets import parse_params
 from bchisto.boost.trees import import_lightgbm
 from bchisto.core import DependencyError, InputError
-from conftest import refuses
 from numpy.testing import assert_allclose
+from refusals import refuses
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from bchisto.core import (
 )
 from bchisto.data import FoldChoice, read_splits
 from bchisto.featurize import load_features, open_store
-from conftest import refuses
 from packs import ONE_JOB, PARAMS, models_in, train_small
+from refusals import refuses
 from written_tables import HEADER, read_json
 from written_tables import rows_of as rows
 

@@ -17,7 +17,8 @@ from bchisto.crossval import CrossValidation
 from bchisto.crossval.outputs import Outputs
 from bchisto.data import FoldChoice, ImageSelection
 from bchisto.data.images import content
-from conftest import refuses, write_tissue
+from conftest import write_tissue
+from refusals import refuses
 from written_tables import panels_of, predictions
 
 

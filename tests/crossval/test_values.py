@@ -16,7 +16,7 @@ from bchisto.evaluate import TwoClassView
 from bchisto.featurize import FeaturizeSettings, featurize
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.predict import PredictSettings, predict
-from conftest import refuses
+from refusals import refuses
 from written_tables import read_json
 
 IMAGES = ImageSelection(

@@ -8,8 +8,8 @@ import zipfile
 import pytest
 from bchisto.core import DependencyError, InputError
 from bchisto.data import read_dataset
-from conftest import refuses
 from openpyxl import Workbook
+from refusals import refuses
 from sample_trees import findings, tree
 
 SHEET = "xl/worksheets/sheet1.xml"

@@ -16,7 +16,8 @@ from bchisto.data import (
 )
 from bchisto.data.dataset import read_dataset_facts, write_dataset_facts
 from bchisto.data.folds.folds import read_fold_list, write_fold_list
-from conftest import refuses, typed
+from conftest import typed
+from refusals import refuses
 from sample_trees import bach_columns, columns_of, tree
 from sklearn.model_selection import StratifiedKFold
 from written_tables import read_json, rows_of

@@ -6,9 +6,9 @@ import pytest
 from bchisto.core import ImageError
 from bchisto.core.formats import read_header
 from bchisto.data import decode_image, read_dataset, resize_image
-from conftest import refuses
 from miniatures import write_dicom
 from PIL import Image
+from refusals import refuses
 
 KINDS = pictures.kinds()
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from bchisto.core import ImageError, InputError
 from bchisto.data import decode_record, fold_plan, read_dataset, survey_dataset
-from conftest import refuses
 from PIL import Image
+from refusals import refuses
 from sample_trees import columns_of, exchange, findings, told
 
 GRADES = ["1", "2", "3", "4a", "4b", "4c", "5", "6"]

@@ -7,9 +7,9 @@ import pytest
 from bchisto.core import ImageError
 from bchisto.core.formats import read_header
 from bchisto.data import decode_image, decode_record, header_findings, image_records
-from conftest import refuses
 from numpy.testing import assert_array_equal
 from PIL import Image
+from refusals import refuses
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 255, (40, 50), np.uint8)

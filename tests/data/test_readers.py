@@ -4,7 +4,7 @@ import shutil
 import pytest
 from bchisto.core import InputError, MissingInputError
 from bchisto.data import make_bach, read_dataset, survey_dataset, unique_images
-from conftest import refuses
+from refusals import refuses
 from sample_trees import exchange, picture, told
 from written_tables import rows_of
 

@@ -9,7 +9,8 @@ from bchisto.core import InputError
 from bchisto.core.jobs import gpu_memory
 from bchisto.featurize import FeaturizeSettings, open_store
 from bchisto.predict import ModelFile, load_model
-from conftest import refuses, typed
+from conftest import typed
+from refusals import refuses
 from written_tables import read_json
 
 SETTINGS = "bchisto.featurize.settings"

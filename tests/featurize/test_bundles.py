@@ -7,7 +7,8 @@ from bchisto.core import ImageError
 from bchisto.core.jobs import Resources, Work
 from bchisto.featurize import featurize, open_store
 from bchisto.featurize.units import bundle_units
-from conftest import assert_same_descriptors, refuses
+from conftest import assert_same_descriptors
+from refusals import refuses
 
 
 @pytest.fixture

@@ -20,8 +20,9 @@ from bchisto.featurize import FeaturizeSettings, describe_images, prepare
 from bchisto.featurize.crops import Crop, cut_crop
 from bchisto.featurize.device import padded_length, pixel_map
 from bchisto.stains import HeAugmenter, augment_he
-from conftest import assert_same_descriptors, need_extra, refuses, seen_gpus
+from conftest import assert_same_descriptors, need_extra, seen_gpus
 from PIL import Image
+from refusals import refuses
 
 SETTINGS = FeaturizeSettings(
     encoders=("convs",),

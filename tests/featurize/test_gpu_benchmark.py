@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from bchisto.core import InputError
 from bchisto.encoders import FOLDED
-from conftest import refuses, typed
+from conftest import typed
+from refusals import refuses
 
 GPU = Path(__file__).parents[2] / "tools" / "benchmarks" / "gpu.py"
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.featurize import View, open_store
-from conftest import refuses, typed
+from conftest import typed
 from numpy.testing import assert_array_equal
+from refusals import refuses
 from written_tables import lines
 
 HEADER = ("path", "label", "um_per_px")

@@ -11,9 +11,10 @@ from bchisto.data import ImageRecord
 from bchisto.encoders import Encoder
 from bchisto.featurize import FeaturizeSettings, describe_images
 from bchisto.featurize.crops import pad_image
-from conftest import refuses, seen_gpus
+from conftest import seen_gpus
 from numpy.testing import assert_array_equal
 from PIL import Image
+from refusals import refuses
 
 SETTINGS = FeaturizeSettings(
     encoders=("tiny",),

@@ -13,10 +13,10 @@ from bchisto.encoders import EncoderChoice, cached_encoder, open_encoder
 from bchisto.featurize import View, crop_boxes, cut_crop, draw_augmentation, featurize, open_store
 from bchisto.stains import MacenkoNormalizer, augment_he
 from bchisto_tiny import tiny_weights
-from conftest import refuses
 from numpy.testing import assert_allclose, assert_array_equal
 from packs import featurize_here
 from PIL import Image
+from refusals import refuses
 from written_tables import read_json
 
 STORE = "features/tiny-1.0-64.h5"

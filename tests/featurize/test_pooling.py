@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.featurize import FeaturizeSettings, norm_pool
-from conftest import refuses
 from numpy.testing import assert_allclose, assert_array_equal
+from refusals import refuses
 
 
 @pytest.mark.parametrize("p", [1, 2, 3, 7.5])

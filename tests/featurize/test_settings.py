@@ -5,7 +5,7 @@ import pytest
 from bchisto.core import InputError
 from bchisto.data import ImageRecord
 from bchisto.featurize import FeaturizeSettings, View
-from conftest import refuses
+from refusals import refuses
 
 
 def test_defaults_are_the_published_settings():

@@ -12,9 +12,9 @@ from bchisto.core.jobs import Ticker
 from bchisto.data import ImageRecord, decode_image
 from bchisto.featurize import FeaturizeSettings, ImageFeatures, load_features
 from bchisto.predict import Predictor
-from conftest import refuses
 from numpy.testing import assert_allclose, assert_array_equal
 from packs import featurize_here
+from refusals import refuses
 
 
 @pytest.fixture(scope="module")

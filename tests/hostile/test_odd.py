@@ -20,7 +20,7 @@ from bchisto.core import BchistoError, BundleError, InputError, StoreError
 from bchisto.core.formats import check_tree, read_header, refuse_deadly
 from bchisto.data import decode_image
 from bchisto.featurize import open_store
-from conftest import refuses, typed
+from conftest import typed
 from hostile_pictures import (
     PICTURE,
     deflated,
@@ -36,6 +36,7 @@ from numpy.testing import assert_array_equal
 from pictures import chunk
 from PIL import Image
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
+from refusals import refuses
 from written_tables import read_json
 
 BENCHMARKS = Path(__file__).parents[2] / "tools" / "benchmarks"

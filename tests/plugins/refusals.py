@@ -12,3 +12,9 @@ def refusing(words, kind=InputError):
     with pytest.raises(kind, match=words) as refusal:
         yield refusal
     assert "\n" not in str(refusal.value)
+
+
+def refuses(kind, words, call, /, *arguments, **options):
+    """Check that a call is refused so."""
+    with refusing(words, kind):
+        call(*arguments, **options)

@@ -9,8 +9,8 @@ from bchisto.stains.macenko import (
     REFERENCE_STAINS,
     upper_percentile,
 )
-from conftest import refuses
 from numpy.testing import assert_allclose, assert_array_equal
+from refusals import refuses
 
 
 def literal(image):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from bchisto.core import BchistoError, InputError, OutputError
 from bchisto.featurize import export_features, import_features, open_store, read_embeddings
-from conftest import refuses
 from numpy.testing import assert_allclose, assert_array_equal
+from refusals import refuses
 from written_tables import read_json
 
 IDS = ["a b/é.png", "x", "7"]
