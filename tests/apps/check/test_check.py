@@ -265,18 +265,18 @@ def test_images_without_labels_are_named_before_the_work_and_boost_is_not_next(
     assert said in out
     assert "NEXT" not in out  # of several feature files nothing is chosen
     words = ("--images", tmp_path / "flat", "--no-copies", *TINY, "--view", "1.0:64")
-    _, out, _ = cli("data", "check", "--no-timing", *words)
+    _, out, _ = cli("data check --no-timing", *words)
     described, chosen = out.partition("NEXT\n")[2].splitlines()
     assert described.startswith("bchisto featurize ")
     assert chosen == "bchisto next run"
     run = tmp_path / "run"
-    code, _, err = cli("featurize", "--images", tmp_path / "flat", "--out", run, *tiny_options)
+    code, _, err = cli("featurize --images T/flat --out {}", run, *tiny_options)
     assert code == 0, err
     assert said in err, err
     assert "bchisto boost" not in err, err
     assert err.index(said) < err.index("wrote")  # before the work
     assert "next: label images of two classes or more, then this command again" in err
-    code, _, err = cli("boost", "--out", run)
+    code, _, err = cli("boost --out {}", run)
     assert code == 2
     assert "boost needs labels to train on: put the images into a folder for each class" in err
 
@@ -308,7 +308,7 @@ def test_a_column_of_labels_of_another_name_is_asked_for(tmp_path, cli):
     paths = sorted((tmp_path / "t").rglob("*.png"))
     rows = [f"{path},{path.parent.name}" for path in paths]
     (tmp_path / "m.csv").write_text("\n".join(["path,klass", *rows]) + "\n")
-    code, _, err = cli("trial", "--images", tmp_path / "m.csv", "--out", tmp_path / "trial")
+    code, _, err = cli("trial --images T/m.csv --out T/trial")
     assert code == 2
     assert "name the column that holds it with --label-column" in err.splitlines()[-1]
 
@@ -370,9 +370,7 @@ def odd(tmp_path_factory):
 
 
 def test_json_keeps_its_keys_and_says_more(odd, cli):
-    code, out, err = cli(
-        "data", "check", "--images", odd / "liste.csv", "--decode", "--json", *TINY
-    )
+    code, out, err = cli("data check --images {} --decode --json", odd / "liste.csv", *TINY)
     content = json.loads(out)
     assert code == 1
     assert "Traceback" not in err
@@ -410,7 +408,7 @@ def test_json_keeps_its_keys_and_says_more(odd, cli):
 
 
 def test_the_text_ends_with_commands_that_run(odd, cli, completed, tmp_path, monkeypatch):
-    code, out, err = cli("data", "check", "--images", odd / "liste.csv", "--decode", *TINY)
+    code, out, err = cli("data check --images {} --decode", odd / "liste.csv", *TINY)
     assert code == 1, err
     for present in (
         "IMAGES",

@@ -150,14 +150,7 @@ def test_several_methods_at_once(tuned, image, tmp_path, cli, refused, completed
     for name in ("gradient", "gradcam"):
         layer = ("--layer", "dots") if name == "gradcam" else ()
         assert (
-            cli(
-                "explain {} {} --out {} --method",
-                tuned / "whole",
-                image,
-                tmp_path / "one",
-                name,
-                *layer,
-            )[0]
+            cli("explain {} {} --out T/one --method {}", tuned / "whole", image, name, *layer)[0]
             == 0
         )
         one, both = (arrays_in(tmp_path / place / name)["values"] for place in ("one", "both"))
@@ -169,7 +162,7 @@ def test_several_methods_at_once(tuned, image, tmp_path, cli, refused, completed
     assert sorted((tmp_path / "both").rglob("*.npz")) == before
     again = tmp_path / "again"
     # the last call that was not refused
-    assert cli("explain --config {} --out", tmp_path / "both" / "run.json", again)[0] == 0
+    assert cli("explain --config T/both/run.json --out {}", again)[0] == 0
     assert {path.name for path in again.iterdir() if path.is_dir()} == {
         "gradient",
         "gradcam",
@@ -275,7 +268,7 @@ def test_methods_of_recipes(tuned, image, tmp_path, method):
     ],
 )
 def test_what_is_refused_before_work_starts(tuned, image, tmp_path, refused, words, said):
-    err = refused("explain {} {} --out", tuned / "whole", image, tmp_path / "out", *words)
+    err = refused("explain {} {} --out T/out", tuned / "whole", image, *words)
     assert said in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "out" / words[1]).exists()

@@ -55,7 +55,7 @@ def strange(tmp_path_factory, tiny_options):
 
 def test_a_manifest_and_a_page_of_what_to_label(strange, tmp_path, completed):
     out = tmp_path / "nächste"
-    printed, errors = completed("next", strange, "--count", 10, "--out", out)
+    printed, errors = completed("next {} --count 10 --out {}", strange, out)
     assert printed.splitlines() == [
         "round 1: 10 of 26 images without a label (2 by random, 8 by doubt)",
         "labels by now: bösartig 2, gutartig 2",
@@ -88,26 +88,26 @@ def test_a_manifest_and_a_page_of_what_to_label(strange, tmp_path, completed):
 
 def test_the_same_call_chooses_the_same(strange, tmp_path, completed):
     for name in ("a", "b"):
-        completed("next", strange, "--count", 7, "--out", tmp_path / name)
+        completed("next {} --count 7 --out {}", strange, tmp_path / name)
     for name in ("manifest.csv", "images.csv", "index.html"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     before = snapshot(tmp_path / "a")
-    completed("next", strange, "--count", 7, "--out", tmp_path / "a")
+    completed("next {} --count 7 --out T/a", strange)
     assert snapshot(tmp_path / "a") == before
-    completed("next", strange, "--count", 7, "--seed", 1, "--out", tmp_path / "a")
+    completed("next {} --count 7 --seed 1 --out T/a", strange)
     assert snapshot(tmp_path / "a") != before
 
 
 def test_labels_begin_the_next_round_and_none_is_lost(strange, tmp_path, completed):
     manifest = tmp_path / "manifest.csv"
-    completed("next", strange, "--count", 6, "--out", tmp_path)
+    completed("next {} --count 6 --out {}", strange, tmp_path)
     rows = rows_of(manifest)
     for row, label in zip(rows, ("Bösartig", "gutartig", "n/a", "Neue Klasse"), strict=False):
         row["label"] = label
         row["Bemerkung"] = "schwierig; =1+1"
     rows = [{"Bemerkung": "", **row} for row in rows]
     written(manifest, rows)
-    printed, errors = completed("next", strange, "--count", 6, "--out", tmp_path)
+    printed, errors = completed("next {} --count 6 --out {}", strange, tmp_path)
     assert printed.startswith("round 2: 6 of 23 images without a label")
     assert "labels by now: Neue Klasse 1, bösartig 3, gutartig 3" in printed
     assert "bchisto featurize --config" in errors
@@ -120,19 +120,19 @@ def test_labels_begin_the_next_round_and_none_is_lost(strange, tmp_path, complet
     assert {row["image_id"] for row in again[:6]}.isdisjoint(kept)
     # without further labels it is the same round
     before = snapshot(tmp_path)
-    completed("next", strange, "--count", 6, "--out", tmp_path)
+    completed("next {} --count 6 --out {}", strange, tmp_path)
     assert snapshot(tmp_path) == before
-    completed("next", strange, "--count", 3, "--out", tmp_path)
+    completed("next {} --count 3 --out {}", strange, tmp_path)
     assert sum(row["chosen"].endswith(" 2") for row in rows_of(manifest)) == 3
 
 
 def test_the_random_parts_of_all_rounds_are_one_draw(strange, tmp_path, completed):
     """It is what would have been drawn if nothing else had been chosen: the first of one order."""
-    completed("next", strange, "--strategy", "random", "--count", 26, "--out", tmp_path / "all")
+    completed("next {} --strategy random --count 26 --out T/all", strange)
     order = [row["image_id"] for row in rows_of(tmp_path / "all" / "manifest.csv")]
     out = tmp_path / "rounds"
     for _ in range(4):
-        completed("next", strange, "--count", 6, "--random-share", 0.34, "--out", out)
+        completed("next {} --count 6 --random-share 0.34 --out {}", strange, out)
         rows = fill(out / "manifest.csv")
     drawn = {row["image_id"] for row in rows if "random" in row["chosen"]}
     assert drawn == set(order[: len(drawn)])
@@ -145,9 +145,9 @@ def test_the_random_parts_of_all_rounds_are_one_draw(strange, tmp_path, complete
 def test_labels_come_back_into_the_run_without_new_features(strange, tmp_path, completed, run_copy):
     run = run_copy(strange)
     out = run / "next"
-    completed("next", run, "--count", 8)
+    completed("next {} --count 8", run)
     rows = fill(out / "manifest.csv")
-    printed, errors = completed("next", run, "--count", 8)
+    printed, errors = completed("next {} --count 8", run)
     words = re.search(r"next: bchisto (featurize .*)", errors)[1]
     command = shlex.split(words)
     printed, errors = completed(*command, *("--jobs", 1))
@@ -164,21 +164,21 @@ def test_labels_come_back_into_the_run_without_new_features(strange, tmp_path, c
     assert sum(map(bool, labels.values())) == 12
     # figures say that images were chosen, and which are a sample; four had their label before
     rows = fill(out / "manifest.csv", "bösartig")
-    completed("next", run, "--count", 1)
+    completed("next {} --count 1", run)
     completed(*command, *("--jobs", 1))
     printed, _ = completed(
-        "boost", "--out", run, *("--folds", 3, "--head", "prototype", "--jobs", 1)
+        "boost --out {}", run, *("--folds", 3, "--head", "prototype", "--jobs", 1)
     )
     others = sum("random" not in row["chosen"] for row in rows)
     assert f"CHOSEN IMAGES: {others} of 20 images" in printed
-    completed("evaluate", run, "--by", "chosen", "--out", tmp_path / "evaluation")
+    completed("evaluate {} --by chosen --out T/evaluation", run)
     (table,) = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["tables"].values()
     shown = {group["value"]: group["n"] for group in table["subgroups"]["chosen"]}
     assert shown == {"not random": others, "random": len(rows) - others, "not known": 4}
     assert "CHOSEN IMAGES" in (tmp_path / "evaluation" / "report.html").read_text()
     # what the run knows now is enough to go on with, even without the manifest
     shutil.rmtree(out)
-    printed, _ = completed("next", run, "--count", 2)
+    printed, _ = completed("next {} --count 2", run)
     assert printed.startswith("round 3: 2 of 10 images")
 
 
@@ -191,8 +191,8 @@ def test_without_two_classes_the_most_unlike_come_first(labels, tiny_options, tm
         rows[0]["label"] = label
     written(tmp_path / "t.csv", rows)
     run = tmp_path / "run"
-    completed("featurize", "--images", tmp_path / "t.csv", "--out", run, *tiny_options)
-    printed, _ = completed("next", run, "--count", 4)
+    completed("featurize --images T/t.csv --out {}", run, *tiny_options)
+    printed, _ = completed("next {} --count 4", run)
     assert "(1 by random, 3 by diversity)" in printed
     assert "too few labels for a model" in printed
     rows = rows_of(run / "next" / "manifest.csv")
@@ -204,7 +204,7 @@ def test_near_duplicates_are_kept_out(strange, tmp_path, completed, run_copy):
     run = run_copy(strange)
     path = run / "features" / "dataset.json"
     facts = json.loads(path.read_text(encoding="utf-8"))
-    completed("next", run, "--count", 26)
+    completed("next {} --count 26", run)
     rows = rows_of(run / "next" / "manifest.csv")
     names = [row["image_id"] for row in rows]
     (store_path,) = (run / "features").glob("*.h5")
@@ -219,7 +219,7 @@ def test_near_duplicates_are_kept_out(strange, tmp_path, completed, run_copy):
     ]
     path.write_text(json.dumps(facts), encoding="utf-8")
     shutil.rmtree(run / "next")
-    printed, _ = completed("next", run, "--count", 26)
+    printed, _ = completed("next {} --count 26", run)
     chosen = {row["image_id"] for row in rows_of(run / "next" / "manifest.csv")}
     assert "only 23 images can be chosen" in printed
     assert names[3] not in chosen
@@ -243,9 +243,9 @@ def test_only_near_duplicates_are_nothing_to_label(strange, refused, run_copy):
 
 def test_an_image_of_a_class_with_few_labels_says_so(strange, tmp_path, completed):
     manifest = tmp_path / "manifest.csv"
-    completed("next", strange, "--count", 8, "--out", tmp_path)
+    completed("next {} --count 8 --out {}", strange, tmp_path)
     fill(manifest, "gutartig")
-    printed, _ = completed("next", strange, "--count", 4, "--out", tmp_path)
+    printed, _ = completed("next {} --count 4 --out {}", strange, tmp_path)
     assert "bösartig 2, gutartig 10" in printed
     reasons = [row["why"] for row in rows_of(manifest) if row["chosen"] == "doubt 2"]
     assert len(reasons) == 3
@@ -254,13 +254,13 @@ def test_an_image_of_a_class_with_few_labels_says_so(strange, tmp_path, complete
 
 class TestRefusals:
     def test_more_than_there_are(self, strange, tmp_path, completed):
-        printed, _ = completed("next", strange, "--count", 99, "--out", tmp_path)
+        printed, _ = completed("next {} --count 99 --out {}", strange, tmp_path)
         assert "only 26 images can be chosen" in printed
-        completed("next", strange, "--count", 26, "--random-share", 1, "--out", tmp_path / "all")
+        completed("next {} --count 26 --random-share 1 --out T/all", strange)
         assert len(rows_of(tmp_path / "manifest.csv")) == 26
 
     def test_all_have_a_label(self, described, tmp_path, refused):
-        error = refused("next", described, "--out", tmp_path / "x")
+        error = refused("next {} --out T/x", described)
         assert "each of its 12 images has a label" in error
         assert not (tmp_path / "x").exists()
 
@@ -270,18 +270,18 @@ class TestRefusals:
         (path,) = (run / "features").glob("*.h5")
         shutil.copy(path, path.with_name("ü.h5"))
         assert "several feature files" in refused("next", run)
-        completed("next", path, "--count", 2)
+        completed("next {} --count 2", path)
         assert len(rows_of(run / "next" / "manifest.csv")) == 2
 
     def test_no_features(self, tmp_path, refused):
         assert "run bchisto featurize first" in refused("next", tmp_path)
 
     def test_an_unknown_strategy(self, strange, tmp_path, refused):
-        assert "margin" in refused("next", strange, "--strategy", "margn", "--out", tmp_path)
+        assert "margin" in refused("next {} --strategy margn --out {}", strange, tmp_path)
 
     def test_numbers_out_of_bounds(self, strange, tmp_path, refused):
-        assert "--count 0" in refused("next", strange, "--count", 0, "--out", tmp_path)
-        assert "--random-share" in refused("next", strange, "--random-share", 2, "--out", tmp_path)
+        assert "--count 0" in refused("next {} --count 0 --out {}", strange, tmp_path)
+        assert "--random-share" in refused("next {} --random-share 2 --out {}", strange, tmp_path)
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -309,7 +309,7 @@ class TestRefusals:
     def test_a_manifest_that_is_none(self, strange, tmp_path, refused, text, message):
         manifest = tmp_path / "manifest.csv"
         manifest.write_text(text, encoding="utf-8")
-        error = refused("next", strange, "--out", tmp_path)
+        error = refused("next {} --out {}", strange, tmp_path)
         assert message in error
         assert manifest.read_text(encoding="utf-8") == text
 
@@ -323,8 +323,8 @@ class TestRefusals:
         text = table.read_bytes()
         words = ("--path-column", "Datei", "--label-column", "Diagnose")
         run = folder / "lauf"
-        completed("featurize", "--images", table, "--out", run, *words, *tiny_options)
-        assert "would overwrite" in refused("next", run, "--out", folder)
+        completed("featurize --images {} --out {}", table, run, *words, *tiny_options)
+        assert "would overwrite" in refused("next {} --out {}", run, folder)
         assert table.read_bytes() == text
 
     def test_an_image_that_is_gone_has_no_picture(self, strange, tmp_path, completed, run_copy):
@@ -332,7 +332,7 @@ class TestRefusals:
         cache = run / "features" / "images.csv"
         text = cache.read_text(encoding="utf-8").replace("für alle", "nirgends")
         cache.write_text(text, encoding="utf-8")
-        completed("next", run, "--count", 3)
+        completed("next {} --count 3", run)
         assert "<img" not in (run / "next" / "index.html").read_text(encoding="utf-8")
 
 
@@ -343,24 +343,24 @@ def test_embeddings_of_other_programs_have_no_pictures(tissue, tmp_path, complet
     np.savez(tmp_path / "x.npz", features=features, labels=labels, image_ids=names)
     run = tmp_path / "run"
     words = ("--head", "prototype", "--folds", 2, "--jobs", 1)
-    completed("boost", "--features", tmp_path / "x.npz", "--out", run, *words)
-    printed, errors = completed("next", run, "--count", 5)
+    completed("boost --features T/x.npz --out {}", run, *words)
+    printed, errors = completed("next {} --count 5", run)
     assert "round 1: 5 of 18 images" in printed
     assert "near-duplicates are not known" in printed
-    assert "a pool gets no features" in refused("next", run, "--images", tissue)
+    assert "a pool gets no features" in refused("next {} --images {}", run, tissue)
     fill(run / "next" / "manifest.csv", "a")
-    printed, errors = completed("next", run, "--count", 5)
+    printed, errors = completed("next {} --count 5", run)
     assert "round 2: 5 of 13 images" in printed
     assert "bchisto featurize" not in errors
 
 
 def test_rows_of_other_images_stay_in_the_manifest(strange, tmp_path, completed):
     """An image may have left the run; what a person said of it is work."""
-    completed("next", strange, "--count", 3, "--out", tmp_path)
+    completed("next {} --count 3 --out {}", strange, tmp_path)
     manifest = tmp_path / "manifest.csv"
     rows = fill(manifest)
     written(manifest, [*rows, {**rows[0], "image_id": "fort.png", "label": "bösartig"}])
-    printed, _ = completed("next", strange, "--count", 3, "--out", tmp_path)
+    printed, _ = completed("next {} --count 3 --out {}", strange, tmp_path)
     assert "labels of images that the run lacks do not count: fort.png\n" in printed
     assert "labels by now: bösartig 2, gutartig 5" in printed
     kept = {row["image_id"]: row["label"] for row in rows_of(manifest)}
@@ -397,17 +397,17 @@ def test_classes_that_are_nearly_one_are_two_if_all_are_named(
 ):
     run = run_copy(strange)
     config = run / "next" / "featurize.json"
-    completed("next", run, "--count", 3)
+    completed("next {} --count 3", run)
     classes = ("--classes", "gutartig,bösartig,gutratig")
-    completed("featurize", "--config", config, *classes, "--jobs", 1)
+    completed("featurize --config {}", config, *classes, "--jobs", 1)
     fill(run / "next" / "manifest.csv", "gutratig")
-    printed, _ = completed("next", run, "--count", 3)
+    printed, _ = completed("next {} --count 3", run)
     assert "gutratig 3" in printed
 
 
 @pytest.mark.slow
 def test_kill_9_at_any_moment_loses_no_label(strange, tmp_path, completed):
-    completed("next", strange, "--count", 5, "--out", tmp_path)
+    completed("next {} --count 5 --out {}", strange, tmp_path)
     manifest = tmp_path / "manifest.csv"
     labels = {row["image_id"]: row["label"] for row in fill(manifest)}
     command = [sys.executable, "-m", "bchisto", "next", str(strange), "--out", str(tmp_path)]
@@ -422,5 +422,5 @@ def test_kill_9_at_any_moment_loses_no_label(strange, tmp_path, completed):
             process.kill()
         rows = {row["image_id"]: row["label"] for row in rows_of(manifest)}
         assert rows.items() >= labels.items()
-    printed, _ = completed("next", strange, "--count", 5, "--out", tmp_path)
+    printed, _ = completed("next {} --count 5 --out {}", strange, tmp_path)
     assert printed.startswith("round 2: 5 of 21 images")

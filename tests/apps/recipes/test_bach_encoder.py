@@ -35,12 +35,10 @@ def small_bach(tmp_path_factory):
 
 def test_it_needs_an_encoder_and_others_take_none(small_bach, refused, tmp_path):
     assert "bach-encoder" in list_recipes()
-    err = refused("reproduce", "bach-encoder", "--images", small_bach, "--out", tmp_path / "run")
+    err = refused("reproduce bach-encoder --images {} --out T/run", small_bach)
     assert "measures an encoder; name it with --encoder NAME" in err
     words = ("--encoder", "tiny", "--images", small_bach, "--out", tmp_path / "run")
-    assert "--encoder tiny: rakhlin2018 names its own" in refused(
-        "reproduce", "rakhlin2018", *words
-    )
+    assert "--encoder tiny: rakhlin2018 names its own" in refused("reproduce rakhlin2018", *words)
 
 
 def test_what_the_encoder_brings_is_printed_and_its_weights_are_asked_for(
@@ -48,7 +46,7 @@ def test_what_the_encoder_brings_is_printed_and_its_weights_are_asked_for(
 ):
     words = ("--encoder", "uni2-h", "--images", small_bach, "--out", tmp_path / "run")
     words += ("--quick", "--variant", "eva-logistic")
-    err = refused("reproduce", "bach-encoder", *words)
+    err = refused("reproduce bach-encoder", *words)
     assert "--weights uni2-h=DIR" in err
     assert "uni2-h brings" in err
     request = ReproduceRequest(
@@ -66,9 +64,9 @@ def test_what_the_encoder_brings_is_printed_and_its_weights_are_asked_for(
 @pytest.mark.slow
 def test_three_protocols_and_three_heads_beside_published_rows(bach, completed, tmp_path):
     words = ("--encoder", "tiny", "--weights", "random", "--images", bach, "--quick", "--jobs", 1)
-    out, _ = completed("reproduce", "bach-encoder", *words, "--plan")
+    out, _ = completed("reproduce bach-encoder", *words, "--plan")
     assert "rakhlin10-lightgbm: boost" in out
-    completed("reproduce", "bach-encoder", *words, "--out", tmp_path / "run")
+    completed("reproduce bach-encoder", *words, "--out", tmp_path / "run")
     folder = tmp_path / "run" / "reproduce" / "bach-encoder"
     for key, row in (
         ("eva", "UNI2-h, linear"),

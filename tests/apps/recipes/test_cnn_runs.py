@@ -272,7 +272,7 @@ def test_what_is_tested_is_balanced_and_every_output_says_so(tmp_path):
 def test_real_idc_patches(shared, tmp_path, completed):
     images = shared / "data" / "idc" / "IDC_regular_ps50_idx5"
     out, _ = completed(
-        "reproduce", "idc-patches", "--images", images, "--out", tmp_path, "--quick", "--jobs", 1
+        "reproduce idc-patches --images {} --out {} --quick --jobs 1", images, tmp_path
     )
     assert "finetune/2-grouped-patch-resnet-resnet: " in out
     assert "By network (positive is invasive ductal carcinoma)" in out

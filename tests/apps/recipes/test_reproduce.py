@@ -363,18 +363,10 @@ def test_a_fine_tuned_network_stands_beside_the_fusion_on_the_same_folds(tmp_pat
     }
     variants = {"published": recipe["variants"]["published"], "fine-tuned": network}
     completed(
-        "reproduce",
-        write(tmp_path, {**recipe, "variants": variants}),
-        "--images",
-        bach,
-        "--out",
-        tmp_path / "run",
-        "--quick",
-        "--weights",
-        "tiny=random",
-        "--jobs",
-        1,
+        "reproduce {} --images {} --out T/run --quick --weights tiny=random --jobs 1 "
         "--all-variants",
+        write(tmp_path, {**recipe, "variants": variants}),
+        bach,
     )
     rows = {
         row["figure"]: row
@@ -590,20 +582,10 @@ def varied(tmp_path_factory, bach):
 def test_draws_may_be_new_for_each_store(varied, bach, tmp_path, refused, completed):
     """Published code drew colours and crops for each encoder and size by itself."""
     completed(
-        "reproduce",
+        "reproduce {} --images {} --out T/run --quick --weights random --jobs 1 --variant "
+        "other --fresh-draws",
         write(tmp_path, beside()),
-        "--images",
         bach,
-        "--out",
-        tmp_path / "run",
-        "--quick",
-        "--weights",
-        "random",
-        "--jobs",
-        1,
-        "--variant",
-        "other",
-        "--fresh-draws",
     )
     seeds = set()
     for name in ("tiny-1.0-48.h5", "tiny-1.0-40.h5"):
@@ -619,7 +601,5 @@ def test_draws_may_be_new_for_each_store(varied, bach, tmp_path, refused, comple
     report = (tmp_path / "run" / "reproduce" / "small" / "report.html").read_text()
     assert "new colours and crops for each feature file" in report
     assert "fresh_draws" in json.dumps(json.loads((tmp_path / "run" / "run.json").read_text()))
-    err = refused(
-        "reproduce", "idc-patches", "--images", bach, "--out", tmp_path / "x", "--fresh-draws"
-    )
+    err = refused("reproduce idc-patches --images {} --out T/x --fresh-draws", bach)
     assert "--fresh-draws: idc-patches extracts no features with frozen encoders" in err

@@ -43,21 +43,9 @@ def write_one(folder, side):
 def test_a_preset_gives_values_that_typed_options_change(tissue, completed, tmp_path, typed):
     words = [word for name, value in typed.items() for word in (f"--{name}", value)]
     _, err = completed(
-        "featurize",
-        "--images",
+        "featurize --images {} --out T/run --preset quick --encoder tiny --mode exact "
+        "--weights random --jobs 1",
         tissue,
-        "--out",
-        tmp_path / "run",
-        "--preset",
-        "quick",
-        "--encoder",
-        "tiny",
-        "--mode",
-        "exact",
-        "--weights",
-        "random",
-        "--jobs",
-        1,
         *words,
     )
     assert "views that fit the images: 1.0:70" in err
@@ -76,7 +64,7 @@ def test_the_views_of_a_check_are_those_of_the_work(tissue, completed, tmp_path)
         (("--view", "auto", "--mode", "dense"), ["1.0:70", "1.0:120"]),
     ):
         words = ("--images", tissue, "--encoder", "convs", "--augmentations", 1, *typed)
-        out, _ = completed("data", "check", "--no-timing", *words, "--json")
+        out, _ = completed("data check --no-timing", *words, "--json")
         check = json.loads(out)
         assert [view["view"] for view in check["planned_views"]] == views
         featurize = shlex.split(check["next"][0])[1:]
@@ -100,7 +88,7 @@ def test_a_preset_of_boost_sets_heads_and_seeds(tissue, completed, tmp_path):
         1,
     )
     completed("featurize", *described, "--crops", 2, "--weights", "random", "--jobs", 1)
-    completed("boost", "--out", run, "--preset", "quick", "--folds", 2, "--jobs", 1)
+    completed("boost --out {} --preset quick --folds 2 --jobs 1", run)
     assert sorted(
         folder.name
         for folder in (run / "boost").iterdir()
@@ -166,9 +154,7 @@ def test_a_trial_answers(tissue, completed, tmp_path, encoder):
     assert (run / "report.html").is_file()
     models = sorted((run / "boost").glob("*/model.bchisto"))
     assert len(models) == 3  # and the quick one of the first figures
-    completed(
-        "predict", models[0], "--images", tissue, "--out", tmp_path / "p.csv", "--weights", "random"
-    )
+    completed("predict {} --images {} --out T/p.csv --weights random", models[0], tissue)
     assert "already" in completed(*words)[1]
 
 
@@ -196,9 +182,7 @@ def test_a_trial_of_few_patients_and_an_image_that_is_too_small(completed, tmp_p
         "path,label,patient\n" + "\n".join(sorted(rows)) + "\n", encoding="utf-8"
     )
     words = ("--encoder", "tiny", "--weights", "random", "--jobs", 1)
-    out, err = completed(
-        "trial", "--images", tmp_path / "images.csv", "--out", tmp_path / "run", *words
-    )
+    out, err = completed("trial --images T/images.csv --out T/run", *words)
     assert "going on with lightgbm only" in err
     assert [path.parent.name for path in (tmp_path / "run" / "boost").glob("*/model.bchisto")] == [
         "2-grouped-lightgbm"
@@ -209,9 +193,9 @@ def test_a_trial_of_few_patients_and_an_image_that_is_too_small(completed, tmp_p
 
 def test_a_trial_of_what_cannot_work(tissue, cli, refused, tmp_path):
     write_one(tmp_path / "one" / "a", 150)
-    err = refused("trial", "--images", tmp_path / "one", "--out", tmp_path / "run")
+    err = refused("trial --images T/one --out T/run")
     assert "all labelled images are of class a, and training needs two classes" in err
-    assert cli("trial", "--images", tmp_path / "nothing", "--out", tmp_path / "run")[0] == 2
+    assert cli("trial --images T/nothing --out T/run")[0] == 2
 
 
 @pytest.mark.slow

@@ -278,7 +278,7 @@ def make_run(root, completed, tiny_options, *, labelled=2, per_class=15):
     ]
     written(root / "tabelle.csv", rows)
     run = root / "lauf"
-    completed("featurize", "--images", root / "tabelle.csv", "--out", run, *tiny_options)
+    completed("featurize --images {} --out {}", root / "tabelle.csv", run, *tiny_options)
     return run
 
 
@@ -418,7 +418,7 @@ def test_a_manifest_that_was_spoiled_begins_no_round(strange, run_copy, refused,
         written(manifest, rows)
         with pytest.raises(InputError, match=re.escape(message)):
             rounds.begin(1)
-        assert message in refused("serve", run, "--label")
+        assert message in refused("serve {} --label", run)
         assert rows_of(manifest) == rows
     written(manifest, [*good, {**good[0], "image_id": "fort.png"}])
     rounds.begin(1)
@@ -498,13 +498,13 @@ def test_pictures(labelling, tmp_path):
 def test_what_is_refused(strange, run_copy, refused, tmp_path, completed, tiny_options):
     run = run_copy(strange)
     for more in (("--keep", tmp_path / "k"), (run,), ("--weights", "tiny=x")):
-        assert "--label: takes one run" in refused("serve", run, "--label", *more)
-    assert "no feature file" in refused("serve", tmp_path, "--label")
+        assert "--label: takes one run" in refused("serve {} --label", run, *more)
+    assert "no feature file" in refused("serve {} --label", tmp_path)
     (run / "next").mkdir()
     (run / "next" / "manifest.csv").write_text("a;b\n1;2\n")
-    assert str(run / "next" / "manifest.csv") in refused("serve", run, "--label")
+    assert str(run / "next" / "manifest.csv") in refused("serve {} --label", run)
     unlabelled = make_run(tmp_path / "ohne", completed, tiny_options, labelled=0, per_class=4)
-    told = refused("serve", unlabelled, "--label")
+    told = refused("serve {} --label", unlabelled)
     assert "fewer than two classes are known; name them with" in told
     assert "--classes" in told
 
@@ -572,7 +572,7 @@ def label_rightly(window, told):
 @pytest.mark.slow
 def test_a_person_labels_a_round(chrome, start, completed, tiny_options, tmp_path):
     run = make_run(tmp_path / "Zürich, ü", completed, tiny_options)
-    completed("next", run, "--count", 6)
+    completed("next {} --count 6", run)
     manifest = run / "next" / "manifest.csv"
     errors = []
     told = {}

@@ -860,7 +860,7 @@ def test_what_is_to_be_kept(start, cli, run_folders, tissue, tiny_settings, tmp_
     assert [(record.image_id, record.label, record.group) for record in table.records] == list(
         zip(names[:3], ("malignant", "benign", None), folders[:3], strict=True)
     )
-    code, _, err = cli("serve", run_folders / "first run", "--keep", kept)
+    code, _, err = cli("serve {} --keep {}", run_folders / "first run", kept)
     assert code == 2
     assert "holds other files" in err
 

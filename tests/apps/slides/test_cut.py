@@ -64,20 +64,13 @@ def test_from_slides_to_a_model(study, tmp_path, completed, tiny_options):
         ["yes", "P1", "P1-ä 1", "400", "400", "0.5", "yes"],
     ]
     checked = completed(
-        "data",
-        "check",
-        "--no-timing",
-        "--images",
-        out / "manifest.csv",
-        "--view",
-        "1.0:64",
-        "--json",
+        "data check --no-timing --images {} --view 1.0:64 --json", out / "manifest.csv"
     )[0]
     assert [each["message"] for each in json.loads(checked)["findings"]] == [
         "columns that no model is given: wsi, x, y, drawn"
     ]
-    completed("featurize", "--images", out / "manifest.csv", "--out", run, *tiny_options)
-    completed("boost", "--out", run, "--folds", 2, "--seeds", 1, "--param", "num_iterations=8")
+    completed("featurize --images {} --out {}", out / "manifest.csv", run, *tiny_options)
+    completed("boost --out {} --folds 2 --seeds 1 --param num_iterations=8", run)
     # of other tiles it cannot be known
     for side, trained, warned in (
         (200, "yes", False),
@@ -111,11 +104,7 @@ def test_fields_of_breakhis_are_cut_as_they_are(shared, tmp_path, completed):
     pictures = enumerate((np.array(Image.open(file))[:SIDE, :SIDE] for file in files), 1)
     images = {(SIDE * at, SIDE * (at % 2)): picture for at, picture in pictures}
     write_slide(tmp_path / "a.svs", (3200, 900), images, kind="aperio", mpp=0.4986)
-    completed(
-        "slides cut {} --field 200 --out {} --tissue 0",
-        tmp_path / "a.svs",
-        tmp_path / "out",
-    )
+    completed("slides cut T/a.svs --field 200 --out T/out --tissue 0")
     rows = {(int(row["x"]), int(row["y"])): row for row in table(tmp_path / "out" / "manifest.csv")}
     assert {(row["label"], row["group"], row["mpp"]) for row in rows.values()} == {
         ("", "a", "0.4986")
@@ -250,19 +239,16 @@ def test_one_line_and_nothing_lost(study, tmp_path, completed, refused):
     completed("slides cut", slides[2], *words, "--patients", patients)  # slides may join later
     copied = shutil.copy(one, tmp_path / "copied.tif")
     assert f"{copied}: the same slide as P1-b" in refused("slides cut", copied, *words)
-    assert (
-        "0 fields: none"
-        in completed("slides cut {} --field 600 --out {} --dry-run", one, tmp_path / "no")[0]
-    )
+    assert "0 fields: none" in completed("slides cut {} --field 600 --out T/no --dry-run", one)[0]
     rows = table(out / "manifest.csv")
     assert [(row["group"], row["path"][-4:]) for row in rows] == [("07", ".jpg")] * 3 + [
         ("08", ".jpg")
     ] * 3
     assert "field 200.0 -> 210.0" in refused("slides cut {} --field 210 --out {} --jpeg", one, out)
     shutil.copy(slides[3], tmp_path / "P1-b.tif")
-    assert "another slide was cut into" in refused("slides cut", tmp_path / "P1-b.tif", *words)
+    assert "another slide was cut into" in refused("slides cut T/P1-b.tif", *words)
     assert table(out / "manifest.csv") == rows
-    completed("slides cut", tmp_path / "P1-b.tif", *words, "--overwrite")
+    completed("slides cut T/P1-b.tif", *words, "--overwrite")
     assert [row["group"] for row in table(out / "manifest.csv")] == ["P1-b"] * 3
 
 

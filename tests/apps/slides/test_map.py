@@ -67,9 +67,9 @@ def mapped(start, model, slide, tmp_path_factory):
 
 
 def test_a_tile_is_predicted_as_its_field_is(mapped, model, slide, tmp_path, completed):
-    completed("slides cut {} --out {} --field 32", slide, tmp_path / "cut")
+    completed("slides cut {} --out T/cut --field 32", slide)
     manifest = tmp_path / "cut" / "manifest.csv"
-    completed("predict", model, "--images", manifest, "--out", tmp_path / "p.csv", "--jobs", 1)
+    completed("predict {} --images {} --out T/p.csv --jobs 1", model, manifest)
     tiles = {row["image_id"]: row for row in table(mapped[0] / "maps" / "S 1 ü" / "tiles.csv")}
     fields = table(tmp_path / "p.csv")
     assert len(fields) == len(tiles)
@@ -379,10 +379,8 @@ def test_what_cannot_be_mapped_is_refused_with_one_line(model, slide, tmp_path, 
 def test_a_network_is_moved_over_slides_too(slide, tissue, tmp_path, completed):
     run = tmp_path / "run"
     words = ("--network", "speck", "--folds", 3, "--epochs", 1, "--batch-size", 4)
-    completed("finetune", "--images", tissue, "--out", run, *words, "--jobs", 1)
-    _, err = completed(
-        "slides map {} {} --out {} --field 64 --jobs 1", run, slide, tmp_path / "out"
-    )
+    completed("finetune --images {} --out {}", tissue, run, *words, "--jobs", 1)
+    _, err = completed("slides map {} {} --out T/out --field 64 --jobs 1", run, slide)
     assert "tiles have --field 64 and --scale 0.5" in err
     assert "tiles have 128 pixels a side, and the training images 96; leave --field out" in err
     assert len(table(tmp_path / "out" / "maps" / slide.stem / "tiles.csv")) > 40
@@ -445,9 +443,7 @@ def test_the_table_of_slides_is_evaluated(study, completed, tmp_path):
         float(of["s1", "peak"][f"p_{NAMES[1]}"]) > 0.95 > float(of["s2", "peak"][f"p_{NAMES[1]}"])
     )
     assert (of["s7", "mean"]["label"], of["s7", "mean"]["tiles"]) == ("", "0")
-    completed(
-        "evaluate", study / "out" / "slides.csv", "--out", tmp_path / "e", "--positive", NAMES[1]
-    )
+    completed("evaluate {} --out T/e --positive {}", study / "out" / "slides.csv", NAMES[1])
     tables = json.loads((tmp_path / "e" / "metrics.json").read_text(encoding="utf-8"))["tables"]
     assert [*tables] == ["slides: mean", "slides: share", "slides: peak"]
     peak = tables["slides: peak"]

@@ -149,12 +149,12 @@ def _refuse_others(folder, completed, refused):
     assert "slides.npz: not a feature file of bchisto, whose images have a column wsi" in err
     words = ("--features", store, "--out", "others")
     fitted = ("--labels", "labels.csv", "--folds", 2, "--jobs", 1)
-    completed("boost", "--out", "trees", "--features", "slides.npz", "--seeds", 1, *fitted)
+    completed("boost --out trees --features slides.npz --seeds 1", *fitted)
     err = refused("explain trees --fields fields", *words)
     assert "its classifier is lightgbm; only the score of a linear one" in err
     pooled = ("--by", "wsi", "--pool", "top-tenth", "--out", "top.npz")
     completed("features", store, *pooled)
-    completed("boost", "--out", "top", "--features", "top.npz", "--head", "logistic", *fitted)
+    completed("boost --out top --features top.npz --head logistic", *fitted)
     err = refused("explain top --fields fields", *words)
     assert "their rows is the mean of tiles, that of training the mean of the largest tenth" in err
     both = "give --fields with --features, without --images or --method"

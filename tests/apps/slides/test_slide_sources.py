@@ -101,7 +101,7 @@ def test_a_slide_in_dicom(tmp_path, completed):
     with pytest.raises(InputError, match="only labels or overviews"):
         list_slides([path for path in one if "LABEL" in path.name])
     out = tmp_path / "fields"
-    completed("slides cut {} --field 200 --group-from ^P. --out", tmp_path / "slides", out)
+    completed("slides cut T/slides --field 200 --group-from ^P. --out {}", out)
     rows = table(out / "manifest.csv")
     assert {(row["wsi"], row["group"]) for row in rows} == {
         ("P1-ä b", "P1"),
@@ -186,9 +186,7 @@ def test_the_option_goes_before_the_table_and_that_before_the_file(slides, tmp_p
     assert f"{first} (1 more such warnings; -v prints them)" in err
     assert "S3: states" not in err
     # without anything to say
-    _, err = completed(
-        "slides cut {} --mpp 0.4 --dry-run --out", slides / "S2.tif", tmp_path / "three"
-    )
+    _, err = completed("slides cut {} --mpp 0.4 --dry-run --out T/three", slides / "S2.tif")
     assert "micrometres per pixel" not in err
 
 

@@ -58,7 +58,7 @@ def test_slides_without_a_field_are_named(slide, tmp_path, completed):
     write_slide(tmp_path / "more" / "leer, 2.tif", (900, 900), {})
     write_slide(tmp_path / "more" / "Krümel.tif", (900, 900), {(300, 300): patch(90, 90)})
     words = ("--field", 200, "--out", tmp_path / "out")
-    err = completed("slides cut", slide, tmp_path / "more", *words)[1]
+    err = completed("slides cut {} T/more", slide, *words)[1]
     assert "2 slides without a field, and so without a row: Krümel, leer, 2" in err
     assert "in regions" not in err
     page = (tmp_path / "out" / "overview.html").read_text(encoding="utf-8")

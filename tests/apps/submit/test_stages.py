@@ -144,7 +144,7 @@ def test_a_published_system_is_divided_at_each_of_its_steps(cli, completed, tmp_
     code, out, err = cli(*LOCAL, "--", *words, tmp_path / "run", "--jobs", 1)
     assert code == 0, err
     assert "reproduce: 2 tasks of 2 and a merge\n" in out, err
-    code, out, _ = cli("status", tmp_path / "run")
+    code, out, _ = cli("status T/run")
     assert (code, out.splitlines()[0]) == (0, f"{tmp_path / 'run'}: done")
     logs = [path.read_text() for path in tmp_path.glob("run/jobs/*/logs/1-reproduce-?.log")]
     assert all("small: published: boost" in log for log in logs)

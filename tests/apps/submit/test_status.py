@@ -21,7 +21,7 @@ def status(cli):
 
     def read(run, command=None):
         before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-        code, out, err = cli("status", run, "--json")
+        code, out, err = cli("status {} --json", run)
         content = json.loads(out)
         assert err == ""
         assert (content["exit_code"], content["run"]) == (code, str(run))
@@ -29,7 +29,7 @@ def status(cli):
         assert again == code
         assert lines.startswith(f"{run}: {content['state']}\n")
         with contextlib.chdir(run):
-            assert cli("status", ".")[0] == code
+            assert cli("status .")[0] == code
         assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
         stages = {stage["command"]: stage for stage in content["stages"]}
         return code, content["state"], stages[command] if command else content, lines
@@ -393,7 +393,7 @@ def test_shards_until_they_are_merged(status, cli, described, tmp_path):
     code, state, stage, lines = status(run, "boost")
     assert (code, state, stage["state"]) == (3, "ready to merge", "ready to merge")
     assert "  shards 1-3 of 3: done\n" in lines
-    assert cli("boost", "--config", run / "run.json", "--jobs", 1)[0] == 0
+    assert cli("boost --config {} --jobs 1", run / "run.json")[0] == 0
     assert status(run)[:2] == (0, "done")
     # more seeds are further units of a folder that is put together
     assert cli(*options, "--seeds", 3, "--shard", "2/3")[0] == 0

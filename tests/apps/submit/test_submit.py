@@ -56,7 +56,7 @@ def test_two_processes_end_as_one_does_also_after_they_were_cancelled(
     code, _, err = cli(*chained)
     assert code == 3, err
     assert f"(process {process.pid}); wait, or use --cancel" in err, err
-    code, out, err = cli("submit", "--cancel", run)
+    code, out, err = cli("submit --cancel {}", run)
     assert (code, out) == (0, f"cancelled: process {process.pid}\n"), err
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
@@ -78,7 +78,7 @@ def test_two_processes_end_as_one_does_also_after_they_were_cancelled(
     code, out, _ = cli("status", run)
     assert (code, out.splitlines()[0]) == (0, f"{run}: done")
     none = "no job of this run is in the queue, and no local submit works on it\n"
-    assert cli("submit", "--cancel", run)[:2] == (0, none)
+    assert cli("submit --cancel {}", run)[:2] == (0, none)
     # what is lacking later is submitted, and no more
     for path in (run / "boost").rglob("seed1-fold2-*"):
         path.unlink()
@@ -155,7 +155,7 @@ def test_what_every_task_would_refuse_is_refused_before_anything_is_queued(
         {"IMAGES": tissue, "RUN": run, "TABLE": table, "OTHER": other}.get(word, word)
         for word in words
     ]
-    code, out, err = cli("submit", "--scheduler", "local", "--dry-run", "--", *words)
+    code, out, err = cli("submit --scheduler local --dry-run --", *words)
     assert (code, out) == (2, ""), err
     # click words it by its version
     assert all(part in err.splitlines()[-1] for part in named.split(" ... ")), err
@@ -171,7 +171,7 @@ def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, tissue, tmp_path, prog
     options = ("--tasks", 9, "--time", "1:00:00", "--gpus", 1, "--sbatch", "account=lab")
     options += ("--at-once", 2, "--before", "module load cuda", "--before", "export x='a b'")
     options += ("--python", "apptainer exec b.sif python3")
-    code, out, err = cli("submit", "--dry-run", *options, "--", *jobs)
+    code, out, err = cli("submit --dry-run", *options, "--", *jobs)
     assert code == 0, err
     lines = out.splitlines()
     # there are no more blocks, and no more models of a seed
@@ -198,15 +198,15 @@ def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, tissue, tmp_path, prog
     assert f"'{run}/jobs/" in scripts
     assert not (run / "jobs").exists()
     assert cli("status", run)[0] == 4  # it was only checked
-    code, out, err = cli("submit", "--dry-run", "--sbatch", "mem=3G", "--", *fewer)
+    code, out, err = cli("submit --dry-run --sbatch mem=3G --", *fewer)
     # the limit of the partition
     assert not any(option in out for option in ("--time", "--mem-per-cpu"))
     programs(scontrol="echo 'MaxArraySize = 2'", sbatch="")
-    out = cli("submit", "--dry-run", "--", *fewer)[1]
+    out = cli("submit --dry-run --", *fewer)[1]
     assert out.startswith("featurize: one job; 2 blocks\nboost: one job\n")
     down = "echo 'error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
     programs(scontrol=down, sbatch=down)
-    code, out, err = cli("submit", "--dry-run", "--", *fewer)
+    code, out, err = cli("submit --dry-run --", *fewer)
     assert (code, out.count("# Slurm does not answer here, and was not asked\n")) == (0, 3), err
 
 
@@ -251,7 +251,7 @@ def test_without_sbatch_the_whole_command_is_printed_and_nothing_is_left(
     run = tmp_path / "run"
     run.mkdir()
     programs()
-    code, _, err = cli("submit", "--tasks", 2, "--", "boost", "--out", run, *BOOST)
+    code, _, err = cli("submit --tasks 2 -- boost --out {}", run, *BOOST)
     assert code == 1
     typed = f"cd {Path.cwd()} && bchisto submit --tasks 2 -- boost --out {run} "
     assert f"sbatch: not found on this machine; on one that submits to Slurm type: {typed}" in err
@@ -262,17 +262,17 @@ def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monke
     run = tmp_path / "run"
     programs()
     gone = f"error: {run}: no such folder; give the run whose jobs to cancel\n"
-    assert cli("submit", "--cancel", run) == (2, "", gone)
+    assert cli("submit --cancel {}", run) == (2, "", gone)
     plan = Plan(
         run / "jobs" / "1", "slurm", "", "", "", [JobStage("boost", [], str(run), jobs=["7", "8"])]
     )
     plan.write()
     silent = f"error: {run}: Slurm{{}} does not answer here whether jobs 7, 8 run; "
     silent += "ask on its machines, or use --force\n"
-    assert cli("submit", "--cancel", run) == (2, "", silent.format(""))
+    assert cli("submit --cancel {}", run) == (2, "", silent.format(""))
     monkeypatch.setattr("bchisto.apps.submit.scheduler._MOST_SECONDS", 0.2)
     programs(squeue="while :; do :; done")
-    assert cli("submit", "--cancel", run) == (2, "", silent.format(""))
+    assert cli("submit --cancel {}", run) == (2, "", silent.format(""))
     assert cli("status", run)[:2] == (
         3,
         f"{run}: unknown\nboost: unknown (Slurm does not answer here, and was not "
@@ -282,34 +282,34 @@ def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monke
     programs(
         squeue=f"echo '10|N/A|PENDING|Priority|{run}/jobs/1/1-boost.sh merge'; echo '7|1|PENDING|Priority'"
     )
-    code, _, err = cli("submit", "--", "boost", "--out", run)
+    code, _, err = cli("submit -- boost --out {}", run)
     assert code == 3, err
     assert "its jobs 7, 10 are in the queue; wait for them, or use --cancel" in err, err
     # has nothing of these
     other = ("predict", "x", "--images", "y", "--out", run / "t.csv")
-    assert cli("submit", "--dry-run", "--", *other)[0] == 0
+    assert cli("submit --dry-run --", *other)[0] == 0
     # a predict --update beside it
     monkeypatch.setattr("bchisto.apps.submit.__main__._run", lambda *_: (3, False))
     monkeypatch.setenv("SLURM_JOB_ID", "8")
     programs(scontrol=f'echo "$@" > {run}/requeued')
     assert (main([plan.folder, "0", "merge"]), (run / "requeued").read_text()) == (3, "requeue 8\n")
     programs(squeue="echo '8|N/A|PENDING|Priority'", scancel=f'echo "$@" > {run}/cancelled')
-    assert (cli("submit", "--cancel", run)[:2], (run / "cancelled").read_text()) == (
+    assert (cli("submit --cancel {}", run)[:2], (run / "cancelled").read_text()) == (
         (0, "cancelled: 8\n"),
         "8\n",
     )
     programs(squeue="echo '9|N/A|PENDING|Priority|/jobs/2/1-boost.sh merge'")  # of another
     none = "no job of this run is in the queue, and no local submit works on it\n"
-    assert cli("submit", "--cancel", run)[:2] == (0, none)
+    assert cli("submit --cancel {}", run)[:2] == (0, none)
     plan.cluster = "far"
     plan.write()
     programs(
         squeue="echo '8|N/A|PENDING|Priority'", scontrol="echo 'ClusterName             = near'"
     )
-    assert cli("submit", "--cancel", run) == (2, "", silent.format(" far"))
-    code, _, err = cli("submit", "--", "boost", "--out", run)
+    assert cli("submit --cancel {}", run) == (2, "", silent.format(" far"))
+    code, _, err = cli("submit -- boost --out {}", run)
     assert (code, err) == (2, silent.format(" far"))
-    code, _, err = cli("submit", "--cancel", run, "other")
+    code, _, err = cli("submit --cancel {} other", run)
     assert code == 2, err
     assert "'other': --cancel takes one run; leave it out" in err, err
 
@@ -352,7 +352,7 @@ def test_slurm_is_asked_before_it_gets_a_job(slurm, cli, tissue, tmp_path, unche
         code, _, err = cli("submit", *option, "--sbatch", "partition=nope", *words)
         assert code == 1, err
         assert err.splitlines()[-1].startswith(refused), err
-    code, out, err = cli("submit", "--dry-run", "--sbatch", "begin=now+1hour", *words)
+    code, out, err = cli("submit --dry-run --sbatch begin=now+1hour", *words)
     assert (code, "# sbatch: Job " in out) == (0, True), err
     assert not squeue("--name=bchisto-featurize", "-o", "%Z").count(str(tmp_path))
 
@@ -393,7 +393,7 @@ def test_of_two_submits_at_once_one_goes_on_and_its_merge_says_why_it_waits(
             60,
         )
     finally:
-        cli("submit", "--cancel", run)
+        cli("submit --cancel {}", run)
 
 
 @pytest.mark.slow
@@ -410,9 +410,9 @@ def test_what_an_interrupted_submit_sent_is_taken_back_or_found_later(
         process = start(*later, *words)
         if not number:
             wait(Path(f"{run}.submit").is_dir, process=process)  # it checks its commands
-            assert cli("submit", "--cancel", run)[0] == 3
+            assert cli("submit --cancel {}", run)[0] == 3
         wait(lambda: f"{run}/jobs/" in squeue("-o", "%o"), process=process)
-        assert number or cli("submit", "--cancel", run)[0] == 0
+        assert number or cli("submit --cancel {}", run)[0] == 0
         process.send_signal(number)
         ended = process.communicate()
         assert process.returncode == {15: 143, 0: 1, 9: -9}[number], ended
@@ -421,7 +421,7 @@ def test_what_an_interrupted_submit_sent_is_taken_back_or_found_later(
     assert code == 3, err
     assert "are in the queue; wait for them, or use --cancel" in err, err
     assert cli("status", run)[0] == 3
-    assert cli("submit", "--cancel", run)[1].startswith("cancelled: ")
+    assert cli("submit --cancel {}", run)[1].startswith("cancelled: ")
     wait(lambda: f"{run}/jobs/" not in squeue("-o", "%o"), 30)
     mark = max(run.glob("jobs/*/cancelled.json"))
     merge = subprocess.run(
@@ -481,7 +481,7 @@ def test_a_chain_on_slurm_with_a_lost_task_and_one_at_its_limit(
         wait(lambda: cli("status", run)[0] != 3, 60)
     finally:
         logs = {path.name: path.read_text() for path in run.glob("jobs/*/logs/*.log")}
-        cli("submit", "--cancel", run)
+        cli("submit --cancel {}", run)
     assert_equal(run, alone)
     assert "1-featurize-2.log" not in logs or "wrote" not in logs["1-featurize-2.log"]
     assert logs["1-featurize-1.log"].count("interrupted; run the same command again to resume") == 1
@@ -495,7 +495,7 @@ def test_a_network_that_saves_epochs_goes_on_after_each_limit(
     run, scontrol = tmp_path / "run", f'[ "$1" = show ] || echo "$@" >> {tmp_path}/requeued'
     programs(os.environ["PATH"], sbatch="echo 7", scontrol=scontrol, squeue="")
     words = ("finetune", "--images", tissue, "--out", run, *NETWORK, "--epochs", "100000")
-    completed("submit", "--tasks", 1, "--", *words)
+    completed("submit --tasks 1 --", *words)
     (script,) = run.glob("jobs/*/1-finetune.sh")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
 
