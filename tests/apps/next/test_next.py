@@ -15,7 +15,7 @@ from bchisto.apps.next import choice
 from bchisto.apps.next.images import RunImages
 from bchisto.featurize import open_store
 from conftest import snapshot, write_tissue
-from written_tables import fill, rows_of, written
+from written_tables import fill, read_json, rows_of, written
 
 CLASSES = ("gutartig", "bösartig")
 
@@ -76,7 +76,7 @@ def test_a_manifest_and_a_page_of_what_to_label(strange, tmp_path, completed):
         assert {found[1], found[3]} == set(CLASSES)
         shares.append(int(found[2]))
     assert shares == sorted(shares)
-    page = (out / "index.html").read_text(encoding="utf-8")
+    page = (out / "index.html").read_text()
     assert page.count("<img ") == 10
     for row in rows:
         assert row["image_id"] in page
@@ -172,7 +172,7 @@ def test_labels_come_back_into_the_run_without_new_features(strange, tmp_path, c
     others = sum("random" not in row["chosen"] for row in rows)
     assert f"CHOSEN IMAGES: {others} of 20 images" in printed
     completed("evaluate {} --by chosen --out T/evaluation", run)
-    (table,) = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["tables"].values()
+    (table,) = read_json(tmp_path / "evaluation" / "metrics.json")["tables"].values()
     shown = {group["value"]: group["n"] for group in table["subgroups"]["chosen"]}
     assert shown == {"not random": others, "random": len(rows) - others, "not known": 4}
     assert "CHOSEN IMAGES" in (tmp_path / "evaluation" / "report.html").read_text()
@@ -203,7 +203,7 @@ def test_without_two_classes_the_most_unlike_come_first(labels, tiny_options, tm
 def test_near_duplicates_are_kept_out(strange, tmp_path, completed, run_copy):
     run = run_copy(strange)
     path = run / "features" / "dataset.json"
-    facts = json.loads(path.read_text(encoding="utf-8"))
+    facts = read_json(path)
     completed("next {} --count 26", run)
     rows = rows_of(run / "next" / "manifest.csv")
     names = [row["image_id"] for row in rows]
@@ -217,7 +217,7 @@ def test_near_duplicates_are_kept_out(strange, tmp_path, completed, run_copy):
         [names[6], names[7]],
         ["fort.png", names[9]],
     ]
-    path.write_text(json.dumps(facts), encoding="utf-8")
+    path.write_text(json.dumps(facts))
     shutil.rmtree(run / "next")
     printed, _ = completed("next {} --count 26", run)
     chosen = {row["image_id"] for row in rows_of(run / "next" / "manifest.csv")}
@@ -231,12 +231,12 @@ def test_near_duplicates_are_kept_out(strange, tmp_path, completed, run_copy):
 def test_only_near_duplicates_are_nothing_to_label(strange, refused, run_copy):
     run = run_copy(strange)
     path = run / "features" / "dataset.json"
-    facts = json.loads(path.read_text(encoding="utf-8"))
+    facts = read_json(path)
     (store_path,) = (run / "features").glob("*.h5")
     with open_store(store_path) as store:
         known = [n for n, label in zip(store.image_ids, store.labels, strict=True) if label]
         facts["copies"] = [[known[0], name] for name in store.image_ids if name not in known]
-    path.write_text(json.dumps(facts), encoding="utf-8")
+    path.write_text(json.dumps(facts))
     assert "near-duplicate of one that was" in refused("next", run)
     assert not (run / "next").exists()
 
@@ -308,10 +308,10 @@ class TestRefusals:
     )
     def test_a_manifest_that_is_none(self, strange, tmp_path, refused, text, message):
         manifest = tmp_path / "manifest.csv"
-        manifest.write_text(text, encoding="utf-8")
+        manifest.write_text(text)
         error = refused("next {} --out {}", strange, tmp_path)
         assert message in error
-        assert manifest.read_text(encoding="utf-8") == text
+        assert manifest.read_text() == text
 
     def test_the_table_of_the_images_is_not_replaced(
         self, strange, tmp_path, refused, completed, tiny_options
@@ -321,19 +321,23 @@ class TestRefusals:
         table = folder / "images.csv"
         shutil.copy(strange.parent / "tabelle.csv", table)
         text = table.read_bytes()
-        words = ("--path-column", "Datei", "--label-column", "Diagnose")
         run = folder / "lauf"
-        completed("featurize --images {} --out {}", table, run, *words, *tiny_options)
+        completed(
+            "featurize --images {} --out {} --path-column Datei --label-column Diagnose",
+            table,
+            run,
+            *tiny_options,
+        )
         assert "would overwrite" in refused("next {} --out {}", run, folder)
         assert table.read_bytes() == text
 
     def test_an_image_that_is_gone_has_no_picture(self, strange, tmp_path, completed, run_copy):
         run = run_copy(strange)
         cache = run / "features" / "images.csv"
-        text = cache.read_text(encoding="utf-8").replace("für alle", "nirgends")
-        cache.write_text(text, encoding="utf-8")
+        text = cache.read_text().replace("für alle", "nirgends")
+        cache.write_text(text)
         completed("next {} --count 3", run)
-        assert "<img" not in (run / "next" / "index.html").read_text(encoding="utf-8")
+        assert "<img" not in (run / "next" / "index.html").read_text()
 
 
 def test_embeddings_of_other_programs_have_no_pictures(tissue, tmp_path, completed, refused, rng):
@@ -342,8 +346,7 @@ def test_embeddings_of_other_programs_have_no_pictures(tissue, tmp_path, complet
     names = np.array([f"Präparat {place}" for place in range(30)])
     np.savez(tmp_path / "x.npz", features=features, labels=labels, image_ids=names)
     run = tmp_path / "run"
-    words = ("--head", "prototype", "--folds", 2, "--jobs", 1)
-    completed("boost --features T/x.npz --out {}", run, *words)
+    completed("boost --features T/x.npz --out {} --head prototype --folds 2 --jobs 1", run)
     printed, errors = completed("next {} --count 5", run)
     assert "round 1: 5 of 18 images" in printed
     assert "near-duplicates are not known" in printed

@@ -52,7 +52,7 @@ def test_a_pool_joins_and_its_labels_come_into_the_run(few, completed):
     assert {row["path"] for row in of_pool} == {
         str(path) for path in pool.rglob("*.png") if path.name != "kopie.png"
     }
-    page = (run / "next" / "index.html").read_text(encoding="utf-8")
+    page = (run / "next" / "index.html").read_text()
     assert page.count("<img ") == 12
     # only those with a label or chosen come into the run
     shutil.rmtree(run / "next")

@@ -1,6 +1,5 @@
 """The CNN systems for patches of tissue, run quickly on a miniature in the true layout and on real images."""
 
-import json
 import shutil
 
 import numpy as np
@@ -11,6 +10,8 @@ from bchisto.apps.recipes.recipe import ReproduceRequest
 from bchisto.apps.recipes.settings import effective_settings
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
+from packs import ONE_JOB
+from written_tables import read_json
 from written_tables import rows_of as rows
 
 pytestmark = pytest.mark.slow
@@ -48,7 +49,7 @@ def breakhis(tmp_path_factory):
 def quick(breakhis, run):
     scope = Scope(quick=True, variants=["best", "normal", "decaf"])
     return reproduce(
-        "breakhis-resnet", breakhis, out=run, scope=scope, weights=["random"], work=Work(jobs=1)
+        "breakhis-resnet", breakhis, out=run, scope=scope, weights=["random"], work=ONE_JOB
     )
 
 
@@ -80,7 +81,7 @@ def test_the_printed_settings_are_those_of_the_run(done, breakhis):
     request = ReproduceRequest(images=breakhis, run=run, quick=True, weights=("random",))
     for variant, network in (("best", "breakhis-resnet-stride2"), ("normal", "breakhis-resnet")):
         folder = run / "40x" / "finetune" / f"2-grouped-{network}-{variant}"
-        used = json.loads((folder / "settings.json").read_text())["settings"]
+        used = read_json(folder / "settings.json")["settings"]
         said = {
             one.name: one.value
             for one in effective_settings(load_recipe("breakhis-resnet"), request, variant)
@@ -128,7 +129,7 @@ def test_published_and_obtained_stand_side_by_side(done):
     assert obtained["normal at 100x"]
     assert obtained["kernel3 at 40x"] == ""
     assert "best at 200x" not in obtained
-    first = json.loads((result.protocols[0].folder / "metrics.json").read_text())["tables"]
+    first = read_json(result.protocols[0].folder / "metrics.json")["tables"]
     assert float(obtained["best at 40x"]) == pytest.approx(
         100 * first["breakhis-resnet-stride2"]["accuracy"]["value"]
     )
@@ -200,14 +201,14 @@ def test_a_second_run_trains_nothing_and_draws_nothing(done, breakhis):
 
 def test_whole_runs_do_not_leave_magnifications_out(breakhis, tmp_path):
     with pytest.raises(InputError, match="no image at 400x is present"):
-        reproduce("breakhis-resnet", breakhis, out=tmp_path / "a", work=Work(jobs=1))
+        reproduce("breakhis-resnet", breakhis, out=tmp_path / "a", work=ONE_JOB)
     few = tmp_path / "few" / "BreaKHis_v1"
     shutil.copytree(breakhis, few)
     for path in [*few.rglob("*-100-001.png")]:
         target = path.with_name(path.name.replace("-100-", "-400-"))
         target.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(InputError, match="the only image of benign is of one patient"):
-        reproduce("breakhis-resnet", few, out=tmp_path / "b", work=Work(jobs=1))
+        reproduce("breakhis-resnet", few, out=tmp_path / "b", work=ONE_JOB)
     assert not list((tmp_path / "b").rglob("models/*.npz"))
 
 
@@ -248,7 +249,7 @@ def test_what_is_tested_is_balanced_and_every_output_says_so(tmp_path):
         tmp_path / "images",
         out=tmp_path / "run",
         scope=Scope(seeds=2),
-        work=Work(jobs=1),
+        work=ONE_JOB,
     )
     kept = []
     for run in (tmp_path / "run", tmp_path / "run" / "seed-1"):
@@ -287,6 +288,4 @@ def test_plan(breakhis, tmp_path):
     assert stage.seconds > 0
     assert stage.bytes > 0
     with pytest.raises(InputError, match="no image at 400x is present"):  # as the run itself
-        estimate_recipe(
-            "breakhis-resnet", breakhis, scope=Scope(variants=["best"]), work=Work(jobs=1)
-        )
+        estimate_recipe("breakhis-resnet", breakhis, scope=Scope(variants=["best"]), work=ONE_JOB)

@@ -1,7 +1,6 @@
 """`bchisto serve --label`: answers in the manifest of `bchisto next`, as programs give them."""
 
 import asyncio
-import json
 import re
 import shutil
 import signal
@@ -22,10 +21,10 @@ from bchisto.apps.serve.rounds import (
     train_models,
 )
 from bchisto.core import InputError
-from conftest import write_tissue
+from conftest import typed, write_tissue
 from fastapi import HTTPException
 from page_server import serving
-from written_tables import rows_of, written
+from written_tables import read_json, rows_of, written
 
 CLASSES = ("gutartig, klar", 'bösartig "G3"', "-unklar'")
 """Commas, quotes and umlauts; the last begins as a formula does."""
@@ -288,7 +287,7 @@ def strange(tmp_path_factory, tiny_options):
 
     def completed(*words):
         with pytest.raises(SystemExit) as ended:
-            main([*map(str, words)])
+            main(typed(*words))
         assert ended.value.code == 0
 
     return make_run(tmp_path_factory.mktemp("label") / "Zürich, ü", completed, tiny_options)
@@ -363,7 +362,7 @@ def test_rounds_by_the_api(labelling, tmp_path):
     wait(page, lambda current: not current["doing"])
     assert trained["trouble"] == ""
     assert "of 9 images right" in trained["figures"], "four labels of before and five new ones"
-    records = json.loads((run / "run.json").read_text())["records"]
+    records = read_json(run / "run.json")["records"]
     assert [record["command"] for record in records] == ["featurize", "featurize", "boost"]
     rows = rows_of(manifest)
     assert sum(row["label"] != "" for row in rows) == 5

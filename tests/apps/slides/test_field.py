@@ -13,7 +13,7 @@ from bchisto.data import ImageSelection
 from bchisto.featurize import featurize, open_store
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.predict.model_file import find_bundle, load_bundle, ready_model
-from packs import train_small
+from packs import ONE_JOB, train_small
 from slide_files import NAMES, stained, write_images, write_slide
 
 pytest.importorskip("openslide")
@@ -42,7 +42,7 @@ def boosted(tmp_path_factory, tiny_settings):
             views = ("0.5um:64",) if name == "width" else tiny_settings.views
             settings = replace(tiny_settings, views=views, stain="none")
             images = ImageSelection(write_images(root / name, kinds=kinds, wider=8), classes=NAMES)
-            featurize(images, out=run, settings=settings, work=Work(jobs=1))
+            featurize(images, out=run, settings=settings, work=ONE_JOB)
             train_small(run, "2", settings={"heads": ("logistic",)}, params={})
         return run
 
@@ -55,7 +55,7 @@ def network(tmp_path_factory):
     root = tmp_path_factory.mktemp("network")
     images = ImageSelection(write_images(root, wider=8), classes=NAMES)
     settings = FinetuneSettings(network="speck", epochs=1, batch_size=4)
-    finetune(images, out=root / "run", folds=["2"], settings=settings, work=Work(jobs=1))
+    finetune(images, out=root / "run", folds=["2"], settings=settings, work=ONE_JOB)
     return root / "run"
 
 

@@ -15,16 +15,17 @@ import numpy as np
 import pytest
 from bchisto.apps.slides.overlay import Colouring
 from bchisto.boost import BoostSettings, train
-from bchisto.core.jobs import Work
 from bchisto.data import ImageSelection
 from bchisto.evaluate import TwoClassView
 from bchisto.featurize import featurize
 from bchisto.predict.settings import OperatingPoint
 from engine_jobs import contents
 from job_chain import end, wait
+from packs import ONE_JOB
 from page_server import serving
 from PIL import Image
 from slide_files import NAMES, damage, overlay_of, stained, table, write_images, write_slide
+from written_tables import read_json
 
 pytest.importorskip("openslide")
 pytestmark = pytest.mark.slow
@@ -39,9 +40,9 @@ def model(tmp_path_factory, tiny_settings):
     root = tmp_path_factory.mktemp("model")
     settings = replace(tiny_settings, stain="none", color_range=(1.0, 1.0))
     images = ImageSelection(write_images(root, count=24), classes=NAMES)
-    featurize(images, out=root / "run", settings=settings, work=Work(jobs=1))
+    featurize(images, out=root / "run", settings=settings, work=ONE_JOB)
     view, own = TwoClassView(positive=NAMES[1:]), BoostSettings(heads=("logistic",))
-    train(out=root / "run", folds=["2"], settings=own, view=view, work=Work(jobs=1))
+    train(out=root / "run", folds=["2"], settings=own, view=view, work=ONE_JOB)
     return root / "run"
 
 
@@ -165,8 +166,10 @@ def test_a_slide_that_is_gone_leaves_the_table(model, slide, tmp_path, completed
     (tmp_path / "slides").mkdir()
     for name in "ab":
         shutil.copy(slide, tmp_path / "slides" / f"{name}{slide.suffix}")
-    local = ("submit", "--scheduler", "local", "--tasks", 1, "--")
-    words = (*local, *words_of(model, tmp_path / "slides", tmp_path / "run"))
+    words = (
+        "submit --scheduler local --tasks 1 --",
+        *words_of(model, tmp_path / "slides", tmp_path / "run"),
+    )
     completed(*words)
     (tmp_path / "slides" / f"b{slide.suffix}").unlink()
     completed(*words)
@@ -235,7 +238,7 @@ def polygons_of(path):
     import shapely
 
     polygons = {}
-    for feature in json.loads(path.read_text(encoding="utf-8"))["features"]:
+    for feature in read_json(path)["features"]:
         properties, rings = feature["properties"], feature["geometry"]["coordinates"]
         assert (set(feature), len(properties)) == ({"type", "geometry", "properties"}, 3)
         assert properties["objectType"] == {"tiles": "tile", "regions": "annotation"}[path.stem]
@@ -315,7 +318,7 @@ def test_rules_by_hand():
 
 def test_the_page_and_the_picture(mapped):
     folder = mapped[0] / "maps" / "S 1 ü"
-    page = (folder / "index.html").read_text(encoding="utf-8")
+    page = (folder / "index.html").read_text()
     assert "nothing on this page is a diagnosis" in page
     assert "default-src 'none'; img-src data:" in unescape(page)
     assert "<b>" not in page
@@ -378,8 +381,11 @@ def test_what_cannot_be_mapped_is_refused_with_one_line(model, slide, tmp_path, 
 @pytest.mark.slow
 def test_a_network_is_moved_over_slides_too(slide, tissue, tmp_path, completed):
     run = tmp_path / "run"
-    words = ("--network", "speck", "--folds", 3, "--epochs", 1, "--batch-size", 4)
-    completed("finetune --images {} --out {}", tissue, run, *words, "--jobs", 1)
+    completed(
+        "finetune --images {} --out {} --network speck --folds 3 --epochs 1 --batch-size 4 --jobs 1",
+        tissue,
+        run,
+    )
     _, err = completed("slides map {} {} --out T/out --field 64 --jobs 1", run, slide)
     assert "tiles have --field 64 and --scale 0.5" in err
     assert "tiles have 128 pixels a side, and the training images 96; leave --field out" in err
@@ -401,7 +407,7 @@ def test_a_damaged_tile_is_left_out(model, slide, tmp_path, cli):
     assert all(
         row["image_id"].startswith("broken_") and "damaged at" in row["error"] for row in failures
     )
-    page = (out / "maps" / "broken" / "index.html").read_text(encoding="utf-8")
+    page = (out / "maps" / "broken" / "index.html").read_text()
     assert page.count("<li><strong>broken_") == len(failures)
     # so `submit` has nothing to do
     assert cli(*words, "--skip-errors", "--check", "--shard", "1/1")[0] == 4
@@ -444,7 +450,7 @@ def test_the_table_of_slides_is_evaluated(study, completed, tmp_path):
     )
     assert (of["s7", "mean"]["label"], of["s7", "mean"]["tiles"]) == ("", "0")
     completed("evaluate {} --out T/e --positive {}", study / "out" / "slides.csv", NAMES[1])
-    tables = json.loads((tmp_path / "e" / "metrics.json").read_text(encoding="utf-8"))["tables"]
+    tables = read_json(tmp_path / "e" / "metrics.json")["tables"]
     assert [*tables] == ["slides: mean", "slides: share", "slides: peak"]
     peak = tables["slides: peak"]
     assert (peak["accuracy"]["value"], peak["tested"]["n"]) == (1, 7)
@@ -493,8 +499,8 @@ def test_a_map_uses_the_gpu_with_a_model_of_a_cpu(
     )
     images = ImageSelection(write_images(tmp_path), classes=NAMES)
     model = tmp_path / "run"
-    featurize(images, out=model, settings=settings, work=Work(jobs=1))
-    train(out=model, folds=["2"], settings=BoostSettings(heads=("logistic",)), work=Work(jobs=1))
+    featurize(images, out=model, settings=settings, work=ONE_JOB)
+    train(out=model, folds=["2"], settings=BoostSettings(heads=("logistic",)), work=ONE_JOB)
     started = []
     start = DeviceDescriber.start
 
@@ -507,7 +513,7 @@ def test_a_map_uses_the_gpu_with_a_model_of_a_cpu(
             monkeypatch.setattr(f"bchisto.{module}.visible_gpus", lambda: gpus)
 
     def engine(out):
-        return json.loads((out / "run.json").read_text())["records"][-1]["notes"]["engine"]
+        return read_json(out / "run.json")["records"][-1]["notes"]["engine"]
 
     monkeypatch.setattr(DeviceDescriber, "start", counted)
     monkeypatch.setattr("bchisto.predict.model_file.GPU_SECONDS", 0.0)

@@ -14,13 +14,14 @@ from bchisto.apps.slides.tiles import MapSettings
 from bchisto.apps.slides.tissue import Overview
 from bchisto.boost import BoostSettings, train
 from bchisto.core import InputError
-from bchisto.core.jobs import Work
 from bchisto.data import ImageSelection
 from bchisto.evaluate import TwoClassView
 from bchisto.featurize import featurize
 from bchisto.predict.settings import OperatingPoint
+from conftest import typed
 from engine_jobs import contents
 from job_chain import end, wait
+from packs import ONE_JOB
 from PIL import Image
 from slide_files import (
     NAMES,
@@ -33,6 +34,7 @@ from slide_files import (
     write_images,
     write_slide,
 )
+from written_tables import read_json
 
 pytest.importorskip("openslide")
 
@@ -51,9 +53,9 @@ def model(tmp_path_factory, tiny_settings):
     images = ImageSelection(
         write_images(root, count=24, names=[*CLASSES], tissues=[*CLASSES.values()])
     )
-    featurize(images, out=root / "run", settings=settings, work=Work(jobs=1))
+    featurize(images, out=root / "run", settings=settings, work=ONE_JOB)
     view, own = TwoClassView(positive=(BAD,)), BoostSettings(heads=("logistic",))
-    train(out=root / "run", folds=["2"], settings=own, view=view, work=Work(jobs=1))
+    train(out=root / "run", folds=["2"], settings=own, view=view, work=ONE_JOB)
     return root / "run"
 
 
@@ -103,7 +105,7 @@ def test_heat_is_the_probability_of_the_positive_class(mapped):
         shares.append(share)
     assert max(shares) > 0.8
     assert min(shares) < 0.2
-    page = (mapped / "maps" / "S 1 ü" / "index.html").read_text(encoding="utf-8")
+    page = (mapped / "maps" / "S 1 ü" / "index.html").read_text()
     assert f"Heat: probability of {BAD}<" in page
     assert 'href="heat.png"' in page
 
@@ -112,7 +114,7 @@ def test_heat_is_the_probability_of_the_positive_class(mapped):
 def test_the_positive_class_is_warm_whatever_the_alphabet(mapped):
     folder = mapped / "maps" / "S 1 ü"
     for name in ("tiles.geojson", "regions.geojson"):
-        features = json.loads((folder / name).read_text(encoding="utf-8"))["features"]
+        features = read_json(folder / name)["features"]
         named_so = [feature["properties"]["classification"] for feature in features]
         colours = {of["name"]: tuple(of["color"]) for of in named_so}
         assert colours == {BAD: WARM, GOOD: COOL}
@@ -274,7 +276,7 @@ def test_other_colours_are_drawn_without_predicting(
     assert "4 of 4 blocks are predicted already" in err
     assert [cli(*words, *change, "--check")[0] for change in (options, *checks)] == [4, 0, 0, 0]
     folder = out / "maps" / "S 1 ü"
-    regions = json.loads((folder / "regions.geojson").read_text(encoding="utf-8"))["features"]
+    regions = read_json(folder / "regions.geojson")["features"]
     named_so = [feature["properties"]["classification"] for feature in regions]
     assert {of["name"]: of["color"] for of in named_so} == {BAD: [*WARM], GOOD: [200, 0, 0]}
     heat = pixels_of(folder / "heat.png")
@@ -287,7 +289,7 @@ def test_other_colours_are_drawn_without_predicting(
     (tmp_path / "classes.json").write_text("[1, 2]")
     (tmp_path / "z.geojson").write_text(json.dumps([outline(GOOD, box(0, 0, 9, 9))]))
     completed(*words, "--heat", GOOD, "--colours", tmp_path)
-    again = json.loads((folder / "regions.geojson").read_text(encoding="utf-8"))["features"]
+    again = read_json(folder / "regions.geojson")["features"]
     assert again == regions
     completed(*words)
     new = tmp_path / "new"
@@ -333,7 +335,7 @@ def test_two_maps_in_one_folder_refuse_each_other(mapped, model, slide, tmp_path
 @pytest.mark.slow
 def test_two_cuts_into_one_folder_refuse_each_other(slide, tmp_path, start, cli):
     out = tmp_path / "fields ü"
-    words = ["slides", "cut", slide, "--out", out, "--field", 32, "--jobs", 1]
+    words = typed("slides cut {} --out {} --field 32 --jobs 1", slide, out)
     first = start(*words)
     try:
         held_at(first, (out, "fields/*/*.png"))
