@@ -446,23 +446,20 @@ def test_the_command(boosted, tissue_files, tmp_path, cli, refused, completed):
     ("words", "said"),
     [
         (
-            ("--method", "mapp"),
+            "--method mapp",
             "--method mapp: no such method; did you mean map? Choose one of map, gradient",
         ),
         (
-            ("--method", "map", "--target", "malign"),
+            "--method map --target malign",
             "--target malign: no class of this model; did you mean malignant?",
         ),
-        (
-            ("--method", "map", "--layer", "conv2d"),
-            "--layer conv2d: the method map looks at no layer",
-        ),
-        (("--method", "map", "--window", 8), "--window 8: give at least 32"),
-        (("--method", "gradcam"), "holds boosted ensembles on features; choose one of map"),
+        ("--method map --layer conv2d", "--layer conv2d: the method map looks at no layer"),
+        ("--method map --window 8", "--window 8: give at least 32"),
+        ("--method gradcam", "holds boosted ensembles on features; choose one of map"),
     ],
 )
 def test_what_is_refused_before_work_starts(boosted, tissue, tmp_path, refused, words, said):
-    err = refused("explain {} --images {} --out T/out", boosted, tissue, *words)
+    err = refused(f"explain {{}} --images {{}} --out T/out {words}", boosted, tissue)
     assert said in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()

@@ -53,6 +53,13 @@ def strange(tmp_path_factory, tiny_options):
     assert snapshot(run) == before, "next changed what it reads, or wrote where it was not to"
 
 
+def labels_in(run):
+    """Return the label of each image that the features of a run know."""
+    (path,) = (run / "features").glob("*.h5")
+    with open_store(path) as store:
+        return dict(zip(store.image_ids, store.labels, strict=True))
+
+
 def test_a_manifest_and_a_page_of_what_to_label(strange, tmp_path, completed):
     out = tmp_path / "nächste"
     printed, errors = completed("next {} --count 10 --out {}", strange, out)
@@ -207,9 +214,7 @@ def test_near_duplicates_are_kept_out(strange, tmp_path, completed, run_copy):
     completed("next {} --count 26", run)
     rows = rows_of(run / "next" / "manifest.csv")
     names = [row["image_id"] for row in rows]
-    (store_path,) = (run / "features").glob("*.h5")
-    with open_store(store_path) as store:
-        labelled = [n for n, label in zip(store.image_ids, store.labels, strict=True) if label]
+    labelled = [name for name, label in labels_in(run).items() if label]
     # one of a label, two that are chosen one after the other, and an image that failed
     facts["copies"] = [
         [labelled[0], names[3]],
@@ -232,10 +237,9 @@ def test_only_near_duplicates_are_nothing_to_label(strange, refused, run_copy):
     run = run_copy(strange)
     path = run / "features" / "dataset.json"
     facts = read_json(path)
-    (store_path,) = (run / "features").glob("*.h5")
-    with open_store(store_path) as store:
-        known = [n for n, label in zip(store.image_ids, store.labels, strict=True) if label]
-        facts["copies"] = [[known[0], name] for name in store.image_ids if name not in known]
+    labels = labels_in(run)
+    first = next(filter(labels.get, labels))
+    facts["copies"] = [[first, name] for name, label in labels.items() if not label]
     path.write_text(json.dumps(facts))
     assert "near-duplicate of one that was" in refused("next", run)
     assert not (run / "next").exists()
@@ -259,9 +263,18 @@ class TestRefusals:
         completed("next {} --count 26 --random-share 1 --out T/all", strange)
         assert len(rows_of(tmp_path / "manifest.csv")) == 26
 
-    def test_all_have_a_label(self, described, tmp_path, refused):
-        error = refused("next {} --out T/x", described)
-        assert "each of its 12 images has a label" in error
+    @pytest.mark.parametrize(
+        ("run", "words", "message"),
+        [
+            ("described", "", "each of its 12 images has a label"),
+            ("tmp_path", "", "run bchisto featurize first"),
+            ("strange", "--strategy margn", "margin"),
+            ("strange", "--count 0", "--count 0"),
+            ("strange", "--random-share 2", "--random-share"),
+        ],
+    )
+    def test_what_cannot_be_chosen_from(self, run, words, message, tmp_path, refused, request):
+        assert message in refused(f"next {{}} --out T/x {words}", request.getfixturevalue(run))
         assert not (tmp_path / "x").exists()
 
     def test_several_feature_files(self, strange, tmp_path, refused, completed):
@@ -272,16 +285,6 @@ class TestRefusals:
         assert "several feature files" in refused("next", run)
         completed("next {} --count 2", path)
         assert len(rows_of(run / "next" / "manifest.csv")) == 2
-
-    def test_no_features(self, tmp_path, refused):
-        assert "run bchisto featurize first" in refused("next", tmp_path)
-
-    def test_an_unknown_strategy(self, strange, tmp_path, refused):
-        assert "margin" in refused("next {} --strategy margn --out {}", strange, tmp_path)
-
-    def test_numbers_out_of_bounds(self, strange, tmp_path, refused):
-        assert "--count 0" in refused("next {} --count 0 --out {}", strange, tmp_path)
-        assert "--random-share" in refused("next {} --random-share 2 --out {}", strange, tmp_path)
 
     @pytest.mark.parametrize(
         ("text", "message"),

@@ -45,9 +45,10 @@ def test_it_needs_an_encoder_and_others_take_none(small_bach, refused, tmp_path)
 def test_what_the_encoder_brings_is_printed_and_its_weights_are_asked_for(
     small_bach, refused, tmp_path
 ):
-    words = ("--encoder", "uni2-h", "--images", small_bach, "--out", tmp_path / "run")
-    words += ("--quick", "--variant", "eva-logistic")
-    err = refused("reproduce bach-encoder", *words)
+    err = refused(
+        "reproduce bach-encoder --encoder uni2-h --images {} --out T/run --quick --variant eva-logistic",
+        small_bach,
+    )
     assert "--weights uni2-h=DIR" in err
     assert "uni2-h brings" in err
     request = ReproduceRequest(
@@ -95,11 +96,14 @@ def test_an_encoder_elsewhere_adds_its_rows(name, write, folder, unit, tmp_path)
     """The command of docs/reproduce.md: groups stay whole, and each classifier has its rows."""
     write(tmp_path)
     file = tmp_path / "measured.csv"
-    words = typed("--encoder tiny --weights random --jobs 1 --all-variants --quick")
-    images = tmp_path / folder
     tool = Path(__file__).resolve().parents[3] / "tools" / "benchmarks" / "ledger.py"
-    command = ("reproduce", name, "--images", images, "--out", tmp_path / "run", *words)
-    subprocess.run([sys.executable, tool, file, *map(str, command)], check=True)
+    command = typed(
+        "reproduce {} --images {} --out {} --encoder tiny --weights random --jobs 1 --all-variants --quick",
+        name,
+        tmp_path / folder,
+        tmp_path / "run",
+    )
+    subprocess.run([sys.executable, tool, file, *command], check=True)
     with file.open(encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
     assert {row["name"] for row in rows} >= {

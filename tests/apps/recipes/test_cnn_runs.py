@@ -106,6 +106,10 @@ def test_the_printed_settings_are_those_of_the_run(done, breakhis):
 def test_published_and_obtained_stand_side_by_side(done):
     run, result = done
     folder = run / "reproduce" / "breakhis-resnet"
+
+    def obtained_in(name):
+        return {row["figure"]: row["obtained"] for row in rows(folder / f"{name}.csv")}
+
     # no table of which nothing was run; precision has no value where nothing was called malignant
     assert [one.key for one in result.published if one.key != "precision"] == [
         "networks",
@@ -122,9 +126,8 @@ def test_published_and_obtained_stand_side_by_side(done):
         "papers-patients",
         "papers-recognition",
     ]
-    networks = rows(folder / "networks.csv")
-    assert {row["published"] for row in networks} == {"not printed"}
-    obtained = {row["figure"]: row["obtained"] for row in networks}
+    assert {row["published"] for row in rows(folder / "networks.csv")} == {"not printed"}
+    obtained = obtained_in("networks")
     assert obtained["best at 40x"]
     assert obtained["normal at 100x"]
     assert obtained["kernel3 at 40x"] == ""
@@ -133,10 +136,10 @@ def test_published_and_obtained_stand_side_by_side(done):
     assert float(obtained["best at 40x"]) == pytest.approx(
         100 * first["breakhis-resnet-stride2"]["accuracy"]["value"]
     )
-    rules = {row["figure"]: row["obtained"] for row in rows(folder / "rules.csv")}
+    rules = obtained_in("rules")
     vote = first["breakhis-resnet-stride2 (image, vote)"]["accuracy"]["value"]
     assert float(rules["vote at 40x"]) == pytest.approx(100 * vote)
-    levels = {row["figure"]: row["obtained"] for row in rows(folder / "levels.csv")}
+    levels = obtained_in("levels")
     assert float(levels["patch auc at 40x"]) == pytest.approx(
         100 * first["breakhis-resnet-stride2 (patch)"]["auc"]["value"]
     )
@@ -150,7 +153,7 @@ def test_published_and_obtained_stand_side_by_side(done):
     patients = first["breakhis-resnet-stride2 (group, average)"]["accuracy"]["value"]
     assert float(papers["best at 40x"]["obtained"]) == pytest.approx(100 * patients)
     assert papers["decaf at 40x"]["obtained"]
-    recognised = {row["figure"]: row for row in rows(folder / "papers-recognition.csv")}
+    recognised = obtained_in("papers-recognition")
     tested = rows(result.protocols[0].folder / "predictions.csv")
     by_patient = {}
     for row in tested:
@@ -158,9 +161,9 @@ def test_published_and_obtained_stand_side_by_side(done):
         hit = max(names, key=lambda name: float(row[f"p_{name}"])) == row["label"]
         by_patient.setdefault(row["group"], []).append(hit)
     mean = 100 * np.mean([np.mean(hits) for hits in by_patient.values()])
-    assert float(recognised["best at 40x"]["obtained"]) == pytest.approx(mean)
-    assert recognised["decaf at 40x"]["obtained"]
-    sure = {row["figure"]: row["obtained"] for row in rows(folder / "confidence.csv")}
+    assert float(recognised["best at 40x"]) == pytest.approx(mean)
+    assert recognised["decaf at 40x"]
+    sure = obtained_in("confidence")
     confidence = np.mean([max(float(row["p_benign"]), float(row["p_malignant"])) for row in tested])
     assert float(sure["image confidence at 40x"]) == pytest.approx(100 * confidence)
     assert 50 <= float(sure["patch confidence at 100x"]) <= 100

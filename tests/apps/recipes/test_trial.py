@@ -127,7 +127,7 @@ def test_settings_that_fit(tissue, tmp_path):
 @pytest.mark.parametrize("encoder", ["tiny", pytest.param("", marks=pytest.mark.slow)])
 def test_a_trial_answers(tissue, completed, tmp_path, encoder):
     run = tmp_path / "trial"
-    words = ("trial", "--images", tissue, "--out", run, "--weights", "random", "--jobs", 1)
+    words = typed("trial --images {} --out {} --weights random --jobs 1", tissue, run)
     words += ("--encoder", encoder) if encoder else ()
     out, err = completed(*words)
     rows = re.findall(r"^(best|highest)? +(\w+) +(\d+) of 12 ", out, flags=re.MULTILINE)

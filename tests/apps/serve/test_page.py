@@ -940,19 +940,16 @@ def test_two_models(start, run_folders, scaled, tissue_files, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ("--host 0.0.0.0", "--host 0.0.0.0: others can reach this address; give a --token-file"),
+        ("--token-file short", "short: no token of at least 20"),
+        ("--token-file missing", "missing: cannot be read"),
+        ("--public-url https://hub.exämple", "give an address such as https://HOST"),
         (
-            ["--host", "0.0.0.0"],
-            "--host 0.0.0.0: others can reach this address; give a --token-file",
-        ),
-        (["--token-file", "short"], "short: no token of at least 20"),
-        (["--token-file", "missing"], "missing: cannot be read"),
-        (["--public-url", "https://hub.ex\xe4mple"], "give an address such as https://HOST"),
-        (
-            ["--public-url", "hospital.example"],
+            "--public-url hospital.example",
             "--public-url hospital.example: give an address such as https://HOST",
         ),
         (
-            ["--host", "192.0.2.1", "--token-file", "long"],
+            "--host 192.0.2.1 --token-file long",
             "--host 192.0.2.1, --port 8600: cannot answer there",
         ),
     ],
@@ -963,7 +960,7 @@ def test_what_is_refused(refused, run_folders, tmp_path, monkeypatch, options, s
     (tmp_path / "long").write_text("x" * 30)
     for name in ("short", "long"):
         (tmp_path / name).chmod(0o600)
-    err = refused("serve", run_folders / "first run", *options)
+    err = refused(f"serve {{}} {options}", run_folders / "first run")
     assert said in err
     assert err.count("\n") == 1
 

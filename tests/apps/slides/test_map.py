@@ -14,14 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bchisto.apps.slides.overlay import Colouring
-from bchisto.boost import BoostSettings, train
 from bchisto.data import ImageSelection
 from bchisto.evaluate import TwoClassView
-from bchisto.featurize import featurize
 from bchisto.predict.settings import OperatingPoint
+from conftest import typed
 from engine_jobs import contents
 from job_chain import end, wait
-from packs import ONE_JOB
+from packs import LINEAR, featurize_here, train_small
 from page_server import serving
 from PIL import Image
 from slide_files import NAMES, damage, overlay_of, stained, table, write_images, write_slide
@@ -40,9 +39,8 @@ def model(tmp_path_factory, tiny_settings):
     root = tmp_path_factory.mktemp("model")
     settings = replace(tiny_settings, stain="none", color_range=(1.0, 1.0))
     images = ImageSelection(write_images(root, count=24), classes=NAMES)
-    featurize(images, out=root / "run", settings=settings, work=ONE_JOB)
-    view, own = TwoClassView(positive=NAMES[1:]), BoostSettings(heads=("logistic",))
-    train(out=root / "run", folds=["2"], settings=own, view=view, work=ONE_JOB)
+    featurize_here(images, root / "run", settings)
+    train_small(root / "run", "2", view=TwoClassView(positive=NAMES[1:]), **LINEAR)
     return root / "run"
 
 
@@ -61,10 +59,16 @@ def slide(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def mapped(start, model, slide, tmp_path_factory):
+def words_of(model, slide):
+    """Return a function that gives the words of a map by its folder; of this slide, unless others are named."""
+    return lambda out, slides=slide: typed("slides map {} {} --out {}", model, slides, out)
+
+
+@pytest.fixture(scope="session")
+def mapped(start, words_of, tmp_path_factory):
     """The map of the slide by one process, and what it printed."""
     out = tmp_path_factory.mktemp("mapped") / "out"
-    return out, *end(start(*words_of(model, slide, out), "--jobs", 1))
+    return out, *end(start(*words_of(out), "--jobs", 1))
 
 
 def test_a_tile_is_predicted_as_its_field_is(mapped, model, slide, tmp_path, completed):
@@ -87,12 +91,8 @@ def test_a_tile_is_predicted_as_its_field_is(mapped, model, slide, tmp_path, com
         assert [tile[column] for column in same] == [row[column] for column in same]
 
 
-def words_of(model, slide, out):
-    return ["slides", "map", model, slide, "--out", out]
-
-
 def test_killed_and_resumed_shards_and_processes_give_the_same(
-    mapped, model, slide, tmp_path, cli, completed
+    mapped, words_of, slide, model, tmp_path, cli, completed
 ):
     whole = contents(mapped[0])
     killed, divided, several = (tmp_path / name for name in ("killed", "divided", "several"))
@@ -103,7 +103,7 @@ def test_killed_and_resumed_shards_and_processes_give_the_same(
         "2",
         "SIGKILL",
         "before",
-        *words_of(model, slide, killed),
+        *words_of(killed),
     ]
     assert subprocess.run([*map(str, command), "--jobs", "1"]).returncode == -signal.SIGKILL
     assert len(list((killed / "blocks").glob("*.npz"))) == 1
@@ -111,19 +111,19 @@ def test_killed_and_resumed_shards_and_processes_give_the_same(
     assert code == 1, out
     assert "map: interrupted" in out, out
     assert "blocks done: 1 of 4" in out, out
-    _, err = completed(*words_of(model, slide, killed), "--jobs", 1)
+    _, err = completed(*words_of(killed), "--jobs", 1)
     assert "1 of 4 blocks are predicted already" in err
     assert contents(killed) == whole
     for number in (2, 1):
-        out, _ = completed(*words_of(model, slide, divided), "--jobs", 1, "--shard", f"{number}/2")
+        out, _ = completed(*words_of(divided), "--jobs", 1, "--shard", f"{number}/2")
     assert out == "shard 1/2 has 2 of 4 blocks; 4 of 4 done\n"
     assert not (divided / "maps").exists()
-    _, err = completed(*words_of(model, slide, divided), "--jobs", 1)
+    _, err = completed(*words_of(divided), "--jobs", 1)
     assert "4 of 4 blocks are predicted already" in err
     assert contents(divided) == whole
-    completed(*words_of(model, slide, several), "--jobs", 2)
+    completed(*words_of(several), "--jobs", 2)
     assert contents(several) == whole
-    assert cli(*words_of(model, slide, several), "--check")[0] == 4
+    assert cli(*words_of(several), "--check")[0] == 4
     _, err = completed(
         "slides map --config {} {} {} --out {} --overwrite",
         several / "run.json",
@@ -136,39 +136,39 @@ def test_killed_and_resumed_shards_and_processes_give_the_same(
 
 
 @pytest.mark.slow
-def test_workers_of_dask_give_the_same(dask, mapped, model, slide, tmp_path, completed):
+def test_workers_of_dask_give_the_same(dask, mapped, words_of, tmp_path, completed):
     import distributed
 
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None
     ) as cluster:
-        completed(*words_of(model, slide, tmp_path / "out"), "--dask", cluster.scheduler_address)
+        completed(*words_of(tmp_path / "out"), "--dask", cluster.scheduler_address)
     assert contents(tmp_path / "out") == contents(mapped[0])
 
 
 @pytest.mark.parametrize("scheduler", ["local", "slurm"])
 def test_a_submitted_map_ends_as_one_process_does(
-    scheduler, request, mapped, model, slide, tmp_path, completed, cli
+    scheduler, request, mapped, words_of, tmp_path, completed, cli
 ):
     run, at = tmp_path / "run", ("submit", "--scheduler", scheduler, "--tasks", 2, "--")
     if scheduler == "slurm":
         request.getfixturevalue("slurm")
-    out, _ = completed(*at, *words_of(model, slide, run))
+    out, _ = completed(*at, *words_of(run))
     assert out.splitlines()[0] == "map: 2 tasks of 2 and a merge; 4 blocks"
     wait(lambda: cli("status", run)[0] != 3, 400)
     assert cli("status", run)[1].splitlines()[0] == f"{run}: done"
     found = {path: of for path, of in contents(run).items() if not path.startswith("jobs/")}
     assert found == contents(mapped[0])
-    assert cli(*at, *words_of(model, slide, run))[:2] == (4, "nothing is missing\n")
+    assert cli(*at, *words_of(run))[:2] == (4, "nothing is missing\n")
 
 
-def test_a_slide_that_is_gone_leaves_the_table(model, slide, tmp_path, completed, cli):
+def test_a_slide_that_is_gone_leaves_the_table(words_of, slide, tmp_path, completed, cli):
     (tmp_path / "slides").mkdir()
     for name in "ab":
         shutil.copy(slide, tmp_path / "slides" / f"{name}{slide.suffix}")
     words = (
         "submit --scheduler local --tasks 1 --",
-        *words_of(model, tmp_path / "slides", tmp_path / "run"),
+        *words_of(tmp_path / "run", tmp_path / "slides"),
     )
     completed(*words)
     (tmp_path / "slides" / f"b{slide.suffix}").unlink()
@@ -179,10 +179,10 @@ def test_a_slide_that_is_gone_leaves_the_table(model, slide, tmp_path, completed
     assert (tmp_path / "run" / "maps" / "a" / "index.html").is_file()
 
 
-def test_a_check_tells_what_changed(mapped, model, slide, tmp_path, cli):
+def test_a_check_tells_what_changed(mapped, words_of, slide, tmp_path, cli):
     """Labels and patients, and files of a map that are gone; so that a submission does them."""
     out = Path(shutil.copytree(mapped[0], tmp_path / "out"))
-    words = words_of(model, slide, tmp_path / "out")
+    words = words_of(tmp_path / "out")
     with (tmp_path / "a.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("slide", "label", "patient"), (slide.stem, NAMES[0], 7)])
     changes = (
@@ -203,19 +203,9 @@ def test_micrometres_of_a_slide_decide(model, tmp_path, completed):
         mpp=None,
         factors=(1,),
     )
-    words = (
-        *words_of(model, bare, tmp_path / "out"),
-        "--field",
-        300,
-        "--scale",
-        0.5,
-        "--tissue",
-        0.1,
-        "--jobs",
-        1,
-    )
+    map_it = "slides map {} {} --out T/out --field 300 --scale 0.5 --tissue 0.1 --jobs 1"
     for mpp in (0.5, 0.4):
-        assert "already" not in completed(*words, "--mpp", mpp)[1]
+        assert "already" not in completed(f"{map_it} --mpp {mpp}", model, bare)[1]
 
 
 def test_fields_are_found_where_they_were_pasted(mapped):
@@ -414,7 +404,7 @@ def test_a_damaged_tile_is_left_out(model, slide, tmp_path, cli):
 
 
 @pytest.fixture(scope="module")
-def study(model, tmp_path_factory, start):
+def study(words_of, tmp_path_factory, start):
     """Maps of eight slides of four patients, of which one has no tissue, with a table of labels."""
     root = tmp_path_factory.mktemp("study")
     with (root / "labels.csv").open("w", newline="", encoding="utf-8") as file:
@@ -428,7 +418,7 @@ def study(model, tmp_path_factory, start):
             root / "slides" / f"P{number // 2}" / f"s{number}.tif", (12 * SIDE, 8 * SIDE), images
         )
     words = ("--labels", root / "labels.csv", "--group-from", -1, "--jobs", 1)
-    _, err = end(start(*words_of(model, root / "slides", root / "out"), *words))
+    _, err = end(start(*words_of(root / "out", root / "slides"), *words))
     assert (
         f"next: bchisto evaluate {root / 'out' / 'slides.csv'} --out {root / 'out' / 'evaluation'}"
         in err
@@ -499,8 +489,8 @@ def test_a_map_uses_the_gpu_with_a_model_of_a_cpu(
     )
     images = ImageSelection(write_images(tmp_path), classes=NAMES)
     model = tmp_path / "run"
-    featurize(images, out=model, settings=settings, work=ONE_JOB)
-    train(out=model, folds=["2"], settings=BoostSettings(heads=("logistic",)), work=ONE_JOB)
+    featurize_here(images, model, settings)
+    train_small(model, "2", **LINEAR)
     started = []
     start = DeviceDescriber.start
 
@@ -518,25 +508,25 @@ def test_a_map_uses_the_gpu_with_a_model_of_a_cpu(
     monkeypatch.setattr(DeviceDescriber, "start", counted)
     monkeypatch.setattr("bchisto.predict.model_file.GPU_SECONDS", 0.0)
     show("0")
-    by_gpu = tmp_path / "gpu"
+    by_gpu, by_cpu = tmp_path / "gpu", tmp_path / "cpu"
+    on_gpu, on_cpu = (("slides map {} {} --out {}", model, slide, out) for out in (by_gpu, by_cpu))
     # which does not decide
-    assert cli(*words_of(model, slide, by_gpu), "--check")[0] == 0
-    _, err = completed(*words_of(model, slide, by_gpu))
+    assert cli(*on_gpu, "--check")[0] == 0
+    _, err = completed(*on_gpu)
     assert "Keras leaves the GPU idle" not in err
     assert (len(started), engine(by_gpu)) == (1 + 216, "keras")
     # goes on with it, also where there is none
     show()
-    _, err = completed(*words_of(model, slide, by_gpu))
+    _, err = completed(*on_gpu)
     assert "4 of 4 blocks are predicted already" in err
     started.clear()
     show("0")
-    by_cpu = tmp_path / "cpu"
-    _, err = completed(*words_of(model, slide, by_cpu), "--shard", "1/2")
+    _, err = completed(*on_cpu, "--shard", "1/2")
     said = (
         "Keras leaves the GPU idle: checks, shards, Dask and what was begun on the CPU stay there"
     )
     assert said in err
-    _, err = completed(*words_of(model, slide, by_cpu))
+    _, err = completed(*on_cpu)
     assert said in err
     assert "2 of 4 blocks are predicted already" in err
     assert (started, engine(by_cpu)) == ([], "as trained")
@@ -545,5 +535,5 @@ def test_a_map_uses_the_gpu_with_a_model_of_a_cpu(
         tiles = table(out / "maps" / "S 1 ü" / "tiles.csv")
         shares.append([float(row[f"p_{NAMES[0]}"]) for row in tiles])
     np.testing.assert_allclose(*shares, atol=0.02)
-    _, err = completed(*words_of(model, slide, by_cpu), "--overwrite")
+    _, err = completed(*on_cpu, "--overwrite")
     assert len(started) == 1 + 216

@@ -12,16 +12,14 @@ import pytest
 from bchisto.apps.slides.overlay import Colouring, class_colours, draw_heat, heat_colours
 from bchisto.apps.slides.tiles import MapSettings
 from bchisto.apps.slides.tissue import Overview
-from bchisto.boost import BoostSettings, train
 from bchisto.core import InputError
 from bchisto.data import ImageSelection
 from bchisto.evaluate import TwoClassView
-from bchisto.featurize import featurize
 from bchisto.predict.settings import OperatingPoint
 from conftest import typed
 from engine_jobs import contents
 from job_chain import end, wait
-from packs import ONE_JOB
+from packs import LINEAR, featurize_here, train_small
 from PIL import Image
 from slide_files import (
     NAMES,
@@ -53,9 +51,8 @@ def model(tmp_path_factory, tiny_settings):
     images = ImageSelection(
         write_images(root, count=24, names=[*CLASSES], tissues=[*CLASSES.values()])
     )
-    featurize(images, out=root / "run", settings=settings, work=ONE_JOB)
-    view, own = TwoClassView(positive=(BAD,)), BoostSettings(heads=("logistic",))
-    train(out=root / "run", folds=["2"], settings=own, view=view, work=ONE_JOB)
+    featurize_here(images, root / "run", settings)
+    train_small(root / "run", "2", view=TwoClassView(positive=(BAD,)), **LINEAR)
     return root / "run"
 
 
@@ -70,15 +67,17 @@ def slide(tmp_path_factory):
     return write_slide(folder / "S 1 ü.tif", (27 * SIDE, 12 * SIDE + 20), images)
 
 
-def words_of(model, slide, out):
-    return ["slides", "map", model, slide, "--out", out, "--jobs", 1]
+@pytest.fixture(scope="module")
+def words_of(model, slide):
+    """Return a function that gives the words of a map by its folder."""
+    return lambda out: typed("slides map {} {} --out {} --jobs 1", model, slide, out)
 
 
 @pytest.fixture(scope="module")
-def mapped(start, model, slide, tmp_path_factory):
+def mapped(start, words_of, tmp_path_factory):
     """The folder of a map."""
     out = tmp_path_factory.mktemp("mapped") / "out"
-    end(start(*words_of(model, slide, out)))
+    end(start(*words_of(out)))
     return out
 
 
@@ -264,11 +263,11 @@ def test_colours_of_other_classes_are_refused(tmp_path):
 
 @pytest.mark.slow
 def test_other_colours_are_drawn_without_predicting(
-    mapped, model, slide, tmp_path, completed, cli, refused
+    mapped, words_of, tmp_path, completed, cli, refused
 ):
     out = Path(shutil.copytree(mapped, tmp_path / "out"))
     drawn = draw(tmp_path, outline(GOOD.upper(), box(0, 0, 9, 9)))
-    words = words_of(model, slide, out)
+    words = words_of(out)
     options = ("--heat", GOOD.upper(), "--colours", drawn)
     checks = [(), options[:2], options[2:]]
     assert [cli(*words, *change, "--check")[0] for change in checks] == [4, 0, 0]
@@ -293,10 +292,10 @@ def test_other_colours_are_drawn_without_predicting(
     assert again == regions
     completed(*words)
     new = tmp_path / "new"
-    err = refused(*words_of(model, slide, new), "--heat", "gute")
+    err = refused(*words_of(new), "--heat", "gute")
     assert "--heat gute: no class of this model" in err
     assert GOOD in err
-    missing = refused(*words_of(model, slide, new), "--colours", tmp_path / "no.geojson")
+    missing = refused(*words_of(new), "--colours", tmp_path / "no.geojson")
     assert "no.geojson" in missing
     assert not new.exists()
 
@@ -308,15 +307,15 @@ def held_at(process, pattern):
 
 
 @pytest.mark.slow
-def test_two_maps_in_one_folder_refuse_each_other(mapped, model, slide, tmp_path, start, cli):
+def test_two_maps_in_one_folder_refuse_each_other(mapped, words_of, tmp_path, start, cli):
     out = tmp_path / "out"
-    words = words_of(model, slide, out)
+    words = words_of(out)
     first = start(*words)
     try:
         held_at(first, (out, "blocks/settings.json"))
         before = contents(out)
         (tmp_path / "link").symlink_to(out)
-        for again in (words, words_of(model, slide, tmp_path / "link"), [*words, "--overwrite"]):
+        for again in (words, words_of(tmp_path / "link"), [*words, "--overwrite"]):
             code, _, err = cli(*again)
             assert code == 3
             assert "another command works in it at this moment; let it end, or give another" in err

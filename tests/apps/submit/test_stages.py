@@ -16,7 +16,7 @@ from miniatures import write_bach
 from PIL import Image
 from written_tables import read_json
 
-LOCAL = ("submit", "--scheduler", "local", "--tasks", "2")
+LOCAL = typed("submit --scheduler local --tasks 2")
 
 
 @pytest.mark.slow
@@ -80,18 +80,8 @@ def test_a_chain_goes_on_after_growth(cli, completed, tissue, tmp_path):
 @pytest.mark.slow
 def test_what_a_kill_leaves_of_a_local_submit(cli, start, tissue, tmp_path):
     run = tmp_path / "run"
-    words = (
-        *LOCAL,
-        "--",
-        "featurize",
-        "--images",
-        tissue,
-        "--out",
-        run,
-        *FEATURES,
-        "--augmentations",
-        300,
-    )
+    words = typed("-- featurize --images {} --out {}", tissue, run)
+    words = (*LOCAL, *words, *FEATURES, "--augmentations", 300)
 
     def begin():
         known = set(run.glob("records/*-featurize-*.json"))

@@ -18,8 +18,8 @@ from bchisto.core.runs import write_listing
 from conftest import typed
 from job_chain import BOOST, FEATURES, NETWORK, assert_equal, chain, wait
 
-BEFORE = ("featurize", "--images", "IMAGES", "--out", "RUN", *FEATURES, "then")
-LATER = (*BEFORE, "boost", "--out", "RUN", "--folds", "3", "then")
+BEFORE = f"featurize --images IMAGES --out RUN {' '.join(FEATURES)} then"
+LATER = f"{BEFORE} boost --out RUN --folds 3 then"
 
 
 def leave_out_checks(monkeypatch, *commands):
@@ -49,8 +49,11 @@ def test_two_processes_end_as_one_does_also_after_they_were_cancelled(
     completed, cli, start, tissue, alone, tmp_path
 ):
     run = tmp_path / "Läufe von 'gestern' 100 %" / "ein Lauf"
-    words = ("submit", "--scheduler", "local", "--tasks", "2", "--before", "echo loaded")
-    words += ("--python", f"env {sys.executable}", "--at-once", "1", "--")
+    words = typed(
+        "submit --scheduler local --tasks 2 --before {} --python {} --at-once 1 --",
+        "echo loaded",
+        f"env {sys.executable}",
+    )
     chained = (*words, *chain(tissue, run, network=False))
     process = start(*chained)
     wait(lambda: list(run.glob("records/*-featurize-*.json")), process=process)
@@ -91,69 +94,48 @@ def test_two_processes_end_as_one_does_also_after_they_were_cancelled(
 @pytest.mark.parametrize(
     ("words", "named"),
     [
+        ("featurise --out run", "'featurise': each stage begins with one of featurize, boost"),
+        ("featurize --images IMAGES --out RUN --corps 3", "No such option ... --corps"),
+        ("featurize --images IMAGES --out RUN then", "'': each stage begins with"),
+        ("featurize --images IMAGES --out RUN --shard 1/2", "--shard: does not go with submit"),
         (
-            ("featurise", "--out", "run"),
-            "'featurise': each stage begins with one of featurize, boost",
-        ),
-        (
-            ("featurize", "--images", "IMAGES", "--out", "RUN", "--corps", "3"),
-            "No such option ... --corps",
-        ),
-        (("featurize", "--images", "IMAGES", "--out", "RUN", "then"), "'': each stage begins with"),
-        (
-            ("featurize", "--images", "IMAGES", "--out", "RUN", "--shard", "1/2"),
-            "--shard: does not go with submit",
-        ),
-        (
-            ("featurize", "--images", "IMAGES", "--out", "RUN", *FEATURES[:4], "--view", "1.0:400"),
+            "featurize --images IMAGES --out RUN --encoder tiny --weights random --view 1.0:400",
             "featurize: ",
         ),
-        ((*BEFORE, "boost", "--out", "RUN", "--folds", "50"), "boost: "),
-        (("reproduce", "rakhlin2018", "--images", "IMAGES", "--out", "RUN"), "reproduce: "),
+        (f"{BEFORE} boost --out RUN --folds 50", "boost: "),
+        ("reproduce rakhlin2018 --images IMAGES --out RUN", "reproduce: "),
         (
-            ("reproduce", "rakhlin2018", "--out", "RUN", "--settings"),
+            "reproduce rakhlin2018 --out RUN --settings",
             "reproduce --settings: does not go with submit",
         ),
+        ("evaluate TABLE --out RUN", "evaluate: ... table.csv:2: the probabilities sum to"),
+        (f"{BEFORE} boost --out RUN --param foo=bar", "boost: --param foo"),
+        (f"{BEFORE} boost --out RUN --features nosuch", "boost: nosuch: no such feature file"),
+        (f"{BEFORE} boost --out OTHER", "other: no such run folder"),
+        (f"{BEFORE} boost --out RUN --folds none", "boost: --folds none"),
+        (f"{LATER} evaluate x9 --out OTHER", "evaluate: x9: no such predictions file"),
+        (f"{LATER} evaluate RUN --out OTHER --positive nosuch", "evaluate: --positive nosuch"),
         (
-            ("evaluate", "TABLE", "--out", "RUN"),
-            "evaluate: ... table.csv:2: the probabilities sum to",
-        ),
-        ((*BEFORE, "boost", "--out", "RUN", "--param", "foo=bar"), "boost: --param foo"),
-        (
-            (*BEFORE, "boost", "--out", "RUN", "--features", "nosuch"),
-            "boost: nosuch: no such feature file",
-        ),
-        ((*BEFORE, "boost", "--out", "OTHER"), "other: no such run folder"),
-        ((*BEFORE, "boost", "--out", "RUN", "--folds", "none"), "boost: --folds none"),
-        ((*LATER, "evaluate", "x9", "--out", "OTHER"), "evaluate: x9: no such predictions file"),
-        (
-            (*LATER, "evaluate", "RUN", "--out", "OTHER", "--positive", "nosuch"),
-            "evaluate: --positive nosuch",
-        ),
-        (
-            (*LATER, "predict", "RUN", "--images", "IMAGES", "--out", "OTHER", "--threshold=5"),
+            f"{LATER} predict RUN --images IMAGES --out OTHER --threshold=5",
             "predict: --threshold 5",
         ),
         (
-            (*LATER, "predict", "RUN", "--images", "nosuch", "--out", "OTHER"),
+            f"{LATER} predict RUN --images nosuch --out OTHER",
             "predict: nosuch: no such file or folder",
         ),
-        (
-            (*LATER, "explain", "RUN", "--images", "IMAGES", "--method", "no", "--out", "OTHER"),
-            "explain: ",
-        ),
+        (f"{LATER} explain RUN --images IMAGES --method no --out OTHER", "explain: "),
     ],
 )
 def test_what_every_task_would_refuse_is_refused_before_anything_is_queued(
     cli, tissue, tmp_path, words, named, monkeypatch
 ):
-    if words[: len(BEFORE)] == BEFORE:
+    if words.startswith(BEFORE):
         leave_out_checks(monkeypatch, "featurize")
     run, other, table = tmp_path / "run", tmp_path / "other", tmp_path / "table.csv"
     table.write_text("image_id,label,p_a,p_b\n1,a,0.5,0.9\n")
     words = [
         {"IMAGES": tissue, "RUN": run, "TABLE": table, "OTHER": other}.get(word, word)
-        for word in words
+        for word in words.split()
     ]
     code, out, err = cli("submit --scheduler local --dry-run --", *words)
     assert (code, out) == (2, ""), err
@@ -170,9 +152,12 @@ def test_a_dry_run_prints_scripts_that_a_shell_reads(
     jobs, fewer = (chain(tissue, run, network=network) for network in (True, False))
     counts = "echo 'SelectTypeParameters    = CR_CPU_MEMORY'"
     programs(scontrol=f"echo 'MaxArraySize            = 4'; {counts}", sbatch="")
-    options = ("--tasks", 9, "--time", "1:00:00", "--gpus", 1, "--sbatch", "account=lab")
-    options += ("--at-once", 2, "--before", "module load cuda", "--before", "export x='a b'")
-    options += ("--python", "apptainer exec b.sif python3")
+    options = typed(
+        "--tasks 9 --time 1:00:00 --gpus 1 --sbatch account=lab --at-once 2 --before {} --before {} --python",
+        "module load cuda",
+        "export x='a b'",
+        "apptainer exec b.sif python3",
+    )
     out, _ = completed("submit --dry-run", *options, "--", *jobs)
     lines = out.splitlines()
     # there are no more blocks, and no more models of a seed
@@ -397,7 +382,7 @@ def test_what_an_interrupted_submit_sent_is_taken_back_or_found_later(
     run = tmp_path / "a b %a"
     sbatch = f'{shutil.which("sbatch")} "$@" || exit; [ "$1" = --test-only ] || sleep 3'
     programs(os.environ["PATH"], sbatch=sbatch)
-    later = ("submit", "--tasks", 2, "--sbatch", "begin=now+1hour")
+    later = typed("submit --tasks 2 --sbatch begin=now+1hour")
     words = typed("-- featurize --images {} --out {}", tissue, run, *FEATURES)
     for number in (signal.SIGTERM, 0, signal.SIGKILL):
         process = start(*later, *words)
