@@ -80,9 +80,7 @@ def files_by_slide(slides: Sequence[SlideFile], given: Path, *, option: str) -> 
     names, findings = match_slides(files.values(), slides, where=given)
     report_findings(findings)
     if len(names) < len(slides):
-        others = [path for path in files_in(given) if path.suffix.casefold() in CURES]
-        for path in others[:1]:
-            _log.warning("%s: is not read; %s", path, CURES[path.suffix.casefold()])
+        _warn_of_other_formats(given)
     if not names:
         raise InputError(
             "{} {}: give a folder with a file a slide ({}.geojson)",
@@ -101,6 +99,14 @@ def files_by_slide(slides: Sequence[SlideFile], given: Path, *, option: str) -> 
                 few(map(str, paths)),
             )
     return {name: paths[0] for name, paths in paths_by_slide.items()}
+
+
+def _warn_of_other_formats(folder: Path) -> None:
+    for path in files_in(folder):
+        cure = CURES.get(path.suffix.casefold())
+        if cure is not None:
+            _log.warning("%s: is not read; %s", path, cure)
+            return
 
 
 def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
