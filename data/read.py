@@ -227,6 +227,10 @@ def _check_root(root: Path) -> None:
         ) from error
     if not exists:
         raise MissingInputError("{}: no such folder or manifest; check {images}", root)
+    if not root.is_dir() and not root.is_file():
+        raise InputError(
+            "{}: neither a folder nor a manifest, but a pipe or a device; check {images}", root
+        )
     if is_empty:
         raise MissingInputError("{}: this folder is empty; check {images}", root)
     if root.is_file():

@@ -419,8 +419,8 @@ def _prepare(
         labelled, settings, digest=unique.digest, folder=folder, skip_errors=skip_errors
     )
     facts = opened.settle(folder / FACTS_FILE, failed=len(failures))
-    known = replace(facts, failed=tuple(failures))
-    plans = choice.plans_of(records, seed=settings.seed, known=known)
+    facts_of_run = replace(facts, failed=tuple(failures))
+    plans = choice.plans_of(records, seed=settings.seed, known=facts_of_run)
     warn_left_out(failures)
     write_or_remove(folder / "failures.csv", ["image_id", "error"], failures.items())
     images = LabelledImages(

@@ -469,7 +469,7 @@ class ImagePrediction(TablePrediction):
             record=call.record,
         )
         block = PredictBlock(file, model.computed_by, call.outputs.parts, skip_errors=skip)
-        known = Predicted(
+        headers = Predicted(
             usable,
             dict(refused),
             model.bundle,
@@ -479,7 +479,7 @@ class ImagePrediction(TablePrediction):
             notes,
             copies,
         )
-        return cls(call, work, known, file, model, block)
+        return cls(call, work, headers, file, model, block)
 
     @property
     def step_name(self) -> str:  # type: ignore[override]

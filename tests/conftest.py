@@ -146,10 +146,22 @@ def shared():
     return root
 
 
+def need_extra(name, module=None):
+    """Skip, or fail where required, without the packages that ``bchisto[name]`` installs."""
+    found = importlib.util.find_spec(module or name) is not None
+    need(name, found, f"pip install 'bchisto[{name}]'")
+
+
 @pytest.fixture(scope="session")
 def dask():
     """Skip, or fail where required, without Dask."""
-    need("dask", importlib.util.find_spec("distributed") is not None, "pip install 'bchisto[dask]'")
+    need_extra("dask", "distributed")
+
+
+@pytest.fixture(scope="session")
+def openvino():
+    """Skip, or fail where required, without OpenVINO."""
+    need_extra("openvino")
 
 
 @pytest.fixture(scope="session")
@@ -440,6 +452,13 @@ def start():
     return popen
 
 
+def refuses(kind, words, call, /, *arguments, **options):
+    """Check that a call is refused by an error of a kind with these words, which says all in one line."""
+    with pytest.raises(kind, match=words) as caught:
+        call(*arguments, **options)
+    assert "\n" not in str(caught.value)
+
+
 @contextlib.contextmanager
 def seen_gpus(seen):
     """Let stage 1 see a GPU, or none, and count the images that `DeviceDescriber` starts.
@@ -515,6 +534,12 @@ TINY = typed("--encoder tiny --weights random --view 1.0:64 --augmentations 2 --
 def tissue_files(tissue):
     """The images of `tissue`, in the order of their paths."""
     return sorted(tissue.rglob("*.png"))
+
+
+@pytest.fixture(scope="session")
+def one_file(tissue_files):
+    """The first image of `tissue`."""
+    return tissue_files[0]
 
 
 @pytest.fixture(scope="session")

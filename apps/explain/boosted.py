@@ -77,8 +77,8 @@ def grid_starts(length: int, *, side: int, step: int) -> Integers:
 
 def around(grid: Floats32, reach: int) -> Iterator[Floats32]:
     """Yield the features at each grid position and at its neighbours up to `reach` away, shape (k, d)."""
-    for place in np.ndindex(grid.shape[:2]):
-        rows, columns = (slice(max(0, at - reach), at + reach + 1) for at in place)
+    for cell in np.ndindex(grid.shape[:2]):
+        rows, columns = (slice(max(0, at - reach), at + reach + 1) for at in cell)
         yield grid[rows, columns].reshape(-1, grid.shape[2])
 
 

@@ -272,13 +272,13 @@ def areas_of_classes(annotations: Sequence[Annotation]) -> dict[str, Geometry]:
 
     areas = [annotation.area for annotation in annotations]
     tree = shapely.STRtree(areas)
-    own: dict[str, list[Geometry]] = {}
+    parts_by_label: dict[str, list[Geometry]] = {}
     for owner in annotations:
         if not owner.is_ignored:
             meeting = [annotations[number] for number in tree.query(owner.area, "intersects")]
             taken = [taker.area for taker in meeting if _takes(taker, owner)]
-            own.setdefault(owner.label, []).append(owner.area - shapely.union_all(taken))
-    return {label: shapely.union_all(parts) for label, parts in own.items()}
+            parts_by_label.setdefault(owner.label, []).append(owner.area - shapely.union_all(taken))
+    return {label: shapely.union_all(parts) for label, parts in parts_by_label.items()}
 
 
 def _takes(taker: Annotation, owner: Annotation) -> bool:

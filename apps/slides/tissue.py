@@ -229,13 +229,15 @@ def _fill(outlines: Sequence[Annotation], shape: tuple[int, ...], factor: float)
     import cv2
     import shapely
 
-    named = [
+    tissue = [
         outline._replace(label="Ignore*" if _is_taken_out(outline) else "tissue")
         for outline in outlines
     ]
+    # nothing, if QuPath ignores all of them
+    area = areas_of_classes(tissue).get("tissue", shapely.Polygon())
     points = [
         np.rint((shapely.get_coordinates(ring) / factor - 0.5) * 2**_BITS).astype(np.int32)
-        for ring in shapely.get_rings(shapely.get_parts(areas_of_classes(named)["tissue"]))
+        for ring in shapely.get_rings(shapely.get_parts(area))
     ]
     mask = np.zeros(shape, np.uint8)
     cv2.fillPoly(mask, points, 1, shift=_BITS)

@@ -555,13 +555,13 @@ def refuse_overwriting(
     InputError
         An output is an input; the message names the first.
     """
-    known = {**_READ.get(), **_identities(inputs)}
+    inputs_by_identity = {**_READ.get(), **_identities(inputs)}
     for identity, path in _identities(outputs).items():
-        if identity in known:
+        if identity in inputs_by_identity:
             raise InputError(
                 "{}: would overwrite {}, which is read; choose another {}",
                 path,
-                known[identity],
+                inputs_by_identity[identity],
                 Parameter(name),
             )
 
@@ -595,9 +595,9 @@ def refuse_among(output: Path, folders: Iterable[Path], *, name: str = "out") ->
 
 def _identities(paths: Iterable[Path]) -> dict[_Identity, Path]:
     """Return those paths that exist, by what identifies a file."""
-    known = {}
+    paths = {}
     for path in paths:
         with contextlib.suppress(OSError, ValueError):
             status = path.stat()
-            known[status.st_dev, status.st_ino] = path
-    return known
+            paths[status.st_dev, status.st_ino] = path
+    return paths

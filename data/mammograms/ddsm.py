@@ -208,6 +208,8 @@ def _read_case(path: Path, findings: Findings) -> tuple[str, dict[str, _Size | N
         match = _VIEW.fullmatch(line)
         if line.startswith("filename "):
             name = line.split()[1]
+        elif match and match[1] in views:
+            findings.error(path.name, f"names {match[1]} twice; download the file again")
         elif match:
             views[match[1]] = (int(match[3]), int(match[2])) if match[4] == "OVERLAY" else None
         elif re.match(r"(LEFT|RIGHT)_", line):

@@ -8,7 +8,7 @@ from bchisto.core import InputError, OutputError
 from bchisto.core.models import BundleFacts
 from bchisto.featurize import open_store
 from bchisto.predict import predict
-from conftest import typed
+from conftest import refuses, typed
 from packs import ONE_JOB, models_in, train_small
 
 PAIR = "boost/3-lightgbm"
@@ -89,8 +89,7 @@ def test_names_that_no_bundle_can_hold_are_refused_before_training(
     run = tmp_path / "run"
     (run / "features").mkdir(parents=True)
     shutil.copy(described / "features" / "tiny-1.0-64.h5", run / "features" / f"{name}.h5")
-    with pytest.raises(InputError, match=message):
-        train_small(run, "2")
+    refuses(InputError, message, train_small, run, "2")
     assert not models_in(run / "boost")
 
 

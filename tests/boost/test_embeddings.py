@@ -11,6 +11,7 @@ from bchisto.commands.train import _new
 from bchisto.core.jobs import Work
 from bchisto.featurize import read_embeddings
 from conftest import typed
+from numpy.testing import assert_allclose
 from written_tables import read_json
 from written_tables import rows_of as rows
 
@@ -69,7 +70,7 @@ def test_a_store_that_travels_through_a_file_gives_the_same(boosted, tmp_path, c
         table = tmp_path / f"{number}.csv"
         out, err = completed("predict {} --features {} --out {}", bundle / PAIR, source, table)
         expected = models[0].predict({"tiny-1.0-64": read_embeddings(store).features})
-        np.testing.assert_allclose(probabilities(table), expected, rtol=1e-12)
+        assert_allclose(probabilities(table), expected, rtol=1e-12)
         assert [row["image_id"] for row in rows(table)] == list(read_embeddings(store).image_ids)
         # a bundle of images knows those that trained it by their pixels, and embeddings have none
         known = [row.get("trained") for row in rows(table)]
@@ -113,7 +114,7 @@ def test_slides_of_trident(slides, trained, tmp_path, completed):
     assert "SEEN IN TRAINING: 5 of 6 images" in out
     bundle = Bundle.load(trained / "model.bchisto")
     expected = bundle.predict({"features_uni_v1": read_embeddings(new).features})
-    np.testing.assert_allclose(probabilities(tmp_path / "p.csv"), expected, rtol=1e-12)
+    assert_allclose(probabilities(tmp_path / "p.csv"), expected, rtol=1e-12)
     record = read_json(tmp_path / "p.csv.run.json")
     assert "features" in json.dumps(record)
     out, _ = completed("features", slides / "features_uni_v1")
@@ -188,7 +189,7 @@ def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, refused, comp
     expected = Bundle.load(bundle).predict(
         {"features_uni_v1": one.features, "small": one.features[:, :, :3]}
     )
-    np.testing.assert_allclose(probabilities(tmp_path / "p.csv"), expected, rtol=1e-12)
+    assert_allclose(probabilities(tmp_path / "p.csv"), expected, rtol=1e-12)
     # the run repeats from its own record
     completed("boost --config T/run/run.json --out T/again --jobs 1")
     first, second = (

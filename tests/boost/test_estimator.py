@@ -11,6 +11,8 @@ from bchisto.core import InputError
 from bchisto.core.formats import read_rows
 from bchisto.data import read_splits
 from bchisto.predict import predict
+from conftest import refuses
+from numpy.testing import assert_allclose, assert_array_equal
 from packs import ONE_JOB
 
 
@@ -59,9 +61,9 @@ def test_it_is_the_models_of_a_fold(head, arrays, tmp_path):
     stored = [
         [float(rows[name][f"p_{label}"]) for label in classifier.classes_] for name in names[tested]
     ]
-    np.testing.assert_allclose(classifier.predict_proba(X[tested]), stored, atol=2e-6)
+    assert_allclose(classifier.predict_proba(X[tested]), stored, atol=2e-6)
     again = pickle.loads(pickle.dumps(classifier))
-    np.testing.assert_array_equal(again.predict(X[tested]), classifier.predict(X[tested]))
+    assert_array_equal(again.predict(X[tested]), classifier.predict(X[tested]))
     # and the model file predicts arrays that are a file
     np.savez(tmp_path / "new.npz", features=X[:3], image_id=names[:3])
     predict(result.model, features=tmp_path / "new.npz", out=tmp_path / "new.csv", work=ONE_JOB)
@@ -88,7 +90,7 @@ def test_unknown_patients_are_apart(gap, arrays):
     of_gaps, of_names = (
         HeadClassifier("logistic").fit(X, y, patients) for patients in (given, alone)
     )
-    np.testing.assert_array_equal(of_gaps.predict_proba(X), of_names.predict_proba(X))
+    assert_array_equal(of_gaps.predict_proba(X), of_names.predict_proba(X))
 
 
 def test_scikit_learn_hands_patients_on(arrays):
@@ -104,7 +106,7 @@ def test_scikit_learn_hands_patients_on(arrays):
         )
     fitted, tested = next(folds.split(X, y, groups))
     expected = HeadClassifier("logistic").fit(X[fitted], y[fitted], groups[fitted])
-    np.testing.assert_allclose(p[tested], expected.predict_proba(X[tested]))
+    assert_allclose(p[tested], expected.predict_proba(X[tested]))
 
 
 @pytest.mark.parametrize(
@@ -123,8 +125,7 @@ def test_scikit_learn_hands_patients_on(arrays):
 )
 def test_what_is_refused(classifier, labels, message, arrays):
     X, y, _ = arrays
-    with pytest.raises(InputError, match=message):
-        classifier.fit(X, y if labels is None else labels)
+    refuses(InputError, message, classifier.fit, X, y if labels is None else labels)
 
 
 def test_a_patient_for_each_image(arrays):

@@ -19,6 +19,7 @@ from bchisto.boost import (
 )
 from bchisto.core import InputError, banners_of
 from bchisto.featurize import open_store
+from conftest import refuses
 from packs import ONE_JOB, packs_in
 from written_tables import read_json
 
@@ -92,8 +93,7 @@ def test_what_decides_the_content_of_ours():
 )
 def test_names_and_suffixes_that_no_bundle_could_hold(change, message):
     fields = {"name": "nearest", "suffix": ".json", "fit": None, "parse": None, **change}
-    with pytest.raises(InputError, match=re.escape(message)):
-        HeadSpec(**fields)
+    refuses(InputError, re.escape(message), HeadSpec, **fields)
 
 
 class Wrong:

@@ -4,6 +4,8 @@ from bchisto.boost import PRESETS, fit_text, fit_texts, model_params
 from bchisto.boost.presets import parse_params
 from bchisto.boost.trees import import_lightgbm
 from bchisto.core import DependencyError, InputError
+from conftest import refuses
+from numpy.testing import assert_allclose
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def leaves(preset, classes):
 @pytest.mark.parametrize("classes", [2, 3, 4, 7])
 def test_the_published_preset_steps_as_lightgbm_2_did(classes):
     """Leaves by hand: version 2 had the hessian 2 p (1 - p) for any number of classes."""
-    np.testing.assert_allclose(*leaves(PRESETS["published"], classes), rtol=1e-6)
+    assert_allclose(*leaves(PRESETS["published"], classes), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_the_published_preset_steps_as_lightgbm_2_did(classes):
 )
 def test_other_presets_and_a_typed_learning_rate_are_those_of_today(preset):
     today, of_version_2 = leaves(preset.with_params({"bagging_freq": 0}), 4)
-    np.testing.assert_allclose(today, np.multiply(of_version_2, 1.5), rtol=1e-6)
+    assert_allclose(today, np.multiply(of_version_2, 1.5), rtol=1e-6)
 
 
 def test_the_learning_rate_of_both_versions():
@@ -113,8 +115,7 @@ def test_parameters_by_text():
         "e": [1, 0.5, "x"],
         "f": "2024-01-01",
     }
-    with pytest.raises(InputError, match="write it as key=value"):
-        parse_params(["num_leaves"])
+    refuses(InputError, "write it as key=value", parse_params, ["num_leaves"])
 
 
 @pytest.mark.parametrize(
@@ -168,8 +169,7 @@ def test_parameters_that_do_not_fit(changes, message, capfd):
 
 @pytest.mark.parametrize("text", ["x=[1", "num_leaves=!!timestamp 2024-99-99", "a=" + "[" * 3000])
 def test_values_that_cannot_be_read(text):
-    with pytest.raises(InputError, match="its value cannot be read; write it as key=value"):
-        parse_params([text])
+    refuses(InputError, "its value cannot be read; write it as key=value", parse_params, [text])
     with pytest.raises(InputError, match="`params` num_leaves: given twice, as 3 and 4"):
         parse_params(["num_leaves=3", "num_leaves=4"])
 
@@ -204,8 +204,7 @@ def test_a_missing_openmp_library_is_named(monkeypatch):
 
     monkeypatch.delitem(sys.modules, "lightgbm", raising=False)
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(DependencyError, match="apt-get install libgomp1"):
-        import_lightgbm()
+    refuses(DependencyError, "apt-get install libgomp1", import_lightgbm)
 
 
 def test_models_that_share_bins_equal_models_with_bins_of_their_own(rng):

@@ -14,8 +14,9 @@ from bchisto.core import (
 )
 from bchisto.data import FoldChoice, read_splits
 from bchisto.featurize import load_features, open_store
+from conftest import refuses
 from packs import ONE_JOB, PARAMS, models_in, train_small
-from written_tables import HEADER
+from written_tables import HEADER, read_json
 from written_tables import rows_of as rows
 
 PAIR = "boost/3-lightgbm"
@@ -115,7 +116,7 @@ def test_other_folds_and_features_are_refused(boosted, run_copy):
 
 
 def test_numbers_say_where_they_come_from(boosted):
-    metrics = json.loads((boosted / PAIR / "metrics.json").read_text())
+    metrics = read_json(boosted / PAIR / "metrics.json")
     assert set(metrics["tables"]) == {"fusion", "tiny-1.0-64"}
     assert metrics["run"]["protocol"] == "3 stratified image-level folds (seed 0)"
     assert banners_of(metrics["run"])[0].startswith("RANDOM WEIGHTS: tiny ran untrained")
@@ -151,8 +152,7 @@ def test_grouped_folds_and_leaks(described, run_copy):
 
 
 def test_no_run_and_no_stores(tmp_path):
-    with pytest.raises(InputError, match="no such run folder; run bchisto featurize"):
-        train(out=tmp_path / "none")
+    refuses(InputError, "no such run folder; run bchisto featurize", train, out=tmp_path / "none")
     (tmp_path / "run" / "features").mkdir(parents=True)
     with pytest.raises(
         MissingInputError, match=r"no feature file \(\*\.h5\) in it; `bchisto featurize"
@@ -165,8 +165,7 @@ def test_no_run_and_no_stores(tmp_path):
 def test_features_that_cannot_train(described, run_copy):
     run = run_copy(described)
     # by default
-    with pytest.raises(InputError, match="class benign has 6 images, fewer than the 10 folds"):
-        train(out=run)
+    refuses(InputError, "class benign has 6 images, fewer than the 10 folds", train, out=run)
     parts, store, other = (
         run / "features" / name for name in ("x-1.0-64.parts", "tiny-1.0-64.h5", "other.h5")
     )
@@ -224,5 +223,4 @@ def test_folds_of_scikit_learn(described, run_copy):
     for train_rows, test_rows in read_splits(grouped.folder, names):
         assert not {*groups[train_rows]} & {*groups[test_rows]}
     assert not any("IMAGE-LEVEL FOLDS" in banner for banner in grouped.banners)
-    with pytest.raises(IndexError, match="99"):
-        trained([([0, 1], [99])])
+    refuses(IndexError, "99", trained, [([0, 1], [99])])

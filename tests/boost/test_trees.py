@@ -7,6 +7,7 @@ import pytest
 from bchisto.boost import pack_text, parse_model
 from bchisto.core import BundleError, InputError
 from bchisto.core.models import pack_arrays
+from numpy.testing import assert_array_equal
 
 KINDS = {
     "gbdt": {},
@@ -71,11 +72,11 @@ def test_predictions_are_those_of_lightgbm_bit_by_bit(kind, classes, rng):
         np.full((1, 6), np.nextafter(np.float32(1e-35), np.float32(1))),
     ):
         before = rows.copy()
-        np.testing.assert_array_equal(ours.predict_rows(rows), theirs.predict(rows))
-        np.testing.assert_array_equal(rows, before)
+        assert_array_equal(ours.predict_rows(rows), theirs.predict(rows))
+        assert_array_equal(rows, before)
     assert ours.predict_rows(np.zeros((0, 6), dtype=np.float32)).shape == (0, classes)
     images = odd(rng, (4, 3, 6), nan=False, infinite=False)
-    np.testing.assert_array_equal(
+    assert_array_equal(
         ours.predict_proba(images),
         theirs.predict(images.reshape(12, 6)).reshape(4, 3, classes).mean(axis=1),
     )
@@ -203,6 +204,6 @@ def test_a_deep_tree_predicts(arrays):
     """Rows at or below the thresholds go down to the last leaf, the others leave at the first split."""
     rows = np.array([[0.5] * 5, [2.0] * 5], dtype=np.float32)
     deep = parse_model(altered(arrays, chain(300)))
-    np.testing.assert_array_equal(deep.predict_rows(rows), np.full((2, 3), 1 / 3))
+    assert_array_equal(deep.predict_rows(rows), np.full((2, 3), 1 / 3))
     none = {name: lambda a: 0 * a for name in ("split_rows", "leaf_rows")}
     assert parse_model(altered(arrays, none)).base is None

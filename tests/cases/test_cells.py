@@ -22,8 +22,7 @@ def manifest(folder, labels, kind="csv"):
 
 
 def said(cli, path, *options):
-    code, text = checked(cli, path, "--label-column", "finding", *options)
-    return code, text
+    return checked(cli, path, "--label-column", "finding", *options)
 
 
 @pytest.mark.parametrize(

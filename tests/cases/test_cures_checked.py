@@ -64,8 +64,7 @@ def test_one_column_of_probabilities(tmp_path, refused, header, labels, said):
 
 def test_a_class_of_one_patient_beside_others_is_not_called_so(tmp_path, refused):
     tree(tmp_path / "i", "a/P1_1.png", "a/P1_2.png", *(f"b/P{n}_1.png" for n in range(2, 6)))
-    arguments = ("--images", tmp_path / "i", "--group-from", r"(P\d)")
-    err = refused("data check", *arguments, "--folds", 2, "--write-folds", tmp_path / "f.csv")
+    err = refused(r"data check --images T/i --group-from (P\d) --folds 2 --write-folds T/f.csv")
     assert "add images of a second patient with class a" in err
     assert "each class is one group" not in err
 

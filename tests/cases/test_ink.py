@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from bchisto.data import decode_image
 from bchisto.data.synthetic import make_tissue
+from bchisto.stains import foreign_pixels
 from conftest import typed
 from PIL import Image
 from written_tables import checked, findings_of
@@ -315,8 +316,6 @@ def test_featurize_and_predict_name_them(cli, completed, tissue, tiny_options, t
 
 @pytest.mark.parametrize("step", [15, pytest.param(1, marks=pytest.mark.slow)])
 def test_real_tissue_is_not_ink(shared, tmp_path, step):
-    from bchisto.stains import foreign_pixels
-
     images = {
         path.name: decode_image(path)
         for path in sorted((shared / "data" / "breakhis").rglob("*.png"))[::step]
@@ -334,8 +333,6 @@ def test_real_tissue_is_not_ink(shared, tmp_path, step):
 @pytest.mark.parametrize(("label", "index"), [("InSitu", 9), ("Benign", 2), ("Invasive", 9)])
 def test_dark_nuclei_of_another_laboratory_are_not_ink(label, index):
     """Ruifrok's haematoxylin is a little bluer than the cone, which shows where it is dense."""
-    from bchisto.stains import foreign_pixels
-
     assert foreign_pixels(make_tissue(label, seed=0, index=index, size=(1024, 768))) is None
 
 

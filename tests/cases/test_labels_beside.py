@@ -5,7 +5,7 @@ import json
 import pytest
 from conftest import typed
 from sample_trees import tree
-from written_tables import checked, listed, rows_of, table, unlisted
+from written_tables import checked, listed, read_json, rows_of, table, unlisted
 
 TINY = typed(
     "--encoder tiny --weights random --view 1.0:32 --crops 1 --augmentations 1 --jobs "
@@ -13,10 +13,8 @@ TINY = typed(
 )
 
 
-def images(root, *, folder="", suffix=".png", count=8):
-    return tree(
-        root / "images", *(f"{folder}im{n:02d}{suffix}" for n in range(count)), size=(40, 40)
-    )
+def images(root, *, suffix=".png", count=8):
+    return tree(root / "images", *(f"im{n:02d}{suffix}" for n in range(count)), size=(40, 40))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +123,7 @@ def test_the_road_from_a_table_to_predictions(tmp_path, completed):
     rows = [(f"im{n:02d}", n % 2, f"P{n // 2}") for n in range(12)]
     path = table(tmp_path, "csv", [("id", "label", "patient"), *rows])
     completed("featurize --images {} --labels {} --out T/run", root, path, *TINY)
-    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    record = read_json(tmp_path / "run" / "run.json")
     assert "labels" in json.dumps(record)
     boost = typed("boost --out T/run --folds 2 --head prototype --jobs 1 --group-by none")
     completed(*boost)

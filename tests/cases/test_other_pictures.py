@@ -62,16 +62,16 @@ def test_images_of_the_set_are_not_named(cli, tmp_path, images):
     assert not warned(cli, tree(tmp_path / "set", *images.split("|")), "--label-from", 1)
 
 
-def drawing(kind, size=160):
+def drawing(kind):
     """Return a picture without tissue."""
-    rows, columns = np.mgrid[:size, :size]
+    rows, columns = np.mgrid[:160, :160]
     disc = (rows - 70) ** 2 + (columns - 60) ** 2 < 40**2
     if kind == "map":
         colours = np.array([(68, 1, 84), (33, 145, 140), (253, 231, 37)], np.uint8)
         return Image.fromarray(colours[disc + (columns > 120).astype(int)])
     picture = Image.fromarray(np.uint8(disc * 255))
     if kind == "chart":
-        picture = Image.new("RGB", (size, size), "white")
+        picture = Image.new("RGB", (160, 160), "white")
         for place, height in enumerate((30, 60, 45)):
             bar = (10 + 28 * place, 90 - height, 30 + 28 * place, 90)
             ImageDraw.Draw(picture).rectangle(bar, fill=(31, 119, 180))

@@ -5,12 +5,7 @@ import shlex
 
 import pytest
 from sample_trees import tree
-from written_tables import listed, rows_of, unlisted, write_lines
-
-
-def groups_in(cli, images, *options):
-    rows, err = listed(cli, images, *options)
-    return {name: row["group"] for name, row in rows.items()}, err
+from written_tables import groups_in, rows_of, unlisted, write_lines
 
 
 def table(folder, column, names):

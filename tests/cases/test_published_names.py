@@ -13,42 +13,45 @@ from sample_trees import tree
 from written_tables import checked, listed, read_json, write_lines
 
 NAMES = {
-    "breakhis": [
-        ("SOB_B_A-14-22549AB-40-001", "14-22549AB"),
-        ("SOB_B_A-14-22549CD-100-002", "14-22549CD"),
-        ("SOB_M_DC-14-2523-400-003", "14-2523"),
-        ("SOB_M_LC-14-2523-200-010", "14-2523"),
-    ],
-    "idc": [
-        ("8863_idx5_x451_y1451_class0", "8863"),
-        ("8864_idx5_x1_y51_class1", "8864"),
-        ("8863_idx5_x501_y1451_class1", "8863"),
-        ("12750_idx5_x501_y1451_class0", "12750"),
-    ],
-    "cbis-ddsm": [
-        ("Mass-Training_P_00001_LEFT_CC_1", "P_00001"),
-        ("Calc-Test_P_00038_RIGHT_MLO_2", "P_00038"),
-        ("Mass-Training_P_00001_LEFT_MLO", "P_00001"),
-        ("P_00012_RIGHT_CC", "P_00012"),
-    ],
-    "inbreast": [
-        ("20586908_6c613a14b80a8591_MG_R_CC_ANON", "6C613A14B80A8591"),
-        ("20586934_6c613a14b80a8591_MG_L_CC_ANON", "6C613A14B80A8591"),
-        ("20586960_aa613a14b80a8591_MG_R_ML_ANON", "AA613A14B80A8591"),
-        ("20586961_ba613a14b80a8591_MG_R_ML_ANON", "BA613A14B80A8591"),
-    ],
-    "ddsm": [
-        ("A_1141_1.LEFT_CC", "A_1141_1"),
-        ("A_1141_1.RIGHT_MLO", "A_1141_1"),
-        ("B_3159_1.LEFT_CC", "B_3159_1"),
-        ("D_4000_1.LEFT_CC", "D_4000_1"),
-    ],
-    "TCGA": [
-        ("TCGA-A1-A0SB-01Z-00-DX1.B34C_7", "TCGA-A1-A0SB"),
-        ("TCGA-A1-A0SB-01Z-00-DX2", "TCGA-A1-A0SB"),
-        ("TCGA-BH-A0BM-01A", "TCGA-BH-A0BM"),
-        ("TCGA-E2-A14N", "TCGA-E2-A14N"),
-    ],
+    name: [tuple(row.split()) for row in rows]
+    for name, rows in {
+        "breakhis": [
+            "SOB_B_A-14-22549AB-40-001 14-22549AB",
+            "SOB_B_A-14-22549CD-100-002 14-22549CD",
+            "SOB_M_DC-14-2523-400-003 14-2523",
+            "SOB_M_LC-14-2523-200-010 14-2523",
+        ],
+        "idc": [
+            "8863_idx5_x451_y1451_class0 8863",
+            "8864_idx5_x1_y51_class1 8864",
+            "8863_idx5_x501_y1451_class1 8863",
+            "12750_idx5_x501_y1451_class0 12750",
+        ],
+        "cbis-ddsm": [
+            "Mass-Training_P_00001_LEFT_CC_1 P_00001",
+            "Calc-Test_P_00038_RIGHT_MLO_2 P_00038",
+            "Mass-Training_P_00001_LEFT_MLO P_00001",
+            "P_00012_RIGHT_CC P_00012",
+        ],
+        "inbreast": [
+            "20586908_6c613a14b80a8591_MG_R_CC_ANON 6C613A14B80A8591",
+            "20586934_6c613a14b80a8591_MG_L_CC_ANON 6C613A14B80A8591",
+            "20586960_aa613a14b80a8591_MG_R_ML_ANON AA613A14B80A8591",
+            "20586961_ba613a14b80a8591_MG_R_ML_ANON BA613A14B80A8591",
+        ],
+        "ddsm": [
+            "A_1141_1.LEFT_CC A_1141_1",
+            "A_1141_1.RIGHT_MLO A_1141_1",
+            "B_3159_1.LEFT_CC B_3159_1",
+            "D_4000_1.LEFT_CC D_4000_1",
+        ],
+        "TCGA": [
+            "TCGA-A1-A0SB-01Z-00-DX1.B34C_7 TCGA-A1-A0SB",
+            "TCGA-A1-A0SB-01Z-00-DX2 TCGA-A1-A0SB",
+            "TCGA-BH-A0BM-01A TCGA-BH-A0BM",
+            "TCGA-E2-A14N TCGA-E2-A14N",
+        ],
+    }.items()
 }
 FOLDERS = [
     ("gutartig", "bösartig"),

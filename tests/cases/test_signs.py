@@ -37,15 +37,12 @@ def as_png(picture, path, last, **options):
     return path
 
 
-def saved(suffix, usual, other):
+def as_jpeg(usual, other):
     """Return how pictures are saved: the last class with other options."""
 
     def save(picture, path, last):
-        path = path.with_name(f"{path.name}{suffix}")
-        options = usual
-        if last:
-            options = other
-        picture.save(path, **options)
+        path = path.with_name(f"{path.name}.jpg")
+        picture.save(path, **(usual, other)[last])
         return path
 
     return save
@@ -54,10 +51,7 @@ def saved(suffix, usual, other):
 def resized(usual, other):
     def save(picture, path, last):
         number = int(path.name[1:])
-        size = usual(number)
-        if last:
-            size = other(number)
-        return as_png(picture.resize(size), path, last)
+        return as_png(picture.resize((usual, other)[last](number)), path, last)
 
     return save
 
@@ -75,9 +69,7 @@ def deep(picture, path, last):
 def as_tiff(usual, other):
     def save(picture, path, last):
         path = path.with_name(f"{path.name}.tif")
-        options = usual
-        if last:
-            options = other
+        options = (usual, other)[last]
         tifffile.imwrite(path, np.asarray(picture), photometric="rgb", metadata=None, **options)
         return path
 
@@ -108,12 +100,12 @@ EXPORTS = {
         "luminal 1.00 (8)",
     ),
     "quality": (
-        saved(".jpg", {"quality": 92}, {"quality": 60}),
+        as_jpeg({"quality": 92}, {"quality": 60}),
         "the codec",
         "luminal quality 92 (8); basal quality 60 (8)",
     ),
     "named as the others": (
-        saved(".jpg", {"format": "PNG"}, {"format": "JPEG"}),
+        as_jpeg({"format": "PNG"}, {"format": "JPEG"}),
         "the format",
         "luminal PNG (8); basal JPEG (8)",
     ),
@@ -186,10 +178,7 @@ def test_a_column_of_where_and_when(tmp_path, column, usual, other):
     rows = []
     for path, label, patient in pictures(tmp_path):
         number = int(patient[1:])
-        value = usual(number)
-        if label == "basal":
-            value = other(number)
-        rows.append((path, label, patient, value))
+        rows.append((path, label, patient, (usual, other)[label == "basal"](number)))
     ((level, message),) = said(
         lines(tmp_path / "m.csv", ("path", "label", "patient", column), rows)
     )
@@ -220,7 +209,7 @@ def test_few_patients_are_a_note(tmp_path, patients):
 
 def test_only_the_images_of_one_of_three_classes(tmp_path):
     rows = pictures(
-        tmp_path, classes=("G1", "G2", "G3"), save=saved(".jpg", {"quality": 90}, {"quality": 50})
+        tmp_path, classes=("G1", "G2", "G3"), save=as_jpeg({"quality": 90}, {"quality": 50})
     )
     ((level, message),) = said(lines(tmp_path / "m.csv", ("path", "label", "case"), rows))
     assert level == "warning"

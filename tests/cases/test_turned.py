@@ -1,7 +1,5 @@
 """Images that a tag turns: all eight orientations, as JPEG, PNG and TIFF. Outlines are in pixels as stored."""
 
-import json
-
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +8,7 @@ from bchisto.apps.explain import Explanation, write_regions
 from bchisto.core.formats import read_header
 from bchisto.data import ImageRecord
 from PIL import Image, ImageOps
+from written_tables import read_json
 
 HEIGHT, WIDTH = 80, 128
 SPOT = slice(8, 24), slice(96, 120)
@@ -68,7 +67,7 @@ def test_outlines_lie_where_the_file_has_the_spot(tmp_path, orientation, suffix)
     )
     out = tmp_path / "regions.geojson"
     write_regions(out, explanation, ImageRecord(path.name, path, None))
-    content = json.loads(out.read_text())
+    content = read_json(out)
     mask, spot = inside(content, (HEIGHT, WIDTH)), np.zeros((HEIGHT, WIDTH), bool)
     spot[SPOT] = True
     assert (mask & spot).sum() / (mask | spot).sum() > 0.8

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from conftest import write_tissue
 from packs import featurize_here, train_small
-from PIL import Image
 
 
 @pytest.fixture(scope="module")
@@ -22,58 +21,43 @@ def run(tmp_path_factory, tiny_settings):
     return root / "run"
 
 
-def as_it_is(picture, path):
-    picture.save(path.with_suffix(".png"))
-
-
-def as_jpeg(picture, path):
-    picture.save(path.with_suffix(".jpg"), quality=95)
-
-
-def turned(picture, path):
-    picture.transpose(Image.Transpose.ROTATE_90).save(path.with_suffix(".png"))
-
-
-def twice(picture, path):
-    picture.resize((picture.width * 2, picture.height * 2)).save(path.with_suffix(".png"))
-
-
-def longer(picture, path):
-    picture.resize((100, 64)).save(path.with_suffix(".tif"))
-
-
-def thicker(picture, path):
-    picture.resize((80, 72)).save(path.with_suffix(".jpg"))
-
-
-def of_16_bits(picture, path):
-    cv2.imwrite(str(path.with_suffix(".tif")), np.uint16(np.asarray(picture)[..., ::-1]) * 257)
-
-
 SIZES = "other sizes than those of training (benign 64x64, malignant 96x64):"
 
 
-@pytest.mark.parametrize(
-    ("save", "warning"),
-    [
-        (as_it_is, ""),
-        (as_jpeg, ""),
-        (turned, ""),
-        (twice, f"4 of 4 images, such as Fall ä0.png: {SIZES} 128x128; export in the same way"),
-        (longer, f"Fall ä0.tif: {SIZES} 100x64"),
-        (thicker, f"Fall ä0.jpg: {SIZES} 80x72"),
-        (
-            of_16_bits,
-            "4 of 4 images, such as Fall ä0.tif: other bits of a sample than those of training (8): 16",
-        ),
-    ],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-def test_predict_warns_of_images_that_differ(run, tmp_path, completed, save, warning):
+SAVED = {
+    "as they are": (".png", lambda pixels: pixels, ""),
+    "as JPEG": (".jpg", lambda pixels: pixels, ""),
+    "turned": (".png", lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE), ""),
+    "twice as large": (
+        ".png",
+        lambda pixels: cv2.resize(pixels, (128, 128)),
+        f"4 of 4 images, such as Fall ä0.png: {SIZES} 128x128; export in the same way",
+    ),
+    "longer": (
+        ".tif",
+        lambda pixels: cv2.resize(pixels, (100, 64)),
+        f"Fall ä0.tif: {SIZES} 100x64",
+    ),
+    "thicker": (
+        ".jpg",
+        lambda pixels: cv2.resize(pixels, (80, 72)),
+        f"Fall ä0.jpg: {SIZES} 80x72",
+    ),
+    "of 16 bits": (
+        ".tif",
+        lambda pixels: np.uint16(pixels) * 257,
+        "4 of 4 images, such as Fall ä0.tif: other bits of a sample than those of training (8): 16",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_predict_warns_of_images_that_differ(run, tmp_path, completed, name):
+    suffix, changed, warning = SAVED[name]
     folder = tmp_path / "new images"
     folder.mkdir()
     for number, path in enumerate(sorted((run.parent / "images" / "benign").iterdir())):
-        save(Image.open(path), folder / f"Fall ä{number}")
+        cv2.imwrite(str(folder / f"Fall ä{number}{suffix}"), changed(cv2.imread(str(path))))
     _, err = completed("predict {} --images {} --out T/p.csv", run, folder)
     text = " ".join(err.split())
     assert warning in text

@@ -1,7 +1,6 @@
 """Dask workers unlike the process that sends them work: in another folder, of another version, without the files."""
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 import bchisto
 import pytest
 from conftest import typed
+from written_tables import read_json
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +64,7 @@ def test_relative_paths_mean_the_same_to_a_worker_elsewhere(
 
 
 def test_a_worker_of_another_version_is_named_and_recorded(
-    cluster, described, run_copy, tmp_path, cli
+    cluster, described, run_copy, tmp_path, completed
 ):
     run, ours = run_copy(described), Path(bchisto.__file__).parent
     other = tmp_path / "other" / "bchisto"
@@ -76,20 +76,17 @@ def test_a_worker_of_another_version_is_named_and_recorded(
     (other / "__init__.py").write_text(re.sub(r'__version__ = ".*"', '__version__ = "9.9.9"', text))
     path = os.pathsep.join([str(other.parent), os.environ.get("PYTHONPATH", "")])
     with worker_of(cluster, env={**os.environ, "PYTHONPATH": path}, cwd=tmp_path):
-        code, out, err = cli("boost --out {}", run, *BOOST, "--dask", cluster.scheduler_address)
-    assert code == 0, out + err
+        _, err = completed("boost --out {}", run, *BOOST, "--dask", cluster.scheduler_address)
     assert re.search(
         rf"warning: --dask \S+ worker \S+ runs bchisto 9\.9\.9, and this is bchisto {bchisto.__version__}",
         err,
     ), err
-    (made_with,) = json.loads((run / "boost" / "2-lightgbm" / "settings.json").read_text())[
-        "made_with"
-    ]
+    (made_with,) = read_json(run / "boost" / "2-lightgbm" / "settings.json")["made_with"]
     assert made_with["bchisto"] == "9.9.9"
 
 
 def test_a_worker_that_does_not_see_the_run_is_named(
-    cluster, described, run_copy, tmp_path, cli, on_small_disk
+    cluster, described, run_copy, tmp_path, refused, on_small_disk
 ):
     run = run_copy(described)
 
@@ -97,14 +94,13 @@ def test_a_worker_that_does_not_see_the_run_is_named(
         return on_small_disk(run, "1m", *command)
 
     with worker_of(cluster, wrap=hidden, cwd="/"):
-        code, _, err = cli("boost --out {}", run, *BOOST, "--dask", cluster.scheduler_address)
-    assert code == 2, err
+        err = refused("boost --out {}", run, *BOOST, "--dask", cluster.scheduler_address)
     assert re.search(
         rf"error: --dask \S+ worker \S+ does not see {run}/boost/2-lightgbm; all workers", err
     ), err
 
 
-def test_a_worker_that_lacks_a_package_is_named(cluster, described, run_copy, tmp_path, cli):
+def test_a_worker_that_lacks_a_package_is_named(cluster, described, run_copy, tmp_path, refused):
     run = run_copy(described)
     (tmp_path / "sitecustomize.py").write_text(
         "from importlib import metadata\n"
@@ -117,8 +113,7 @@ def test_a_worker_that_lacks_a_package_is_named(cluster, described, run_copy, tm
     )
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     with worker_of(cluster, env={**os.environ, "PYTHONPATH": path}):
-        code, _, err = cli("boost --out {}", run, *BOOST, "--dask", cluster.scheduler_address)
-    assert code == 2, err
+        err = refused("boost --out {}", run, *BOOST, "--dask", cluster.scheduler_address)
     assert list(run.rglob("boost/*/models/*")) == [], err
     assert re.search(
         r"error: --dask \S+ worker \S+ has no lightgbm, which this work needs; install", err
@@ -126,12 +121,12 @@ def test_a_worker_that_lacks_a_package_is_named(cluster, described, run_copy, tm
 
 
 def test_one_of_two_workers_is_killed_in_the_middle(
-    cluster, described, run_copy, tissue, tmp_path, cli, start
+    cluster, described, run_copy, tissue, tmp_path, completed, start
 ):
     alone, run = tmp_path / "alone", run_copy(described)
     shutil.copytree(run, alone)
     options = typed("--folds 3 --seeds 6 --head lightgbm --head svm --param min_data_in_leaf=2")
-    assert cli("boost --out {}", alone, *options, "--jobs", 1)[0] == 0
+    completed("boost --out {}", alone, *options, "--jobs", 1)
     address = cluster.scheduler_address
     with worker_of(cluster) as first, worker_of(cluster, workers=2):
         command = start("boost", "--out", run, *options, "--dask", address)
@@ -146,13 +141,13 @@ def test_one_of_two_workers_is_killed_in_the_middle(
         model = run / "boost" / "3-lightgbm" / "model.bchisto"
         assert model.read_bytes() == (alone / "boost" / "3-lightgbm" / "model.bchisto").read_bytes()
         predicting = typed("predict {} --images {} --weights random --out", model, tissue)
-        assert cli(*predicting, tmp_path / "p.csv", "--dask", address)[0] == 0
-        assert cli(*predicting, tmp_path / "q.csv", "--jobs", 1)[0] == 0
+        completed(*predicting, tmp_path / "p.csv", "--dask", address)
+        completed(*predicting, tmp_path / "q.csv", "--jobs", 1)
         explaining = typed(
             "explain {} --images {} --weights random --out", model, tissue / "benign"
         )
-        assert cli(*explaining, tmp_path / "p", "--dask", address)[0] == 0
-        assert cli(*explaining, tmp_path / "q")[0] == 0
+        completed(*explaining, tmp_path / "p", "--dask", address)
+        completed(*explaining, tmp_path / "q")
     assert (tmp_path / "p.csv").read_bytes() == (tmp_path / "q.csv").read_bytes()
     arrays = sorted((tmp_path / "q" / "map" / "arrays").iterdir())
     assert len(arrays) == 6

@@ -17,9 +17,8 @@ from bchisto.crossval import CrossValidation
 from bchisto.crossval.outputs import Outputs
 from bchisto.data import FoldChoice, ImageSelection
 from bchisto.data.images import content
-from bchisto.evaluate import Panel
-from conftest import write_tissue
-from written_tables import predictions
+from conftest import refuses, write_tissue
+from written_tables import panels_of, predictions
 
 
 def test_a_choice_of_folds():
@@ -36,8 +35,7 @@ def test_a_choice_of_folds():
         "3",
         "2",
     ]
-    with pytest.raises(InputError, match=r"folds=2.5: give a text, a path or a whole number"):
-        FoldChoice.of(2.5)
+    refuses(InputError, r"folds=2.5: give a text, a path or a whole number", FoldChoice.of, 2.5)
 
 
 @dataclass(frozen=True)
@@ -120,8 +118,7 @@ def test_a_selection_opens(pictures, tmp_path, caplog):
     with pytest.raises(InputError, match="none of the 6 images can be used"):
         opened(pictures, tmp_path, skip_errors=True, needs=(AtLeast(99),))
     # nothing is kept that is not to be skipped
-    with pytest.raises(InputError, match="20x40 is smaller"):
-        opened(pictures, tmp_path, keep_refused=True)
+    refuses(InputError, "20x40 is smaller", opened, pictures, tmp_path, keep_refused=True)
 
 
 def test_a_selection_of_a_path_is_all_of_it(pictures, tmp_path):
@@ -138,80 +135,31 @@ def test_a_selection_of_a_path_is_all_of_it(pictures, tmp_path):
     ]
     assert table.classes == ("malignant", "benign")
     assert chosen.reading == {"label_level": "class", "context": "tight"}
-    with pytest.raises(InputError, match="images=3: give a path"):
-        ImageSelection(3)
-
-
-FIGURE = {"value": 0.75, "interval": None, "method": "", "reason": None}
-METRICS = {
-    "accuracy": FIGURE,
-    "balanced_accuracy": FIGURE,
-    "patient_recognition_rate": None,
-    "n": 8,
-    "tested": {"n": 8, "least": 1, "most": 1},
-    "units": {
-        "kind": "image",
-        "count": 8,
-        "trained": 0,
-        "ungrouped": 0,
-        "of_class": [4, 4],
-        "trained_groups": 0,
-        "divided": 0,
-        "one_class_folds": False,
-        "needed": {},
-    },
-    "auc": None,
-    "chance": {"largest_class": 0.5, "balanced": 0.5},
-    "folds": [1],
-    "accuracy_per_fold": [0.75],
-    "confusion": [[3, 1], [1, 3]],
-    "classes": ["a", "b"],
-    "protocol": "3 folds",
-    "names": {"row": "image", "image": "image", "group": "patient"},
-    "fold_notes": [],
-}
+    refuses(InputError, "images=3: give a path", ImageSelection, 3)
 
 
 def test_a_result_in_its_three_states():
-    share = CrossValidation(
-        Path("run/boost/3-svm"),
-        "3 folds",
-        6,
-        "models",
-        False,
-        (as_banner("RANDOM"),),
-        share=Share(Shard(2, 4), 1, 3, 6, "models"),
-    )
+    banners = (as_banner("RANDOM"),)
+    boosted = (Path("run/boost/3-svm"), "3 folds", 6, "models")
+    share = CrossValidation(*boosted, False, banners, share=Share(Shard(2, 4), 1, 3, 6, "models"))
     assert share.summary() == ["3-svm: shard 2/4 has 1 of 6 models; 3 of 6 done"]
     assert share.metrics is None
-    untested = CrossValidation(
-        Path("run/finetune/none-x"),
-        "no folds",
-        1,
-        "folds",
-        True,
-        (as_banner("RANDOM"),),
-        assembled=True,
-    )
+    tuned = (Path("run/finetune/none-x"), "no folds", 1, "folds")
+    untested = CrossValidation(*tuned, True, banners, assembled=True)
     assert untested.summary() == [
         "RANDOM",
         "none-x: trained on all images, none tested. Protocol: no folds",
     ]
-    tested = CrossValidation(
-        Path("run/boost/3-svm"),
-        "3 folds",
-        6,
-        "models",
-        True,
-        (as_banner("RANDOM"),),
-        Panel(None, METRICS),
-        assembled=True,
-    )
+    scores = [0.2, 0.2, 0.2, 0.8, 0.8, 0.8, 0.8, 0.2]
+    table = predictions(scores, [0] * 4 + [1] * 4, folds=[1] * 8, protocol="3 folds")
+    (panel,) = panels_of(table, chosen=False)
+    tested = CrossValidation(*boosted, True, banners, panel, assembled=True)
     summary = tested.summary()
-    assert summary[0] == "3-svm: 6 of 8 images right: 75.0 %"
+    said = "3-svm: 6 of 8 images right: 75.0 % (95 % CI 34.9 to 96.8)"
+    assert summary[0] == said
     assert "  RANDOM" in summary
     assert "  Protocol: 3 folds" in summary
-    assert tested.summary("40x/3-svm")[0] == "40x/3-svm: 6 of 8 images right: 75.0 %"
+    assert tested.summary("40x/3-svm")[0] == f"40x/{said}"
     assert tested.model.name == "model.bchisto"
     assert tested.report.name == "report.html"
 

@@ -16,6 +16,8 @@ from bchisto.evaluate import TwoClassView
 from bchisto.featurize import FeaturizeSettings, featurize
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.predict import PredictSettings, predict
+from conftest import refuses
+from written_tables import read_json
 
 IMAGES = ImageSelection(
     "images",
@@ -170,8 +172,7 @@ def test_a_declaration_converts_checks_and_documents():
         ({"share": True}, "share=True: give a number"),
         ({"pair": (1,)}, "`pair`: give 2 values, not 1"),
     ):
-        with pytest.raises(InputError, match=re.escape(said)):
-            Cut(**given)
+        refuses(InputError, re.escape(said), Cut, **given)
 
 
 @pytest.mark.parametrize(
@@ -180,8 +181,7 @@ def test_a_declaration_converts_checks_and_documents():
 )
 def test_a_choice_of_features_refuses(given, said):
     (name,) = given
-    with pytest.raises(InputError, match=f"{name}=.*: give a {said}"):
-        FeatureChoice(**given)
+    refuses(InputError, f"{name}=.*: give a {said}", FeatureChoice, **given)
 
 
 def test_work_refuses():
@@ -200,8 +200,7 @@ def test_work_refuses():
         ({"shard": "3/2"}, "`shard` 3/2: K counts from 1"),
         *(({"jobs": jobs}, "jobs=.*: give a whole number") for jobs in ("2", True, 2.5)),
     ):
-        with pytest.raises(InputError, match=said):
-            Work(**given)
+        refuses(InputError, said, Work, **given)
 
 
 class Begun(BaseException):
@@ -317,11 +316,11 @@ def test_a_run_records_the_result_of_each_protocol(boosted):
     (folder,) = (boosted / "boost").glob("*/")
     (record,) = (
         record
-        for record in json.loads((boosted / "run.json").read_text())["records"]
+        for record in read_json(boosted / "run.json")["records"]
         if record["command"] != "featurize"
     )
     (result,) = record["notes"]["results"].values()
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = read_json(folder / "metrics.json")
     accuracy = metrics["tables"]["fusion"]["accuracy"]["value"]
     assert result["accuracy"] == pytest.approx(accuracy)
     assert (result["protocol"], result["finished"]) == (metrics["run"]["protocol"], True)

@@ -21,6 +21,10 @@ def tissue(rng, shape=(240, 300)):
     return np.clip(245 * np.exp(-density), 0, 255).astype(np.uint8)
 
 
+def pair(copy):
+    return copy.first, copy.second
+
+
 MADE = {
     "other-format.tif": (lambda image: image, {}),
     "encoded.jpg": (lambda image: image, {"quality": 60}),
@@ -56,8 +60,8 @@ def test_every_kind_of_copy_is_found_and_nothing_else(pictures, rng):
     assert find_copies(records, known=kept) == found
     of_original = {copy.second for copy in found if copy.first == "a.png"}
     assert of_original == set(MADE)
-    assert not {name for copy in found for name in (copy.first, copy.second)} & set(others)
-    crop = next(copy for copy in found if (copy.first, copy.second) == ("a.png", "crop.png"))
+    assert not {name for copy in found for name in pair(copy)} & set(others)
+    crop = next(copy for copy in found if pair(copy) == ("a.png", "crop.png"))
     assert crop.share == pytest.approx(1.0, abs=0.02)
     assert crop.correlation > 0.99
 
@@ -66,15 +70,13 @@ def test_a_whole_picture_at_another_size_is_found_among_few(pictures, rng):
     made = {f"{k}.png": (tissue(rng, (128, 128)), {}) for k in range(8)}
     small = {f"{k}-small.png": (cv2.resize(made[f"{k}.png"][0], (96, 96)), {}) for k in range(4)}
     found = find_copies(pictures({**made, **small}))
-    assert [(copy.first, copy.second) for copy in found] == [
-        (f"{k}-small.png", f"{k}.png") for k in range(4)
-    ]
+    assert [pair(copy) for copy in found] == [(f"{k}-small.png", f"{k}.png") for k in range(4)]
 
 
 def test_fields_that_overlap_are_found_with_their_share(pictures, rng):
     slide = tissue(rng, (240, 500))
     (copy,) = find_copies(pictures({"a.png": (slide[:, :300], {}), "b.png": (slide[:, 200:], {})}))
-    assert (copy.first, copy.second) == ("a.png", "b.png")
+    assert pair(copy) == ("a.png", "b.png")
     assert copy.share == pytest.approx(1 / 3, abs=0.02)
 
 
@@ -111,7 +113,7 @@ def test_single_objects_on_a_plain_ground_are_no_copies(pictures):
     made = {f"{seed}.png": (discs(seed), {}) for seed in (3, 6, 8, 43, 51, 87, 133)}
     assert find_copies(pictures(made)) == ()
     (copy,) = find_copies(pictures({**made, "crop.png": (made["3.png"][0][10:, 5:90], {})}))
-    assert (copy.first, copy.second) == ("3.png", "crop.png")
+    assert pair(copy) == ("3.png", "crop.png")
 
 
 def test_small_patches(pictures, rng):
@@ -119,7 +121,7 @@ def test_small_patches(pictures, rng):
     first = patches["p0.png"][0]
     copied = {"q.jpg": (first[::-1], {"quality": 80}), "r.png": (first[3:45, 5:50], {})}
     found = find_copies(pictures({**patches, **copied}))
-    assert {(copy.first, copy.second) for copy in found} >= {
+    assert {pair(copy) for copy in found} >= {
         ("p0.png", "q.jpg"),
         ("p0.png", "r.png"),
     }
@@ -159,5 +161,5 @@ def test_copies_of_real_images(shared, tmp_path):
             tmp_path / "copy.jpg", quality=70
         )
     found = find_copies([*records, ImageRecord("copy.jpg", tmp_path / "copy.jpg", None)])
-    assert (files[0].name, "copy.jpg") in {(copy.first, copy.second) for copy in found}
-    assert all("copy.jpg" in (copy.first, copy.second) or copy.share < 1 for copy in found)
+    assert (files[0].name, "copy.jpg") in {pair(copy) for copy in found}
+    assert all("copy.jpg" in pair(copy) or copy.share < 1 for copy in found)

@@ -1,25 +1,36 @@
 """Folds that are drawn, published, given or repeated, and what is said of them."""
 
-import csv
-import json
 import shutil
 from collections import Counter
 
 import numpy as np
 import pytest
 from bchisto.core import InputError, MissingInputError, limited
-from bchisto.data import DatasetFacts, FoldChoice, fold_plan, protocol_text, read_dataset
+from bchisto.data import (
+    DatasetFacts,
+    FoldChoice,
+    fold_plan,
+    protocol_text,
+    published_folds,
+    read_dataset,
+)
 from bchisto.data.dataset import read_dataset_facts, write_dataset_facts
 from bchisto.data.folds.folds import read_fold_list, write_fold_list
-from conftest import typed
-from sample_trees import tree
+from conftest import refuses, typed
+from sample_trees import bach_columns, columns_of, tree
 from sklearn.model_selection import StratifiedKFold
+from written_tables import read_json, rows_of
 
 
 def images(count, classes=("a", "b"), groups=None):
     ids = [f"i{number:03d}.png" for number in range(count)]
     labels = [classes[number % len(classes)] for number in range(count)]
     return {"image_ids": ids, "labels": labels, "groups": groups or [None] * count}
+
+
+def write_partition(path, folds, header="image_id,fold"):
+    path.write_text(header + "\n" + "".join(f"{image},{fold}\n" for image, fold in folds.items()))
+    return path
 
 
 def test_stratified_folds_partition_the_images():
@@ -64,36 +75,13 @@ def test_stratified_folds_partition_the_images():
 )
 def test_what_does_not_fit(spec, changes, message):
     data = images(changes.get("count", 40), groups=changes.get("groups"))
-    with pytest.raises((InputError, MissingInputError), match=message):
-        fold_plan(spec, **data)
-
-
-def published_images(name):
-    from importlib import resources
-
-    with (resources.files("bchisto.data.folds") / "published" / f"{name}.csv").open() as handle:
-        return list(csv.DictReader(handle))
-
-
-CLASS = {"b": "Benign", "n": "Normal", "is": "InSitu", "iv": "Invasive"}
-
-
-def bach():
-    ids = [row["image_id"] for row in published_images("rakhlin10")]
-    return {
-        "image_ids": ids,
-        "labels": [
-            CLASS[i.rstrip("0123456789.tif")[:2] if i[:2] in ("is", "iv") else i[0]] for i in ids
-        ],
-        "groups": [None] * 400,
-    }
+    refuses((InputError, MissingInputError), message, fold_plan, spec, **data)
 
 
 def test_rakhlin10_is_the_published_list(shared):
-    with (shared / "reference" / "rakhlin2018" / "crossvalidation.csv").open() as handle:
-        published = {row["image_id"]: int(row["fold"]) for row in csv.DictReader(handle)}
-    data = bach()
-    plan = fold_plan("rakhlin10", **data)
+    rows = rows_of(shared / "reference" / "rakhlin2018" / "crossvalidation.csv")
+    published = {row["image_id"]: int(row["fold"]) for row in rows}
+    plan = fold_plan("rakhlin10", **bach_columns())
     assert plan.folds == list(range(1, 11))
     assert {i: fold for i, fold, part in plan.rows if part == "test"} == published
     for fold in plan.folds:
@@ -102,16 +90,16 @@ def test_rakhlin10_is_the_published_list(shared):
 
 
 def test_eva_is_one_fold_of_268_and_132(shared):
-    with (shared / "data" / "tables" / "bach" / "eva_split.csv").open() as handle:
-        split = {row["file"].split("/")[1]: row["split"] for row in csv.DictReader(handle)}
-    plan = fold_plan("eva", **bach())
+    rows = rows_of(shared / "data" / "tables" / "bach" / "eva_split.csv")
+    tested = {row["file"].split("/")[1] for row in rows if row["split"] == "val"}
+    plan = fold_plan("eva", **bach_columns())
     assert (plan.partition, plan.folds) == (False, [1])
     assert len(plan.images(1, "train")) == 268
-    assert set(plan.images(1, "test")) == {image for image, part in split.items() if part == "val"}
+    assert set(plan.images(1, "test")) == tested
 
 
 def test_thunder_is_eva_with_fifty_images_set_aside():
-    plan, eva = fold_plan("thunder", **bach()), fold_plan("eva", **bach())
+    plan, eva = (fold_plan(name, **bach_columns()) for name in ("thunder", "eva"))
     train, val, test = (set(plan.images(1, part)) for part in ("train", "val", "test"))
     assert (len(train), len(val), len(test)) == (218, 50, 132)
     assert test == set(eva.images(1, "test"))
@@ -144,15 +132,13 @@ def test_thunder_is_eva_with_fifty_images_set_aside():
 )
 def test_lists_that_do_not_fit(tmp_path, text, message):
     (tmp_path / "mine.csv").write_text(text)
-    with pytest.raises(InputError, match=message):
-        fold_plan(str(tmp_path / "mine.csv"), **images(4))
+    refuses(InputError, message, fold_plan, str(tmp_path / "mine.csv"), **images(4))
 
 
 def test_folds_that_pandas_wrote_with_gaps(tmp_path):
-    (tmp_path / "mine.csv").write_text(
-        "image_id,fold\n" + "".join(f"i00{n}.png,{n // 2}.0\n" for n in range(4))
-    )
-    assert fold_plan(str(tmp_path / "mine.csv"), **images(4)).folds == [0, 1]
+    folds = {f"i00{n}.png": f"{n // 2}.0" for n in range(4)}
+    path = write_partition(tmp_path / "mine.csv", folds)
+    assert fold_plan(str(path), **images(4)).folds == [0, 1]
 
 
 def test_hold_outs_may_leave_images_out(tmp_path):
@@ -179,8 +165,7 @@ def test_written_lists_read_back(tmp_path, spec):
 
 
 def official_names(shared):
-    with (shared / "data" / "tables" / "breakhis" / "official_folds.csv").open() as handle:
-        return list(csv.DictReader(handle))
+    return rows_of(shared / "data" / "tables" / "breakhis" / "official_folds.csv")
 
 
 def breakhis(names):
@@ -215,14 +200,7 @@ def test_the_corrected_official_folds_do_not_leak(shared):
 
 
 def test_the_published_lists_of_idc(shared):
-
-    dataset = read_dataset(shared / "data" / "idc")
-    data = {
-        "image_ids": [record.image_id for record in dataset.records],
-        "labels": [record.label for record in dataset.records],
-        "groups": [record.group for record in dataset.records],
-    }
-    plan = fold_plan("idc-published", **data)
+    plan = fold_plan("idc-published", **columns_of(read_dataset(shared / "data" / "idc")))
     lists = {
         part: set((shared / "data" / "tables" / "idc" / f"cases_{part}.txt").read_text().split())
         for part in ("train", "val", "test")
@@ -295,17 +273,7 @@ def test_holdout_that_cannot_be_balanced_says_so():
     ],
 )
 def test_holdout_shares_that_do_not_work(spec, message):
-    with pytest.raises(InputError, match=message):
-        holdout([None] * 40, ["a"] * 35 + ["b"] * 5, spec=spec)
-
-
-def write_partition(path, folds, header="image_id,fold"):
-    path.write_text(header + "\n" + "".join(f"{image},{fold}\n" for image, fold in folds.items()))
-    return path
-
-
-def published_partition():
-    return {row["image_id"]: int(row["fold"]) for row in published_images("rakhlin10")}
+    refuses(InputError, message, holdout, [None] * 40, ["a"] * 35 + ["b"] * 5, spec=spec)
 
 
 def test_one_image_under_two_spellings_is_refused(tmp_path):
@@ -361,7 +329,8 @@ def test_a_list_of_ones_own_is_never_called_another_protocol(tmp_path, name):
 
 
 def test_a_published_list_from_a_file_is_a_given_list(tmp_path):
-    data, folds = bach(), published_partition()
+    data = bach_columns()
+    folds = {image: fold for image, fold, _ in published_folds("rakhlin10")}
     said = "rakhlin10: the ten published stratified folds, image-level (patients of 145 of the 400 images known)"
     built_in = fold_plan("rakhlin10", **data)
     assert protocol_text(built_in, seed=0) == said
@@ -380,7 +349,7 @@ def test_a_published_list_from_a_file_is_a_given_list(tmp_path):
 
 
 def test_only_images_that_failed_may_be_absent(tmp_path):
-    data = bach()
+    data = bach_columns()
     kept = {key: values[2:] for key, values in data.items()}
     gone = data["image_ids"][:2]
     with pytest.raises(
@@ -447,16 +416,8 @@ def test_a_column_of_a_manifest(tmp_path, completed, column, name):
     rows = [f"{n}.png,{'ab'[n % 2]},{part}" for n, part in enumerate(parts)]
     (tmp_path / "m.csv").write_text("\n".join([f"path,label,{name}", *rows]))
     completed("data check --images T/m.csv --folds folder --write-folds T/f.csv")
-    assert [
-        row["part"] for row in csv.DictReader((tmp_path / "f.csv").read_text().splitlines())
-    ] == [
-        "train",
-        "train",
-        "val",
-        "val",
-        "test",
-        "test",
-    ]
+    written = [row["part"] for row in rows_of(tmp_path / "f.csv")]
+    assert written == ["train"] * 2 + ["val"] * 2 + ["test"] * 2
 
 
 LABELS = list("abababab")
@@ -493,8 +454,7 @@ def plan(spec="folder", parts=None, ids=IDS, labels=LABELS, groups=None, **more)
     ],
 )
 def test_splits_that_are_refused(parts, message):
-    with pytest.raises(InputError, match=message):
-        plan(parts=parts)
+    refuses(InputError, message, plan, parts=parts)
 
 
 def test_what_is_said_of_folds_that_mix():
@@ -592,16 +552,13 @@ def test_warnings_of_all_splits_are_said_once():
 
 
 def test_fixed_folds_are_not_repeated(tmp_path):
-    (tmp_path / "mine.csv").write_text(
-        "image_id,fold\n" + "".join(f"{i},{n % 3}\n" for n, i in enumerate(NAMES))
-    )
+    path = write_partition(tmp_path / "mine.csv", {i: n % 3 for n, i in enumerate(NAMES)})
     with pytest.raises(
         InputError,
         match="`repeats` 2: goes with folds that are drawn, not with mine, which are fixed",
     ):
-        splits_of(FoldChoice((str(tmp_path / "mine.csv"),), repeats=2))
-    with pytest.raises(InputError, match="`repeats` 0: give at least 1"):
-        FoldChoice(repeats=0)
+        splits_of(FoldChoice((str(path),), repeats=2))
+    refuses(InputError, "`repeats` 0: give at least 1", FoldChoice, repeats=0)
 
 
 def test_repeated_cross_validation_by_the_command_line(completed, described, tmp_path):
@@ -611,17 +568,16 @@ def test_repeated_cross_validation_by_the_command_line(completed, described, tmp
     out, _ = completed(*trained, "--param", "num_iterations=5", "--param", "min_data_in_leaf=2")
     assert "3 stratified image-level folds, on 2 splits (seeds 0 to 1)" in out
     folder = run / "boost" / "3-repeated2-lightgbm"
-    with (folder / "predictions.csv").open() as handle:
-        tested = Counter(row["image_id"] for row in csv.DictReader(handle))
+    tested = Counter(row["image_id"] for row in rows_of(folder / "predictions.csv"))
     assert set(tested.values()) == {2}
-    spread = json.loads((folder / "metrics.json").read_text())["run"]["variance"]
+    spread = read_json(folder / "metrics.json")["run"]["variance"]
     assert (spread["seeds"], spread["folds"], spread["splits"]) == (2, 3, 2)
     assert all(spread[name] is not None for name in ("seed", "fold", "split"))
     assert (
         "The spread of the accuracy (standard deviation, points) is "
         in (folder / "report.html").read_text()
     )
-    (boost,) = (json.loads(path.read_text()) for path in (run / "records").glob("*boost*"))
+    (boost,) = (read_json(path) for path in (run / "records").glob("*boost*"))
     assert boost["config"]["repeats"] == 2
 
 

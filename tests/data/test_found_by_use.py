@@ -15,6 +15,7 @@ from bchisto.core.formats import read_header
 from bchisto.data import ImageRecord, decode_image
 from bchisto.data.images.decode import header_findings
 from conftest import write_tissue
+from numpy.testing import assert_array_equal
 from PIL import Image
 from written_tables import checked, unlisted
 
@@ -59,7 +60,7 @@ def with_kind(data, tag, kind):
 def test_a_predictor_of_another_kind_is_read(write, kind):
     """FLOAT and signed kinds were passed over, and pixels were wrong by up to 255."""
     data = pictures.tiff(NOISE, photometric="rgb", compression="zlib", predictor=True)
-    np.testing.assert_array_equal(decode_image(write("b.tif", with_kind(data, 317, kind))), NOISE)
+    assert_array_equal(decode_image(write("b.tif", with_kind(data, 317, kind))), NOISE)
 
 
 @pytest.mark.parametrize("flag", [1, 4])
@@ -75,7 +76,7 @@ def test_the_first_page_that_is_no_thumbnail_is_read(write, flag, tmp_path):
         writer.write(NOISE, photometric="rgb", compression="zlib", metadata=None)
         writer.write(SMOOTH, photometric="rgb", metadata=None)
     path = write("a.tif", buffer.getvalue())
-    np.testing.assert_array_equal(decode_image(path), tifffile.imread(path, key=1))
+    assert_array_equal(decode_image(path), tifffile.imread(path, key=1))
     header = read_header(path)
     assert (header.width, header.height, header.pages, header.page) == (60, 40, 3, 2)
 
@@ -84,7 +85,7 @@ def test_a_thumbnail_alone_is_read_and_one_of_a_picture_elsewhere_is_refused(wri
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer) as writer:
         writer.write(SMOOTH, photometric="rgb", subfiletype=1, metadata=None)
-    np.testing.assert_array_equal(decode_image(write("a.tif", buffer.getvalue())), SMOOTH)
+    assert_array_equal(decode_image(write("a.tif", buffer.getvalue())), SMOOTH)
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer) as writer:
         writer.write(SMOOTH[::4, ::4], photometric="rgb", subfiletype=1, subifds=1, metadata=None)
@@ -100,7 +101,7 @@ def test_a_palette_that_is_missing_or_too_short(write):
     colours = RNG.integers(0, 256, (8, 3), dtype=np.uint8)
     whole = pictures.png(values, depth=8, colour=3, before=[(b"PLTE", colours.tobytes())])
     path = write("a.png", whole)
-    np.testing.assert_array_equal(decode_image(path), np.array(Image.open(path).convert("RGB")))
+    assert_array_equal(decode_image(path), np.array(Image.open(path).convert("RGB")))
     unreadable(
         write("b.png", pictures.png(values, depth=8, colour=3)), "cannot be decoded", header=False
     )

@@ -9,17 +9,11 @@ import numpy as np
 import pytest
 from bchisto.core import ImageError, InputError
 from bchisto.data import decode_record, fold_plan, read_dataset, survey_dataset
+from conftest import refuses
 from PIL import Image
+from sample_trees import columns_of, exchange, findings, told
 
 GRADES = ["1", "2", "3", "4a", "4b", "4c", "5", "6"]
-
-
-def texts(findings, level=None):
-    return [str(finding) for finding in findings if level in (None, finding.level)]
-
-
-def has(findings, level, part):
-    return any(finding.level == level and part in str(finding) for finding in findings)
 
 
 @pytest.fixture
@@ -37,16 +31,14 @@ def test_inbreast_labels_and_groups(inbreast):
         f"{n:016x}" for n in (1, 1, 2, 2, 3, 3, 4, 4)
     ]
     assert dataset.records[0].image_id == "20586900_0000000000000001_MG_L_CC_ANON.dcm"
-    assert texts(dataset.findings, "error") == texts(dataset.findings, "warning") == []
+    assert findings(dataset, "error") == findings(dataset, "warning") == []
     assert survey_dataset(dataset, decode=True).findings == dataset.findings
 
 
 def test_inbreast_odd_cells_are_named(inbreast):
-    rows = (inbreast / "INbreast.csv").read_text().splitlines()
-    rows[1] = rows[1].replace(";CC;", ";FB;")
-    (inbreast / "INbreast.csv").write_text("\r\n".join(rows) + "\r\n")
-    findings = read_dataset(inbreast).findings
-    assert has(findings, "warning", "its name has L CC, INbreast.csv has L FB")
+    exchange(inbreast / "INbreast.csv", ";CC;", ";FB;")
+    dataset = read_dataset(inbreast)
+    told(dataset, "warning", "its name has L CC, INbreast.csv has L FB")
 
 
 def test_inbreast_rows_that_do_not_fit_are_errors(inbreast):
@@ -55,22 +47,24 @@ def test_inbreast_rows_that_do_not_fit_are_errors(inbreast):
     rows.append(rows[2])
     rows.append(rows[2].replace("20586901", "20586999"))
     (inbreast / "INbreast.csv").write_text("\n".join(rows))
-    findings = read_dataset(inbreast).findings
-    assert has(findings, "error", "Bi-Rads '7' is none of")
-    assert has(findings, "error", "20586901 has two rows")
-    assert has(findings, "error", "20586999: there is no such image")
-    assert has(findings, "error", "no row with a BI-RADS class in INbreast.csv")
+    dataset = read_dataset(inbreast)
+    told(
+        dataset,
+        "error",
+        "Bi-Rads '7' is none of",
+        "20586901 has two rows",
+        "20586999: there is no such image",
+        "no row with a BI-RADS class in INbreast.csv",
+    )
 
 
 def test_birads_0_is_negative(inbreast):
     """The source: 4 to 6 are sick, all other categories healthy."""
-    rows = (inbreast / "INbreast.csv").read_text().splitlines()
-    rows[1] = ";".join([*rows[1].split(";")[:7], "0"])
-    (inbreast / "INbreast.csv").write_text("\r\n".join(rows) + "\r\n")
+    exchange(inbreast / "INbreast.csv", ";1\n", ";0\n")
     dataset = read_dataset(inbreast)
     assert [record.label for record in dataset.records] == ["negative"] * 3 + ["positive"] * 5
-    assert has(dataset.findings, "note", "BI-RADS 0, an incomplete assessment, counts as negative")
-    assert texts(dataset.findings, "error") == []
+    told(dataset, "note", "BI-RADS 0, an incomplete assessment, counts as negative")
+    assert findings(dataset, "error") == []
 
 
 def test_inbreast_medical_reports_are_never_opened(inbreast, monkeypatch):
@@ -85,7 +79,7 @@ def test_inbreast_medical_reports_are_never_opened(inbreast, monkeypatch):
     monkeypatch.setattr(os, "scandir", lambda path: (listed.append(Path(path).name), scan(path))[1])
     dataset = read_dataset(inbreast)
     assert "ALL-IMGS" in listed
-    assert has(dataset.findings, "note", "MedicalReports: holds personal data and is not read")
+    told(dataset, "note", "MedicalReports: holds personal data and is not read")
     assert "MedicalReports" not in listed
 
 
@@ -110,8 +104,7 @@ def test_inbreast_medical_reports_are_never_opened(inbreast, monkeypatch):
 )
 def test_inbreast_tables_that_cannot_be_read(inbreast, change, message):
     change(inbreast)
-    with pytest.raises(InputError, match=message):
-        read_dataset(inbreast, dataset="inbreast")
+    refuses(InputError, message, read_dataset, inbreast, dataset="inbreast")
 
 
 CASES = [
@@ -152,16 +145,11 @@ def test_cbis_rows_masks_and_crops(cbis):
         "P_00004",
     )
     assert by_id["Mass-Training_P_00001_LEFT_CC_1"].path.name == "000000.dcm"
-    assert texts(dataset.findings, "warning") == texts(dataset.findings, "error") == []
+    assert findings(dataset, "warning") == findings(dataset, "error") == []
 
 
 def test_cbis_own_split_is_by_patient(cbis):
-    dataset = read_dataset(cbis)
-    columns = {
-        "image_ids": [record.image_id for record in dataset.records],
-        "labels": [record.label for record in dataset.records],
-        "groups": [record.group for record in dataset.records],
-    }
+    columns = columns_of(read_dataset(cbis))
     plan = fold_plan("official", **columns)
     assert plan.images(1, "test") == ["Mass-Test_P_00016_LEFT_CC_1", "Mass-Test_P_00017_LEFT_CC_1"]
     assert len(plan.images(1, "train")) == 3
@@ -191,18 +179,20 @@ def test_cbis_files_that_are_missing_or_cannot_be_told_apart(cbis):
     (test / "000000.dcm").unlink()
     last = cbis / "Mass-Test_P_00017_LEFT_CC_1" / "1.3.8" / "1.3.9"
     mini.write_dicom(last / "000001.dcm", np.zeros((99, 70), np.uint8))
-    findings = read_dataset(cbis).findings
-    assert has(
-        findings,
+    dataset = read_dataset(cbis)
+    told(
+        dataset,
         "warning",
         "1 of 3 rows name images that are missing, first Mass-Training_P_00001_LEFT_CC_1",
+        "Mass-Training_P_00009_LEFT_CC_1: has no mask",
+        "its mask is 70x99, the mammogram is 96x128: it does not fit",
     )
-    assert has(
-        findings, "error", "Mass-Training_P_00004_LEFT_CC_1: crop and mask have the same size"
+    told(
+        dataset,
+        "error",
+        "Mass-Training_P_00004_LEFT_CC_1: crop and mask have the same size",
+        "Mass-Test_P_00016_LEFT_CC_1: has a mask but no crop",
     )
-    assert has(findings, "warning", "Mass-Training_P_00009_LEFT_CC_1: has no mask")
-    assert has(findings, "error", "Mass-Test_P_00016_LEFT_CC_1: has a mask but no crop")
-    assert has(findings, "warning", "its mask is 70x99, the mammogram is 96x128: it does not fit")
 
 
 @pytest.mark.parametrize(
@@ -222,20 +212,17 @@ def test_cbis_files_that_are_missing_or_cannot_be_told_apart(cbis):
     ],
 )
 def test_cbis_rows_that_do_not_fit_are_errors(cbis, old, new, message):
-    table = cbis / "mass_case_description_train_set.csv"
-    table.write_text(table.read_text().replace(old, new, 1))
-    assert has(read_dataset(cbis).findings, "error", message)
+    exchange(cbis / "mass_case_description_train_set.csv", old, new)
+    told(read_dataset(cbis), "error", message)
 
 
 def test_cbis_tables_without_images_or_columns(cbis, tmp_path):
     alone = tmp_path / "alone"
     alone.mkdir()
     shutil.copy(cbis / "mass_case_description_test_set.csv", alone)
-    with pytest.raises(InputError, match="no image of the layout cbis-ddsm in it"):
-        read_dataset(alone)
+    refuses(InputError, "no image of the layout cbis-ddsm in it", read_dataset, alone)
     (alone / "mass_case_description_test_set.csv").write_text("patient_id\nP_00001\n")
-    with pytest.raises(InputError, match="must have a column `abnormality id`"):
-        read_dataset(alone)
+    refuses(InputError, "must have a column `abnormality id`", read_dataset, alone)
     with pytest.raises(
         InputError,
         match="no image of the layout cbis-ddsm in it; expected mass_case_description_train_set",
@@ -249,10 +236,10 @@ def test_the_published_cbis_tables_read_whole(shared, tmp_path):
     tables = shared / "data" / "tables" / "cbis-ddsm"
     counts, patients = {}, {}
     for part, expected in (("train", 1318), ("test", 378)):
-        findings = []
-        rows = _read_table(tables / f"mass_case_description_{part}_set.csv", findings)
+        found = []
+        rows = _read_table(tables / f"mass_case_description_{part}_set.csv", found)
         assert len(rows) == expected
-        assert texts(findings, "error") == []
+        assert [one for one in found if one.level == "error"] == []
         patients[part] = {row.patient for row in rows}
         counts[part] = sum(row.label == "malignant" for row in rows)
     assert patients["train"].isdisjoint(patients["test"])
@@ -289,9 +276,13 @@ def test_ddsm_abnormalities_become_rows(ddsm):
         "B_3159_1.LEFT_MLO_2": ("malignant", "B-3159-1", (3, 4, 6, 7)),
     }
     assert len(read_dataset(ddsm, lesions=["mass"])) == 2
-    assert has(dataset.findings, "note", "2 views without a marked abnormality")
-    assert has(dataset.findings, "note", "1 abnormalities left out: of pathology UNPROVEN")
-    assert texts(survey_dataset(dataset, decode=True).findings, "error") == []
+    told(
+        dataset,
+        "note",
+        "2 views without a marked abnormality",
+        "1 abnormalities left out: of pathology UNPROVEN",
+    )
+    assert findings(survey_dataset(dataset, decode=True), "error") == []
 
 
 def test_ddsm_pixels_are_the_stretched_box_of_the_view(ddsm):
@@ -334,13 +325,11 @@ def test_two_abnormalities_of_a_view_are_two_images(ddsm):
     ],
 )
 def test_ddsm_broken_overlays_are_named(ddsm, old, new, message):
-    path = ddsm / "case3159" / "B_3159_1.LEFT_CC.OVERLAY"
-    path.write_text(path.read_text().replace(old, new, 1))
+    exchange(ddsm / "case3159" / "B_3159_1.LEFT_CC.OVERLAY", old, new)
     dataset = read_dataset(ddsm)
-    assert has(dataset.findings, "error", message)
-    assert has(dataset.findings, "error", "B_3159_1.LEFT_CC.OVERLAY")
-    with pytest.raises(InputError, match=r"B_3159_1\.LEFT_CC\.OVERLAY"):
-        dataset.raise_errors()
+    told(dataset, "error", message)
+    told(dataset, "error", "B_3159_1.LEFT_CC.OVERLAY")
+    refuses(InputError, r"B_3159_1\.LEFT_CC\.OVERLAY", dataset.raise_errors)
 
 
 def test_ddsm_missing_and_unfitting_files(ddsm):
@@ -350,25 +339,24 @@ def test_ddsm_missing_and_unfitting_files(ddsm):
     Image.fromarray(np.zeros((10, 10), np.uint16)).save(ddsm / "case0012" / "A_0012_1.LEFT_CC.png")
     (ddsm / "B-0001-1.ics").write_text("filename B-0001-1\nLEFT_CC LINES many\n")
     (ddsm / "B-0002-1.ics").write_bytes(b"\xff\xff")
-    findings = read_dataset(ddsm).findings
-    assert has(findings, "error", "B_3159_1.LEFT_CC.OVERLAY: the .ics announces this overlay")
-    assert has(
-        findings,
+    dataset = read_dataset(ddsm)
+    told(
+        dataset,
         "error",
+        "B_3159_1.LEFT_CC.OVERLAY: the .ics announces this overlay",
         "B_3159_1.LEFT_MLO.LJPEG: there is no such image, nor a TIFF or PNG of it",
+        "10x10, the .ics has 64x96",
+        "B-0001-1.ics: not a view: 'LEFT_CC LINES many'",
+        "B-0001-1.ics: names no view",
+        "B-0002-1.ics: cannot be read as an .ics",
     )
-    assert has(findings, "error", "10x10, the .ics has 64x96")
-    assert has(findings, "error", "B-0001-1.ics: not a view: 'LEFT_CC LINES many'")
-    assert has(findings, "error", "B-0001-1.ics: names no view")
-    assert has(findings, "error", "B-0002-1.ics: cannot be read as an .ics")
 
 
 def test_truncated_and_foreign_lossless_files(ddsm):
     record = next(r for r in read_dataset(ddsm).records if r.image_id == "B_3159_1.LEFT_CC_1")
     data = record.path.read_bytes()
     record.path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(ImageError, match=r"LEFT_CC\.LJPEG: cannot be decoded"):
-        decode_record(record)
+    refuses(ImageError, r"LEFT_CC\.LJPEG: cannot be decoded", decode_record, record)
     for content, message in [
         (b"what", "no lossless JPEG of grey levels"),
         (b"\xff\xd8\xff\xda\x00\x02", "no lossless JPEG"),
@@ -376,8 +364,7 @@ def test_truncated_and_foreign_lossless_files(ddsm):
         (b"\xff\xd8\xff\xc3\x00\x0b\x0c\xff\xff\xff\xff\x01", "65535x65535 is over the limit"),
     ]:
         record.path.write_bytes(content)
-        with pytest.raises(ImageError, match=message):
-            decode_record(record)
+        refuses(ImageError, message, decode_record, record)
 
 
 def test_mammograms_are_refused_stain_work(cbis, tmp_path, refused, tiny_options):
@@ -435,10 +422,12 @@ def test_cbis_contexts_need_mask_and_mammogram(cbis):
     mini.write_dicom(empty, np.zeros((128, 96), np.uint8))
     dataset = read_dataset(cbis, context="small")
     assert len(dataset) == 2
-    assert has(dataset.findings, "error", "P_00009_LEFT_CC_1: has no context: its mask is missing")
-    assert has(
-        dataset.findings, "error", "P_00016_LEFT_CC_1: has no context: its mammogram is missing"
+    told(
+        dataset,
+        "error",
+        "P_00009_LEFT_CC_1: has no context: its mask is missing",
+        "P_00016_LEFT_CC_1: has no context: its mammogram is missing",
+        "000001.dcm: an empty mask",
     )
-    assert has(dataset.findings, "error", "000001.dcm: an empty mask")
     with pytest.raises(InputError, match="`context` wide: choose one of tight, small, large"):
         read_dataset(cbis, context="wide")

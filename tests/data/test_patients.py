@@ -18,6 +18,7 @@ from bchisto.data import (
 from bchisto.data.folds.folds import write_fold_list
 from bchisto.data.folds.plans import unknown_groups
 from PIL import Image
+from sample_trees import bach_columns
 
 
 def published_patients():
@@ -38,12 +39,6 @@ def bach_tree(root, names=("b032", "b033", "b001", "n001", "n002", "n003", "is00
     truth = "".join(f"{name},{folder}\n" for name, folder in rows.items())
     (root / "Photos" / "microscopy_ground_truth.csv").write_text(truth)
     return root
-
-
-def bach(groups):
-    ids = sorted({image for image, _, _ in published_folds("rakhlin10")})
-    labels = [image.rstrip("0123456789.tif") for image in ids]
-    return {"image_ids": ids, "labels": labels, "groups": [groups.get(image) for image in ids]}
 
 
 def test_published_patients_are_no_part_of_the_identity_of_the_images(tmp_path):
@@ -68,7 +63,7 @@ def test_a_copy_under_another_name_has_the_patient_of_the_image(tmp_path):
 
 def test_published_folds_of_bach_say_which_patients_they_split():
     patients = published_patients()
-    data = bach(patients)
+    data = bach_columns(patients)
     folds = {image: fold for image, fold, _ in published_folds("rakhlin10")}
     images = {}
     for image, patient in patients.items():
@@ -81,7 +76,7 @@ def test_published_folds_of_bach_say_which_patients_they_split():
         f"{split} of {len(several)} patients with several images both train" in w
         for w in plan.warnings
     )
-    assert plan.sha256 == fold_plan("rakhlin10", **bach({})).sha256
+    assert plan.sha256 == fold_plan("rakhlin10", **bach_columns()).sha256
     assert fold_plan("eva", **data).warnings == ()
     tested = fold_plan("eva", **data).images(1, "test")
     # so that intervals are by patient
@@ -126,16 +121,9 @@ def test_partly_known_groups_are_kept_whole():
 COPIES = DatasetFacts(copies=(("i00", "i13"), ("i13", "i20"), ("i07", "i08"), ("gone", "i01")))
 
 
-def copied(groups=None, **options):
+def copied(groups=(None,) * 40, spec="5", known=COPIES):
     ids = [f"i{k:02d}" for k in range(40)]
-    return fold_plan(
-        "5",
-        image_ids=ids,
-        labels=["a", "b"] * 20,
-        groups=groups or [None] * 40,
-        known=COPIES,
-        **options,
-    )
+    return fold_plan(spec, image_ids=ids, labels=["a", "b"] * 20, groups=groups, known=known)
 
 
 def folds_of(plan):
@@ -170,24 +158,10 @@ def test_copies_join_the_patients_of_whom_they_are():
 
 
 def test_copies_in_a_given_list_are_named_and_stay(tmp_path):
-    plain = fold_plan(
-        "5", image_ids=[f"i{k:02d}" for k in range(40)], labels=["a", "b"] * 20, groups=[None] * 40
-    )
-    write_fold_list(
-        tmp_path / "mine.csv",
-        plain,
-        labels=dict.fromkeys(folds_of(plain), "a"),
-        groups=dict.fromkeys(folds_of(plain)),
-    )
-    ids = [f"i{k:02d}" for k in range(40)]
-    plan = fold_plan(
-        str(tmp_path / "mine.csv"),
-        image_ids=ids,
-        labels=["a", "b"] * 20,
-        groups=[None] * 40,
-        known=COPIES,
-    )
-    fold = folds_of(plain)
+    plain = copied(known=None)
+    fold, path = folds_of(plain), tmp_path / "mine.csv"
+    write_fold_list(path, plain, labels=dict.fromkeys(fold, "a"), groups=dict.fromkeys(fold))
+    plan = copied(spec=str(path))
     split = sum(fold[a] != fold[b] for a, b in COPIES.copies[:3])
     assert plan.sha256 == plain.sha256
     said = f"{split} pairs of images seem to show the same pixels, one in training"

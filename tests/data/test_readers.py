@@ -4,7 +4,9 @@ import shutil
 import pytest
 from bchisto.core import InputError, MissingInputError
 from bchisto.data import make_bach, read_dataset, survey_dataset, unique_images
-from sample_trees import picture
+from conftest import refuses
+from sample_trees import exchange, picture, told
+from written_tables import rows_of
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,7 @@ def test_bach_image_without_a_label(bach_copy):
 
 def test_bach_label_that_contradicts_the_folder(bach_copy):
     truth = bach_copy / "Photos" / "microscopy_ground_truth.csv"
-    truth.write_text(truth.read_text().replace("b001.tif,Benign", "b001.tif,Normal"))
+    exchange(truth, "b001.tif,Benign", "b001.tif,Normal")
     with pytest.raises(
         InputError, match=r"b001\.tif: is in Benign but microscopy_ground_truth\.csv has Normal"
     ):
@@ -87,13 +89,12 @@ def test_bach_sizes_and_content_are_checked(bach_copy):
     shutil.copy(
         bach_copy / "Photos" / "Benign" / "b001.tif", bach_copy / "Photos" / "Benign" / "b002.tif"
     )
-    messages = [
-        str(finding) for finding in survey_dataset(read_dataset(bach_copy), decode=True).findings
-    ]
-    assert any(
-        "b001.tif: 128x96, published images are 2048x1536" in message for message in messages
+    told(
+        survey_dataset(read_dataset(bach_copy), decode=True),
+        "warning",
+        "b001.tif: 128x96, published images are 2048x1536",
+        "b002.tif: the same image as b001.tif; used once",
     )
-    assert any("b002.tif: the same image as b001.tif; used once" in message for message in messages)
 
 
 def test_the_official_ground_truth_reads_whole(shared, tmp_path):
@@ -116,17 +117,7 @@ def breakhis_path(root, name):
     parts = rest.split("-")
     benign = "benign" if kind == "B" else "malignant"
     slide = f"SOB_{kind}_{parts[0]}_{parts[1]}-{parts[2]}"
-    return (
-        root
-        / "histology_slides"
-        / "breast"
-        / benign
-        / "SOB"
-        / "x"
-        / slide
-        / f"{parts[3]}X"
-        / f"{name}.png"
-    )
+    return root / f"histology_slides/breast/{benign}/SOB/x/{slide}/{parts[3]}X/{name}.png"
 
 
 def test_breakhis_names_carry_everything(tmp_path):
@@ -154,18 +145,17 @@ def test_breakhis_strays_and_misplaced_files_are_named(tmp_path):
     picture(breakhis_path(tmp_path, "SOB_M_DC-14-2523-40-001"))
     picture(tmp_path / "histology_slides" / "40X" / "SOB_M_DC-14-2523-100-001.png", 1)
     picture(tmp_path / "histology_slides" / "SOB_M_XX-14-2523-100-001.png", 2)
-    findings = [str(finding) for finding in read_dataset(tmp_path).findings]
-    assert any("not a BreakHis file name" in text for text in findings)
-    assert any("its magnification is that of its name, not its folder" in text for text in findings)
-    assert any("2 of the 7,909" in text for text in findings)
+    dataset = read_dataset(tmp_path)
+    wrong = "its magnification is that of its name, not its folder"
+    told(dataset, "warning", "not a BreakHis file name", wrong)
+    told(dataset, "note", "2 of the 7,909")
 
 
 def test_breakhis_official_names_all_parse(shared):
     from bchisto.data.layouts.breakhis import BREAKHIS_NAME
 
-    with (shared / "data" / "tables" / "breakhis" / "official_folds.csv").open() as handle:
-        names = [row["image"] for row in csv.DictReader(handle)]
-    matches = [BREAKHIS_NAME.fullmatch(name) for name in names]
+    rows = rows_of(shared / "data" / "tables" / "breakhis" / "official_folds.csv")
+    matches = [BREAKHIS_NAME.fullmatch(row["image"]) for row in rows]
     assert len(matches) == 7909
     assert all(matches)
     assert len({f"{m[3]}-{m[4]}" for m in matches}) == 81
@@ -211,8 +201,7 @@ def test_layouts_that_are_not_there(tmp_path):
         ("breakhis", "no image of the layout breakhis in it"),
         ("csv", "reads a manifest"),
     ):
-        with pytest.raises(InputError, match=message):
-            read_dataset(tmp_path, dataset=name)
+        refuses(InputError, message, read_dataset, tmp_path, dataset=name)
     with pytest.raises(
         InputError,
         match="choose one of bach, breakhis, idc, inbreast, cbis-ddsm, ddsm, folder, csv",
@@ -266,9 +255,9 @@ def test_idc_names_carry_slide_and_class(tmp_path):
         ("positive", "9"),
     ]
     assert {("warning", "9_idx5_other.png"), ("note", "notes.txt")} <= levels(dataset)
-    messages = [str(finding) for finding in survey_dataset(dataset).findings]
-    assert any("class0.png: 50x42, published images are 50x50" in message for message in messages)
-    assert any("3 of the 277,524 published patches are present" in message for message in messages)
+    surveyed = survey_dataset(dataset)
+    told(surveyed, "warning", "class0.png: 50x42, published images are 50x50")
+    told(surveyed, "note", "3 of the 277,524 published patches are present")
 
 
 def test_idc_repeated_tree_and_misplaced_patches(tmp_path):
@@ -277,7 +266,7 @@ def test_idc_repeated_tree_and_misplaced_patches(tmp_path):
     picture(tmp_path / "9" / "0" / "9_idx5_x51_y1_class1.png", 1)
     dataset = read_dataset(tmp_path)
     assert len(dataset) == 2
-    assert any("twice, also at" in str(finding) for finding in dataset.findings)
+    told(dataset, "warning", "twice, also at")
     with pytest.raises(
         InputError, match=r"9_idx5_x51_y1_class1\.png: is in 9/0, its name has 9/1; move it"
     ):

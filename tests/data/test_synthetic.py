@@ -3,6 +3,7 @@ import pytest
 from bchisto.core import InputError, OutputError
 from bchisto.data import make_bach, read_dataset
 from bchisto.data.synthetic import make_tissue
+from numpy.testing import assert_array_equal
 from PIL import Image
 
 SMALL = (192, 144)
@@ -12,7 +13,7 @@ def test_an_image_is_a_function_of_its_seed():
     first = make_tissue("InSitu", seed=0, index=1, size=SMALL)
     assert first.shape == (144, 192, 3)
     assert first.dtype == np.uint8
-    np.testing.assert_array_equal(first, make_tissue("InSitu", seed=0, index=1, size=SMALL))
+    assert_array_equal(first, make_tissue("InSitu", seed=0, index=1, size=SMALL))
     assert (first != make_tissue("InSitu", seed=0, index=2, size=SMALL)).any()
     assert (first != make_tissue("InSitu", seed=1, index=1, size=SMALL)).any()
 
@@ -38,7 +39,7 @@ def test_the_official_layout_is_written(tmp_path):
     dataset = read_dataset(root)
     assert dataset.synthetic
     assert dataset.findings == ()
-    np.testing.assert_array_equal(
+    assert_array_equal(
         np.array(Image.open(root / "Photos" / "Normal" / "n002.tif")),
         make_tissue("Normal", seed=5, index=2, size=SMALL),
     )

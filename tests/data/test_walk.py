@@ -8,7 +8,7 @@ import pytest
 from bchisto.core import InputError
 from bchisto.data import read_dataset, report_findings
 from conftest import TINY
-from sample_trees import findings, tree
+from sample_trees import findings, told, tree
 from written_tables import checked
 
 BREAKHIS = "SOB_B_A-14-22549AB-100-002.png"
@@ -63,12 +63,8 @@ def test_link_loops_end_and_are_refused(tmp_path, name, files):
     folder = (root / files[0]).parent
     (folder / "again").symlink_to(root / "Photos" if name == "bach" else root)
     (folder / "self").symlink_to(folder / "self")
-    errors = findings(read_dataset(root, dataset=name), "error")
-    assert any("again: a circular link" in text for text in errors)
-    assert any(
-        "self: a link that leads nowhere (Too many levels of symbolic links)" in text
-        for text in errors
-    )
+    nowhere = "self: a link that leads nowhere (Too many levels of symbolic links)"
+    told(read_dataset(root, dataset=name), "error", "again: a circular link", nowhere)
 
 
 def test_a_class_folder_that_is_a_link_is_read(tmp_path):

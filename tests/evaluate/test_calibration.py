@@ -21,13 +21,12 @@ from written_tables import predictions
 CLASSES = ("a", "b", "c")
 
 
-def drawn(rng, n=300, sure=1.0, folds=5, classes=CLASSES):
+def drawn(rng, n=300, sure=1.0):
     """Return a table whose probabilities are right if `sure` is 1."""
-    right = softmax(2 * rng.normal(size=(n, len(classes))), axis=1)
-    labels = [classes[rng.choice(len(classes), p=row)] for row in right]
-    return predictions(
-        apply_temperature(right, 1 / sure), labels, classes, folds=[1 + k % folds for k in range(n)]
-    )
+    right = softmax(2 * rng.normal(size=(n, 3)), axis=1)
+    labels = [rng.choice(3, p=row) for row in right]
+    scaled = apply_temperature(right, 1 / sure)
+    return predictions(scaled, labels, CLASSES, folds=[1 + k % 5 for k in range(n)])
 
 
 def test_slope_and_intercept_are_those_of_statsmodels(rng):

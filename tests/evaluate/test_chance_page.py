@@ -19,14 +19,14 @@ def title():
     return PAGE.read_text().partition("\n")[0].removeprefix("# ")
 
 
-def predictions(path, *, right, patients=12, images=4):
+def predictions(path, *, right):
     """Write calls of two classes by patient; `right` is the fraction of patients that are called as they are."""
     rng = np.random.default_rng(0)
     rows = ["image_id,label,group,fold,p_benign,p_malignant"]
-    for patient in range(patients):
+    for patient in range(12):
         malignant = patient % 2
-        called = malignant if (patient // 2 + 1) / (patients // 2) <= right else 1 - malignant
-        for image in range(images):
+        called = malignant if (patient // 2 + 1) / 6 <= right else 1 - malignant
+        for image in range(4):
             p = (0.7 if called else 0.3) + rng.uniform(-0.1, 0.1)
             label = ("benign", "malignant")[malignant]
             rows.append(

@@ -289,7 +289,7 @@ def test_models_that_learnt_nothing_come_last_and_are_not_chosen(rng):
     assert [each["learnt"] for each in metrics] == [False, True, True]
     assert verdict_of(metrics[0]).kind == "not shown"
 
-    (ranking,) = rankings([Panel(*pair) for pair in zip(tables, metrics, strict=True)])
+    (ranking,) = rankings(list(map(Panel, tables, metrics)))
     assert [panel.table.name for panel in ranking.panels] == ["t0", "t1", "same"]
     assert ranking.marks == ["highest", "", ""]
     added = choices_of(tables, metrics)
@@ -304,7 +304,7 @@ def test_nothing_is_chosen_if_one_or_none_learnt(rng):
     for other, names, leaders in ((good, ["t0", "same"], 1), (constant(good, "again"), None, 0)):
         tables = [same, other]
         metrics = [measure(table) for table in tables]
-        (ranking,) = rankings([Panel(*pair) for pair in zip(tables, metrics, strict=True)])
+        (ranking,) = rankings(list(map(Panel, tables, metrics)))
         added = choices_of(tables, metrics)
         assert ranking.leaders == leaders
         if names:

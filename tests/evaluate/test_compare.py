@@ -17,7 +17,7 @@ from bchisto.evaluate.predictions import take_rows
 from bchisto.evaluate.report import comparison_lines
 from bchisto.evaluate.report.methods import methods_text
 from scipy.stats import binom, norm, t
-from written_tables import predictions, read_json, saved
+from written_tables import flat, predictions, read_json, saved
 
 
 def table(name, hits, *, folds=5, groups=None):
@@ -63,12 +63,15 @@ def test_equal_tables_and_tables_of_other_images(hits):
     assert (pair["first"], pair["second"]) == ("a", "b")
 
 
-def clustered(rng, units, per, *, strength=8):
+def shown(pair):
+    """Return the lines of a comparison of patients, or of images."""
+    named = {pair["first"]: {"names": {"image": "image", "group": "patient"}}}
+    return comparison_lines({"tables": named, "comparisons": [pair]})
+
+
+def clustered(rng, units, per):
     """Two classifiers of equal skill whose accuracy differs from patient to patient."""
-    hits = [
-        rng.random((units, per)) < rng.beta(0.8 * strength, 0.2 * strength, units)[:, None]
-        for _ in range(2)
-    ]
+    hits = [rng.random((units, per)) < rng.beta(6.4, 1.6, units)[:, None] for _ in range(2)]
     groups = [f"g{k // per}" for k in range(units * per)]
     return [table(name, one.ravel(), groups=groups) for name, one in zip("ab", hits, strict=True)]
 
@@ -141,7 +144,7 @@ def test_lines_whose_p_and_interval_disagree_say_which_decides(tmp_path, complet
         for pair in pairs:
             line = decides + said[pair["verdict"]]
             assert f"{pair['second']} against {pair['first']}: {line}." in html.unescape(report)
-            assert line in " ".join(out.split())
+            assert line in flat(out)
         assert out.count("Holm's p decides") <= len(pairs)
         assert html.unescape(report).count(decides) == len(pairs)
     (pair,) = compare_pairs(tables[:2])
@@ -261,16 +264,13 @@ def test_a_p_over_folds_is_said_to_be_approximate(hits, rng):
     student = 2 * t.sf(norm.isf(one["p"] / 2) / FOLDS**0.5, changed - 1)
     assert one["p"] < several["p"] == pytest.approx(student)
     flipped = compare_pairs([replace(each, group_is="patient") for each in clustered(rng, 4, 5)])[0]
-    named = {"image": "image", "group": "patient"}
     for pair, test in (
         (one, "McNemar p = "),
         (several, f"McNemar, variance times {FOLDS:g}, p = "),
         (flipped, f"sign flips of 4 patients, variance times {FOLDS_OF_GROUPS:g}, p = "),
     ):
-        lines = comparison_lines(
-            {"tables": {pair["first"]: {"names": named}}, "comparisons": [pair]}
-        )
-        assert test in " ".join(map(str.strip, lines))
+        lines = shown(pair)
+        assert test in flat(" ".join(lines))
         assert max(map(len, lines)) <= 100
     metrics = measure(table("a", a, folds=5), bootstrap=0)
     exact, approximate = (
@@ -322,15 +322,8 @@ def test_by_unit_patients_weigh_the_same():
     found = compare_tables(*tables)
     assert found["differences"]["accuracy"]["interval"] is None
     assert found["detectable"] > 0  # by patient
-    lines = comparison_lines(
-        {
-            "tables": {"a": {"names": {"image": "image", "group": "patient"}}},
-            "comparisons": [{"first": "a", "second": "b", **found}],
-        }
-    )
-    assert "not estimable: one patient holds 60 % of the 100 images); by patient +25.0" in " ".join(
-        map(str.strip, lines)
-    )
+    text = flat(" ".join(shown({"first": "a", "second": "b", **found})))
+    assert "not estimable: one patient holds 60 % of the 100 images); by patient +25.0" in text
     assert found["differences"]["accuracy"]["reason"] == "one patient holds 60 % of the 100 images"
     assert found["differences"]["by_unit"]["value"] == pytest.approx(0.25)
     assert found["differences"]["by_unit"]["interval"]
@@ -354,7 +347,5 @@ def test_units_of_a_test_are_called_what_they_are(rng):
     tables = [table(name, rng.random(26) < 0.8, groups=groups) for name in "ab"]
     (pair,) = compare_pairs([replace(each, group_is="patient") for each in tables])
     assert (pair["units"], pair["ungrouped"]) == (10, 6)
-    named = {"image": "image", "group": "patient"}
-    lines = comparison_lines({"tables": {pair["first"]: {"names": named}}, "comparisons": [pair]})
-    text = " ".join(" ".join(lines).split())
+    text = flat(" ".join(shown(pair)))
     assert "sign flips of 4 patients and 6 images of no known patient" in text

@@ -12,17 +12,15 @@ from bchisto.evaluate.report.tables import PublishedTable
 from numpy.testing import assert_allclose
 from written_tables import predictions, read_json, rows_of, saved
 
-CLASSES = ("benign", "malignant")
 
-
-def random_table(rng, n=300, folds=5, sure=1.0, classes=CLASSES):
-    labels = rng.integers(0, len(classes), n)
-    logits = rng.normal(0, 1, (n, len(classes))) + 1.5 * np.eye(len(classes))[labels]
+def random_table(rng, n=300, folds=5, sure=1.0):
+    labels = rng.integers(0, 2, n)
+    logits = rng.normal(0, 1, (n, 2)) + 1.5 * np.eye(2)[labels]
     probabilities = apply_temperature(
         np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), 1 / sure
     )
     return predictions(
-        probabilities, labels, classes, folds=[1 + k % folds if folds else None for k in range(n)]
+        probabilities, labels, folds=[1 + k % folds if folds else None for k in range(n)]
     )
 
 

@@ -171,7 +171,7 @@ def test_the_report_is_one_escaped_self_contained_file(report):
     assert text.count('alt="') == text.count("<img ")
 
 
-def recorded(folder, rng, *, positive=("Invasive",), rule="max", images="x"):
+def recorded(folder, rng, *, positive=("Invasive",), images="x"):
     """A finished folder of a run that recorded its two-class view."""
     folder.mkdir(parents=True)
     classes = ["Normal", "Benign", "InSitu", "Invasive"]
@@ -186,7 +186,7 @@ def recorded(folder, rng, *, positive=("Invasive",), rule="max", images="x"):
         "images_sha256": images,
         "banners": [],
         "command": "finetune",
-        "two_class": {"positive": positive, "rule": rule, "thresholds": [0.5]},
+        "two_class": {"positive": positive, "rule": "max", "thresholds": [0.5]},
     }
     (table,) = read_predictions(folder / "predictions.csv", classes=classes)
     content = {"tables": {folder.name: as_json(measure(table))}, "run": run}

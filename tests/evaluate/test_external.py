@@ -34,6 +34,17 @@ def write(path, hits, *, trained=None, extra=""):
     return write_lines(path, *lines)
 
 
+@pytest.fixture
+def validated(tmp_path):
+    """Return a function that evaluates a table against another."""
+
+    def evaluated(outside, inside, **more):
+        out = tmp_path / "e"
+        return evaluate([outside], out=out, against=[inside], bootstrap=0, **more).result
+
+    return evaluated
+
+
 def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
     """Newcombe 1998, method 10, worked by hand from Wilson's intervals of 90 and 80 of 100."""
     from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
@@ -126,10 +137,10 @@ def test_a_drop_is_told_in_words_of_one_direction():
         assert text.startswith(f"o: accuracy {words}: ")
 
 
-def test_the_drop_by_patient_is_told_with_the_others(tmp_path):
+def test_the_drop_by_patient_is_told_with_the_others(tmp_path, validated):
     tables = [right_at(rate, patients=40, per=3, seed=seed) for rate, seed in ((0.7, 1), (0.9, 2))]
     paths = [saved(table, tmp_path / f"t{k}.csv") for k, table in enumerate(tables)]
-    result = evaluate(paths[:1], out=tmp_path / "e", against=paths[1:]).result
+    result = validated(*paths)
     rates = [measure(table)["patient_recognition_rate"].value for table in tables]
     drop = 100 * (rates[1] - rates[0])
     assert drop > 5
@@ -137,11 +148,11 @@ def test_the_drop_by_patient_is_told_with_the_others(tmp_path):
     assert f"; by patient {drop:.1f} points lower than internally" in text
 
 
-def test_tables_of_other_classes_have_no_drop(tmp_path):
+def test_tables_of_other_classes_have_no_drop(tmp_path, validated):
     other = tmp_path / "other.csv"
     other.write_text("image_id,label,predicted\na,x,x\nb,y,x\n")
     with pytest.raises(InputError, match="there is not a drop between them"):
-        evaluate([write(tmp_path / "t.csv", 80)], out=tmp_path / "e", against=[other], bootstrap=0)
+        validated(write(tmp_path / "t.csv", 80), other)
 
 
 def test_a_column_that_marks_no_image_is_no_caution(tmp_path):
@@ -149,17 +160,17 @@ def test_a_column_that_marks_no_image_is_no_caution(tmp_path):
     assert not any("SEEN IN TRAINING" in note for note in result.notes)
 
 
-def patches(path, images=20, extra=""):
+def patches(path, extra=""):
     """Write a table of three patches of each image."""
     lines = ["image_id,label,group,patch,p_benign,p_malignant"]
-    for row in range(images):
+    for row in range(20):
         lines += [
             f"{extra}{row},{CLASSES[row % 2]},{extra}p{row // 2},{k},0.4,0.6" for k in range(3)
         ]
     return write_lines(path, *lines)
 
 
-def test_a_run_of_patches_that_gives_images_is_compared_with_images(tmp_path):
+def test_a_run_of_patches_that_gives_images_is_compared_with_images(tmp_path, validated):
     """Its protocol says how patches became images; that of a table from elsewhere says nothing."""
     run = tmp_path / "run"
     run.mkdir()
@@ -171,35 +182,27 @@ def test_a_run_of_patches_that_gives_images_is_compared_with_images(tmp_path):
     }
     (run / "metrics.json").write_text(json.dumps(content))
     outside = write(tmp_path / "out.csv", 80, extra="x")
-    result = evaluate([outside], out=tmp_path / "e", against=[run], bootstrap=0).result
+    result = validated(outside, run)
     (row,) = result["external"]
     assert row["figures"]["accuracy"]["drop"]["value"] == pytest.approx(0.1)
     assert not any("not compared" in note for note in map(Banner.read, result["notes"]))
-    result = evaluate(
-        [patches(tmp_path / "p.csv", extra="x")], out=tmp_path / "f", against=[run], bootstrap=0
-    ).result
+    result = validated(patches(tmp_path / "p.csv", extra="x"), run)
     assert result["external"] == []
     said = "p is not compared with run: rows of one are patches, of the other whole images; choose a level that both"
     assert any(said in note for note in map(Banner.read, result["notes"]))
-    both = evaluate(
-        [tmp_path / "p.csv"],
-        out=tmp_path / "g",
-        against=[run],
-        bootstrap=0,
-        aggregation=Aggregation(["row", "image"], ["average", "vote"]),
-    ).result
+    levels = Aggregation(["row", "image"], ["average", "vote"])
+    both = validated(tmp_path / "p.csv", run, aggregation=levels)
     assert len(both["external"]) == 2  # each rule with its own
 
 
-def test_images_that_both_tables_hold_are_named(tmp_path):
+def test_images_that_both_tables_hold_are_named(tmp_path, validated):
     inside = patches(tmp_path / "in.csv")
-    result = evaluate([inside], out=tmp_path / "e", against=[inside], bootstrap=0).result
+    result = validated(inside, inside)
     (row,) = result["external"]
     assert row["shared"] == {"image": 20, "patient": 10}
     said = "20 images and 10 patients named alike in both"
     assert any(said in note for note in map(Banner.read, result["notes"]))
-    outside = patches(tmp_path / "out.csv", extra="x")
-    result = evaluate([outside], out=tmp_path / "f", against=[inside], bootstrap=0).result
+    result = validated(patches(tmp_path / "out.csv", extra="x"), inside)
     assert result["external"][0]["shared"] == {}
     same = (
         ": NOTHING LEARNT: the models give all images the same probabilities"  # as these tables do

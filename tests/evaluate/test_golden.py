@@ -4,11 +4,11 @@ The tables of ``golden`` are four classes in folds, with patients; two classes w
 which one has no image. What was made of them before issue 45 is in ``expected``.
 """
 
-import json
 from pathlib import Path
 
 import pytest
 from bchisto.evaluate import evaluate
+from written_tables import read_json
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -41,7 +41,6 @@ def test_metrics(tmp_path, monkeypatch):
         bootstrap=0,
     )
     found, expected = (
-        json.loads((folder / "metrics.json").read_text())
-        for folder in (tmp_path, GOLDEN / "expected")
+        read_json(folder / "metrics.json") for folder in (tmp_path, GOLDEN / "expected")
     )
     same(found, expected)

@@ -146,10 +146,10 @@ def test_macro_f1_counts_a_class_that_is_only_predicted():
 TOGETHER = "scores of models of different folds are ranked together"
 
 
-def by_patient(classes, patients=12, images=6, seed=0, folds=None):
+def by_patient(classes, patients=12, seed=0, folds=None):
     """Return a table of patients of one class each, one a fold unless the folds of patients are given."""
     rng = np.random.default_rng(seed)
-    owner = np.repeat(np.arange(patients), images)
+    owner = np.repeat(np.arange(patients), 6)
     labels = owner % len(classes)
     shares = rng.dirichlet(np.ones(len(classes)), len(owner))
     fold_of = folds or list(range(1, patients + 1))

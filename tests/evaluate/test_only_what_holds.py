@@ -27,7 +27,9 @@ from bchisto.evaluate.report.answer import side_by_side, warnings
 from bchisto.evaluate.report.methods import methods_text
 from bchisto.evaluate.report.page import headings
 from sklearn.metrics import brier_score_loss
-from written_tables import panels_of, predictions, report_of, right_at, saved
+from written_tables import panels_of, predictions, report_of, report_text, right_at, saved, visible
+
+THREE = [right_at(0.6, seed=k, name=name) for k, name in enumerate("abc")]
 
 
 def terminal(panel):
@@ -39,13 +41,13 @@ def ends(figure):
     return f"{100 * figure.value:.1f} % ({100 * low:.1f} to {100 * high:.1f} %)"
 
 
-def test_what_is_drawn_can_be_compared(tmp_path):
+def test_what_is_drawn_can_be_compared():
     """All as measured; the corrected figure of what was chosen is a second mark, also in a report of its own."""
-    panels = panels_of(*(right_at(0.6, seed=k, name=name) for k, name in enumerate("abc")))
+    panels = panels_of(*THREE)
     lowered = [panel for panel in panels if conclude(panel.metrics).lowered]
     (best,) = lowered
     for shown, names in ((panels, "abc"), ([best], ())):
-        page, _ = report_of(tmp_path, shown)
+        page, _ = report_of(shown)
         (alt,) = re.findall(
             r'<img src="data:image/svg[^"]*" alt="((?:Results|Balanced)[^"]*)"', page
         )
@@ -57,31 +59,31 @@ def test_what_is_drawn_can_be_compared(tmp_path):
         )
         assert alt.count(corrected) == 1
         assert "; the diamond: corrected for the choice (BBC-CV)</figcaption>" in page
-    page, _ = report_of(tmp_path, panels_of(right_at(0.6), chosen=False))
+    page, _ = report_of(panels_of(right_at(0.6), chosen=False))
     assert "diamond" not in page
 
 
-def test_units_that_differ_are_marked(tmp_path):
+def test_units_that_differ_are_marked():
     """Of one table patients are known, of the other not."""
     known, unknown = right_at(0.8, name="known"), right_at(0.8, name="unknown", known=False)
-    page, text = report_of(tmp_path, panels_of(known, unknown))
+    page, text = report_of(panels_of(known, unknown))
     assert re.search(r"CI by accuracy, %.* known \d+\sof\s24 patient \d", text)
     assert re.search(r"unknown \d+\sof\s24 image \d", text)
     assert "known (CI by patient) " in page
     assert "unknown (CI by image) " in page
-    page, text = report_of(tmp_path, panels_of(known, replace(known, name="again")))
+    page, text = report_of(panels_of(known, replace(known, name="again")))
     assert "CI by " not in page + text
 
 
-def test_which_pairs_an_auc_is_of(tmp_path):
+def test_which_pairs_an_auc_is_of():
     """Of several folds within them; and two classes have one AUC unless probabilities are rounded."""
-    page, text = report_of(tmp_path, panels_of(right_at(0.8), right_at(0.7, name="b")))
+    page, text = report_of(panels_of(right_at(0.8), right_at(0.7, name="b")))
     assert page.count('<th scope="col">AUC within folds</th>') == 3
     assert "AUC of two classes differs" not in text
     (crossed,) = panels_of(right_at(0.8))
     assert f"AUC within folds {crossed.metrics['two_class']['auc'].value:.3f}" in terminal(crossed)
     (single,) = panels_of(right_at(0.8, folds=0))
-    page, text = report_of(tmp_path, [single])
+    page, text = report_of([single])
     assert "within folds" not in page + terminal(single)
     # the scores of benign differ where those of malignant are all 1
     shares = np.array(
@@ -91,12 +93,12 @@ def test_which_pairs_an_auc_is_of(tmp_path):
     (panel,) = panels_of(rounded)
     aucs = [figures["auc"].value for figures in panel.metrics["per_class"].values()]
     assert aucs[0] != aucs[1]
-    _, text = report_of(tmp_path, [panel])
+    _, text = report_of([panel])
     assert "The AUC of two classes differs if probabilities are rounded" in text
 
 
 @pytest.mark.parametrize("patients", [8, 10])
-def test_a_verdict_on_few_patients_says_so_and_plans_no_study(patients, tmp_path):
+def test_a_verdict_on_few_patients_says_so_and_plans_no_study(patients):
     """Four or five patients of each class: of fewer than five the variance tells too little."""
     (panel,) = panels_of(right_at(0.93, patients=patients, per=12, seed=3))
     conclusion = conclude(panel.metrics)
@@ -108,28 +110,23 @@ def test_a_verdict_on_few_patients_says_so_and_plans_no_study(patients, tmp_path
     assert ("10 points wide" in terminal(panel)) == (patients == 10)
     assert conclusion.scarce == ({"benign": 4, "malignant": 4} if patients == 8 else {})
     rival = right_at(0.6, patients=patients, per=12, seed=9, name="rival")
-    _, text = report_of(tmp_path, panels_of(panel.table, rival))
+    text = report_text(panel.table, rival)
     few = "What is shown against chance rests on only 4 patients of the class benign"
     assert (few in text) == (patients == 8)
 
 
-def test_calls_not_shown_to_be_better_rest_on_nothing():
-    (panel,) = panels_of(right_at(0.5, patients=6))
-    assert conclude(panel.metrics).verdict.kind == "not shown"
-    assert "rests on" not in terminal(panel)
-
-
-def methods(*panels):
-    return methods_text([panel.metrics for panel in panels], runs=[{}] * len(panels), pairs=[])
+def methods_of(*tables, pairs=()):
+    made = [measure(each) for each in tables]
+    return methods_text(made, runs=[{}] * len(made), pairs=pairs)
 
 
 def test_the_methods_keep_estimands_apart_and_repeat_nothing():
     known, unknown = right_at(0.8, name="known"), right_at(0.8, name="unknown", known=False)
-    one = methods(*panels_of(known))
+    one = methods_of(known)
     assert (
         one.count("Intervals are about the trained models on new patients of the same kind;") == 1
     )
-    both = methods(*panels_of(known, unknown))
+    both = methods_of(known, unknown)
     assert (
         "Intervals over patients are about the trained models on new patients, those over images are about the "
         "trained models on new images of the same kind; models and folds are taken as they are."
@@ -137,9 +134,11 @@ def test_the_methods_keep_estimands_apart_and_repeat_nothing():
     )
     # a table whose rows are all right has no slope
     right = right_at(1.0, name="right")
-    mixed = panels_of(known, right)
-    assert [bool(panel.metrics["calibration"].get("slope")) for panel in mixed] == [True, False]
-    text = methods(*mixed)
+    assert [bool(measure(each)["calibration"].get("slope")) for each in (known, right)] == [
+        True,
+        False,
+    ]
+    text = methods_of(known, right)
     assert text.count("Calibration was judged by") == 1
     assert "; not every result has a slope." in text
     assert "not every result" not in one
@@ -151,24 +150,26 @@ def form_of(text):
     return re.search(r"15 Model output (.*?) 16 Training and evaluation (.*?)_____", form).groups()
 
 
-def test_the_form_claims_of_each_table_what_holds_of_it(tmp_path):
+def test_the_form_claims_of_each_table_what_holds_of_it():
     whole = right_at(0.8, name="whole")
     no_scores = replace(whole, name="called", probabilities=None)
     divided = replace(whole, name="divided", folds=tuple(k % 3 + 1 for k in range(24)))
     unknown = right_at(0.8, name="unknown", known=False)
     held_out = right_at(0.8, name="held", folds=0)
-    output, way = form_of(report_of(tmp_path, panels_of(whole))[1])
-    assert output.startswith("The table has a probability for each class; operating points")
-    assert way.startswith("Each patient or slide is tested whole: the protocol")
-    output, way = form_of(report_of(tmp_path, panels_of(no_scores))[1])
-    assert output.startswith("The table has only the predicted class.")
-    _, way = form_of(report_of(tmp_path, panels_of(divided))[1])
-    assert way.startswith("Patients or slides are in both training and test sets: ")
-    _, way = form_of(report_of(tmp_path, panels_of(held_out))[1])
-    assert way.startswith("One test set of known patients or slides: ")
-    output, way = form_of(
-        report_of(tmp_path, panels_of(whole, no_scores, divided, unknown, chosen=False))[1]
-    )
+    for table, of_output, of_training in (
+        (
+            whole,
+            "The table has a probability for each class; operating points",
+            "Each patient or slide is tested whole: the protocol",
+        ),
+        (no_scores, "The table has only the predicted class.", ""),
+        (divided, "", "Patients or slides are in both training and test sets: "),
+        (held_out, "", "One test set of known patients or slides: "),
+    ):
+        output, way = form_of(report_text(table))
+        assert output.startswith(of_output)
+        assert way.startswith(of_training)
+    output, way = form_of(report_of(panels_of(whole, no_scores, divided, unknown, chosen=False))[1])
     assert "; the table has only the predicted class (called)" in output
     assert "The table has a probability for each class (whole, divided, unknown)" in output.replace(
         "(whole, unknown, divided)", "(whole, divided, unknown)"
@@ -200,14 +201,13 @@ def test_the_form_claims_of_each_table_what_holds_of_it(tmp_path):
             "0.1 to 0.2 micrometres per pixel",
         ),
         ({"stains": 0, "pairs": 0, "mpp": []}, [], None),
-        (None, [], None),
     ],
 )
-def test_what_feature_extraction_doubted(doubts, names, said, tmp_path):
-    run = {"flow": {"found": 80, "used": 80}, **({"doubts": doubts} if doubts else {})}
+def test_what_feature_extraction_doubted(doubts, names, said):
+    run = {"flow": {"found": 80, "used": 80}, "doubts": doubts}
     panels = panels_of(right_at(0.9, patients=40), run=run)
     assert headings(warnings(panels)) == names
-    _, text = report_of(tmp_path, panels)
+    _, text = report_of(panels)
     if said is None:
         assert "In doubt" not in text
     else:
@@ -216,15 +216,10 @@ def test_what_feature_extraction_doubted(doubts, names, said, tmp_path):
         assert "bchisto data check with these images names them." in text
 
 
-def methods_of(*tables, pairs=()):
-    made = [measure(each) for each in tables]
-    return methods_text(made, runs=[{}] * len(made), pairs=pairs)
-
-
-def test_a_corrected_figure_is_explained_and_another_is_not(tmp_path):
-    panels = panels_of(*(right_at(0.6, seed=k, name=name) for k, name in enumerate("abc")))
+def test_a_corrected_figure_is_explained_and_another_is_not():
+    panels = panels_of(*THREE)
     chosen = next(panel for panel in panels if conclude(panel.metrics).chosen)
-    _, text = report_of(tmp_path, panels)
+    _, text = report_of(panels)
     for part in (
         "The figures of the highest of 3 results are corrected for the choice by BBC-CV (Tsamardinos I, ",
         f"in each of {BOOTSTRAPS:,} bootstraps, patients are drawn with replacement, the result with the highest "
@@ -238,7 +233,7 @@ def test_a_corrected_figure_is_explained_and_another_is_not(tmp_path):
         assert corrected.value <= figure.value
         moved = figure.value - corrected.value
         assert corrected.low == pytest.approx(max(0, figure.low - moved))
-    _, text = report_of(tmp_path, panels[:1] if chosen is not panels[0] else panels[1:2])
+    _, text = report_of(panels[:1] if chosen is not panels[0] else panels[1:2])
     assert "BBC-CV (" not in text
 
 
@@ -269,7 +264,7 @@ def test_whom_intervals_are_about():
     )
 
 
-def test_only_the_intervals_that_were_made_are_described(tmp_path):
+def test_only_the_intervals_that_were_made_are_described():
     bare = replace(right_at(0.8, known=False, folds=0), probabilities=None, group_is="patient")
     text = methods_of(bare)
     for absent in ("Wilson", "pan2002", "agresti", "DeLong", "Differences", "folds", "McNemar"):
@@ -286,23 +281,22 @@ def test_only_the_intervals_that_were_made_are_described(tmp_path):
         assert present in grouped
     for absent in ("half better", "Rows that name no fold", "Clopper"):
         assert absent not in grouped
-    a, b, c = (right_at(0.7, seed=k, name=f"t{k}") for k in range(3))
-    pairs = compare_pairs([a, b])
-    two = methods_of(a, b, pairs=pairs)
+    pairs = compare_pairs(THREE[:2])
+    two = methods_of(*THREE[:2], pairs=pairs)
     assert "half better" in two
     assert "Holm" not in two
     assert "Holm's correction over all comparisons" in methods_of(
-        a, b, c, pairs=compare_pairs([a, b, c])
+        *THREE, pairs=compare_pairs(THREE)
     )
-    _, page = report_of(tmp_path, panels_of(a, b), pairs=pairs)
+    _, page = report_of(panels_of(*THREE[:2]), pairs=pairs)
     assert re.search(
         r"influences of units, t; variance times 1.5 for folds [^–]*difference of balanced accuracy",
         page,
     )
-    assert "difference of" not in report_of(tmp_path, panels_of(a))[1]
+    assert "difference of" not in report_text(THREE[0])
 
 
-def test_the_score_and_brier_score_of_two_classes(tmp_path):
+def test_the_score_and_brier_score_of_two_classes():
     two = right_at(0.8)
     text = methods_of(two)
     assert "Its score is the probability of that class." in text
@@ -310,7 +304,8 @@ def test_the_score_and_brier_score_of_two_classes(tmp_path):
     assert "of two classes it is twice the score of one class" in text
     value = measure(two)["calibration"]["brier"].value
     assert value == pytest.approx(2 * brier_score_loss(two.labels, two.probabilities[:, 1]))
-    _, text = report_of(tmp_path, panels_of(two))
+    assert "is twice that of scikit-learn" in measure.__doc__
+    text = report_text(two)
     assert f"Brier score {value:.3f}" in text
     assert "of two classes twice the score of one" in text
 
@@ -328,9 +323,9 @@ def partly(**changes):
     return replace(whole, groups=(*whole.groups[:14], *[None] * 10))
 
 
-def test_images_of_no_patient_are_not_counted_to_patients(tmp_path):
+def test_images_of_no_patient_are_not_counted_to_patients():
     panels = panels_of(partly())
-    _, text = report_of(tmp_path, panels)
+    _, text = report_of(panels)
     assert "24 images: 14 of 7 patients, 10 of unknown patients" in text
     assert "24 images of 7 patients" not in text
     assert "on average over 7 patients, each counting the same (of 14 images)" in text + terminal(
@@ -347,10 +342,8 @@ def test_images_of_no_patient_are_not_counted_to_patients(tmp_path):
     assert "folds of a test, 24 images: 14 of 7 patients, 10 of unknown patients" in rows
 
 
-def test_the_form_claims_little(tmp_path):
-    _, text = report_of(
-        tmp_path, panels_of(partly(), right_at(0.7, name="b", seed=2), chosen=False)
-    )
+def test_the_form_claims_little():
+    _, text = report_of(panels_of(partly(), right_at(0.7, name="b", seed=2), chosen=False))
     form = text.partition("Items of TRIPOD+AI")[2]
     for units in ("7 patients and 10 images of no known patient", "12 patients"):
         assert f"24 images; units: {units}" in form.partition("10 Sample size")[2][:150]
@@ -362,33 +355,33 @@ def test_the_form_claims_little(tmp_path):
     )
 
 
-def test_comparisons_say_what_p_is_of(tmp_path):
-    tables = [right_at(0.7, seed=k, name=f"t{k}") for k in range(3)]
-    for some in (tables, tables[:2]):
-        _, text = report_of(tmp_path, panels_of(*some), pairs=compare_pairs(some))
+def test_comparisons_say_what_p_is_of_and_are_counted():
+    for some in (THREE, THREE[:2]):
+        _, text = report_of(panels_of(*some), pairs=compare_pairs(some))
         assert "p of accuracy" in text
         assert ("p of accuracy, corrected by Holm" in text) == (len(some) == 3)
-        assert "units needed" not in text
-        assert "least possible" not in text
+        assert ("overlap; corrected for 3 comparisons" in text) == (len(some) == 3)
+        for absent in ("corrected for 1", "units needed", "least possible"):
+            assert absent not in text
 
 
-def test_predictive_values_hold_at_a_prevalence(tmp_path):
-    _, text = report_of(tmp_path, panels_of(right_at(0.8)))
+def test_predictive_values_hold_at_a_prevalence():
+    text = report_text(right_at(0.8))
     assert "PPV and NPV hold at the prevalence of these images, 50.0 %" in text
 
 
-def test_each_patient_has_a_row_and_no_name(tmp_path):
+def test_each_patient_has_a_row_and_no_name():
     base = right_at(1.0)
     wrong = np.where(np.arange(24) < 5, 1 - base.labels, base.labels)
     some = replace(base, predicted=wrong, groups=("p0",) * 6 + base.groups[6:])
-    _, text = report_of(tmp_path, panels_of(some))
+    text = report_text(some)
     caption = "numbered here in the order of their names, which the table of predictions has"
     part = text.partition(f"Right by patient, the largest first; {caption}")[2]
     assert re.search(r"share right no. 1 6 1 16.7 % no. \d+ 2 2 100.0 %", part)
     assert "10 patients" in text.partition("Right by patient")[2]
-    assert "Right by patient" not in report_of(tmp_path, panels_of(right_at(1.0, known=False)))[1]
+    assert "Right by patient" not in report_text(right_at(1.0, known=False))
     many = right_at(1.0, patients=40)
-    page, text = report_of(tmp_path, panels_of(many))
+    page, text = report_of(panels_of(many))
     assert "the table of predictions has; not shown: 10 others" in text
     assert "<details><summary>Right by patient: 40 patients" in page
 
@@ -441,7 +434,7 @@ def test_the_same_images_are_no_external_validation(tmp_path):
             (tmp_path / f"{name}.csv").write_text("\n".join(["image_id,label,predicted", *rows]))
         out = tmp_path / f"e{ids}"
         write_evaluation(evaluate([tmp_path / "a.csv"], out=out, against=[tmp_path / "b.csv"]))
-        page = (out / "report.html").read_text()
+        page = page_of(out)
         assert ("external validation" in page.lower()) == validated
         for item in (
             "Numbers of images and figures, internal and external: first lines and section Against other tables.",
@@ -490,7 +483,7 @@ def test_whatever_has_an_interval_has_its_method_in_the_table(tmp_path):
         tables=TableChoice(by="site"),
     )
     write_evaluation(evaluation)
-    page = html.unescape((tmp_path / "e" / "report.html").read_text())
+    page = html.unescape(page_of(tmp_path / "e"))
     assert "The table below names the method of each." in page
     part = page.partition("<caption>How each 95 % CI was computed</caption>")[2]
     listed = set()
@@ -533,7 +526,7 @@ def test_whatever_has_an_interval_has_its_method_in_the_table(tmp_path):
         assert name in {each for _, each in listed}
 
 
-def test_methods_are_paragraphs_that_begin_with_a_word(tmp_path):
+def test_methods_are_paragraphs_that_begin_with_a_word():
     """Each once, in order, and nothing between them is lost; without a content none."""
     tables = [right_at(right, patients=40, name=name) for name, right in (("a", 0.8), ("b", 0.6))]
     run = {
@@ -545,7 +538,7 @@ def test_methods_are_paragraphs_that_begin_with_a_word(tmp_path):
         ]
     }
     panels = [replace(panel, run=run) for panel in panels_of(*tables)]
-    page, text = report_of(tmp_path, panels, pairs=compare_pairs(tables))
+    page, text = report_of(panels, pairs=compare_pairs(tables))
     part = page.partition("<h2>Methods</h2>")[2].partition("<ol")[0]
     leads = re.findall(r"<p><strong>([\w ]+)\.</strong> ", part)
     assert leads == [
@@ -592,8 +585,7 @@ def test_rows_without_a_label_are_counted(tmp_path):
     (tmp_path / "u.csv").write_text("\n".join(lines))
     for name, counted in (("t", False), ("u", True)):
         write_evaluation(evaluate([tmp_path / f"{name}.csv"], out=tmp_path / name))
-        page = (tmp_path / name / "report.html").read_text()
-        text = html.unescape(re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", page)))
+        text = visible(page_of(tmp_path / name))
         flow = "left out, since they have no label evaluated u 1 23"
         assert (flow in text) == counted
         form = text.partition("11 Missing data ")[2].partition(" 12a ")[0].strip()
@@ -603,33 +595,25 @@ def test_rows_without_a_label_are_counted(tmp_path):
         assert form == expected
 
 
-def test_what_is_not_read_first_is_folded_but_printed(tmp_path):
+def test_what_is_not_read_first_is_folded_but_printed():
     """Calibration of the first of several is seen at once, of the others by a click; on paper all is."""
-    panels = panels_of(*(right_at(0.6, seed=k, name=name) for k, name in enumerate("abc")))
+    panels = panels_of(*THREE)
     paper = PaperTable([1, 2], [{"name": "x", "per_fold": [0.5, 0.6], "averaged": None}])
-    page, _ = report_of(tmp_path, [replace(panel, paper=paper) for panel in panels])
+    page, _ = report_of([replace(panel, paper=paper) for panel in panels])
     for heading in ("Calibration and operating points", "Accuracy per fold"):
         assert page.count(f"<details><summary>{heading}</summary>") == 2
     assert page.count("<h3>Calibration and operating points</h3>") == 1
     assert page.count("<details") == page.count("</details>")
     printed = page.partition("@media print")[2]
     assert "details::details-content { content-visibility: visible; display: block; }" in printed
-    page, _ = report_of(tmp_path, panels[:1])
+    page, _ = report_of(panels[:1])
     assert "<summary>Calibration" not in page
 
 
-def test_the_caption_of_comparisons_counts_them(tmp_path):
-    tables = [right_at(0.6, seed=k, name=name) for k, name in enumerate("abc")]
-    _, text = report_of(tmp_path, panels_of(*tables), pairs=compare_pairs(tables))
-    assert "overlap; corrected for 3 comparisons" in text
-    _, text = report_of(tmp_path, panels_of(*tables[:2]), pairs=compare_pairs(tables[:2]))
-    assert "corrected for 1" not in text
-
-
-def test_the_intercept_is_said_to_be_of_a_slope_of_one(tmp_path):
+def test_the_intercept_is_said_to_be_of_a_slope_of_one():
     (panel,) = panels_of(right_at(0.7, patients=60, seed=2), chosen=False)
     assert panel.metrics["calibration"]["slope"]
-    _, text = report_of(tmp_path, [panel])
+    _, text = report_of([panel])
     for part in (
         "logistic recalibration of the confidence in the predicted class, the intercept with the slope held at 1",
         "of the confidence in the predicted class: 1 and 0 are perfect",

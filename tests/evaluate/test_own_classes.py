@@ -24,19 +24,19 @@ NAMES = {
 }
 
 
-def own_table(classes, *, rng, positive=(), n=60, folds=3):
-    labels = np.arange(n) % len(classes)
-    logits = rng.normal(0, 1, (n, len(classes))) + 1.5 * np.eye(len(classes))[labels]
+def own_table(classes, rng, folds=3):
+    labels = np.arange(60) % len(classes)
+    logits = rng.normal(0, 1, (60, len(classes))) + 1.5 * np.eye(len(classes))[labels]
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     return predictions(
-        shares, labels, classes, folds=[1 + place // len(classes) % folds for place in range(n)]
+        shares, labels, classes, folds=[1 + place // len(classes) % folds for place in range(60)]
     )
 
 
 @pytest.mark.parametrize(("count", "known"), [(2, False), (3, True), (8, True)])
 def test_a_report_of_any_classes(count, known, rng, tmp_path):
     classes = NAMES[count]
-    table = saved(own_table(classes, rng=rng), tmp_path / "t.csv")
+    table = saved(own_table(classes, rng), tmp_path / "t.csv")
     # names that a picture of a report holds: a sign of formulas, and letters that its font lacks
     positive = classes[::6] if known else ()
     result = write_evaluation(
@@ -56,7 +56,7 @@ def test_a_report_of_any_classes(count, known, rng, tmp_path):
 
 def test_a_class_tested_nowhere_and_one_fold(rng, tmp_path):
     """Classes without a row, one fold: no spread is shown where there is none."""
-    table = own_table(("a", "b", "c"), rng=rng, folds=1)
+    table = own_table(("a", "b", "c"), rng, folds=1)
     kept = replace(table, labels=table.labels % 2)
     for view in (TwoClassView(), TwoClassView(("c",)), TwoClassView(("a", "b"))):
         metrics = measure(kept, TwoClassView(view.positive), bootstrap=20)
@@ -70,7 +70,7 @@ def test_a_class_tested_nowhere_and_one_fold(rng, tmp_path):
 
 
 def test_folds_that_hardly_trained_on_a_class_are_named(rng):
-    table = replace(own_table(("a", "b"), rng=rng), trained=((5, 4), (5, 5), (9, 0)))
+    table = replace(own_table(("a", "b"), rng), trained=((5, 4), (5, 5), (9, 0)))
     metrics = measure(table, bootstrap=0)
     assert metrics["trained_per_fold"] == [[5, 4], [5, 5], [9, 0]]
     lines = headline("t", metrics)
@@ -91,13 +91,13 @@ def test_folds_that_hardly_trained_on_a_class_are_named(rng):
 def test_a_fold_that_learnt_another_prevalence_is_named(rng):
     """Where one patient with most images of a class is tested, the others train; the table has 50 % of each class."""
     # 20 points are not over 20
-    table = replace(own_table(("a", "b"), rng=rng), trained=((20, 20), (28, 12), (29, 11)))
+    table = replace(own_table(("a", "b"), rng), trained=((20, 20), (28, 12), (29, 11)))
     (note,) = measure(table, bootstrap=0)["fold_notes"]
     assert note == (
         "Fold 3 trained on 72 % a, while 50 % of all images are: its scores do not compare with those of other folds"
     )
     assert note in " ".join(line.strip() for line in headline("t", measure(table, bootstrap=0)))
-    many = replace(own_table(("a", "b"), rng=rng, folds=4), trained=((30, 10),) * 4)
+    many = replace(own_table(("a", "b"), rng, folds=4), trained=((30, 10),) * 4)
     assert measure(many, bootstrap=0)["fold_notes"] == [
         "4 folds trained on shares of classes far from those of all images"
     ]

@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +13,7 @@ from bchisto.evaluate import (
     write_predictions,
 )
 from numpy.testing import assert_array_equal
+from written_tables import read_json
 
 
 def write(path, text, encoding="utf-8"):
@@ -191,9 +191,7 @@ def test_rows_without_a_label_are_left_out_and_counted(tmp_path, completed):
     out, err = completed("evaluate {} --out T/e --bootstrap 0 --level image", path)
     assert "1 of 2 images right: 50.0 %" in out
     assert "t: 2 rows without a label left out; these numbers are about the other 2" in err
-    assert (
-        json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]["unlabelled"] == 2
-    )
+    assert read_json(tmp_path / "e" / "metrics.json")["tables"]["t"]["unlabelled"] == 2
     assert "2 rows without a label left out" in (tmp_path / "e" / "report.html").read_text()
 
 
@@ -310,11 +308,3 @@ def test_tables_are_equal_only_to_themselves():
 def test_arrays_are_checked_as_a_frame_is(fields, message):
     with pytest.raises(InputError, match=message):
         PredictionTable.from_probabilities(**{"name": "mine", **CLASSIFIED, **fields})
-
-
-def test_the_brier_score_of_two_classes_is_twice_that_of_scikit_learn():
-    metrics = pytest.importorskip("sklearn.metrics")
-    table = PredictionTable.from_probabilities(**CLASSIFIED)
-    of_other = metrics.brier_score_loss(table.labels, table.probabilities[:, 1])
-    assert measure(table)["calibration"]["brier"].value == pytest.approx(2 * of_other)
-    assert "is twice that of scikit-learn" in measure.__doc__

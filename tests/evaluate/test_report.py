@@ -1,6 +1,5 @@
 """The report as a reviewer reads it: whole, in order, on any screen, without names, and true to what was run."""
 
-import html
 import re
 from dataclasses import replace
 
@@ -27,7 +26,7 @@ from bchisto.evaluate.report.page import Block, Section, write_page
 from bchisto.evaluate.report.sections import cohort_blocks
 from outlines import drawn
 from page_probe import PAPER, probe, probe_page
-from written_tables import predictions, rows_of, saved
+from written_tables import panels_of, predictions, report_of, rows_of, saved, visible
 
 SYNTHETIC = Banner(Kind.SYNTHETIC, "x")
 
@@ -35,7 +34,7 @@ CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 
 
-def table_of(rng, *, n=40, folds=5, groups=True, patches=False, name="fusion", **changes):
+def table_of(rng, *, n=40, folds=5, groups=True, name="fusion", **changes):
     """Four classes; patients of four images, some images without one, who are called by their names."""
     labels = np.arange(n) % 4
     scores = rng.dirichlet(np.ones(4), n) + 1.2 * np.eye(4)[labels] * (rng.random((n, 1)) < 0.8)
@@ -49,14 +48,12 @@ def table_of(rng, *, n=40, folds=5, groups=True, patches=False, name="fusion", *
         groups=[f"John Roe {k // 4}" if groups and k < n - 2 else None for k in range(n)],
         protocol="folds of a test",
     )
-    return replace(made, patches=tuple(f"{k}" for k in range(n)) if patches else None, **changes)
+    return replace(made, **changes)
 
 
 def text_of(page):
     """Return what a page says, without its figures."""
-    return html.unescape(
-        re.sub(r"\s+", " ", re.sub(r"<[^>]+>|data:image[^\"]*", " ", page.read_text()))
-    )
+    return visible(page.read_text())
 
 
 RUN = {
@@ -159,7 +156,7 @@ def test_nobody_is_named_in_what_is_passed_on(page):
 @pytest.mark.parametrize(
     "name", ["Müller, Hans 00", "Ann (Roe) and Bob", "first Zoë, so (x", "(é) and 2 more); these"]
 )
-def test_no_name_is_too_odd_to_be_left_out(tmp_path, rng, name):
+def test_no_name_is_too_odd_to_be_left_out(rng, name):
     """Warnings as folds and tables make them, on images of which some only train."""
     parts = [
         *(("train", k) for k in range(4)),
@@ -183,13 +180,7 @@ def test_no_name_is_too_odd_to_be_left_out(tmp_path, rng, name):
         *split_copies(plan, [(rows[0][0], rows[6][0]), (rows[1][0], rows[7][0])]),
     ]
     assert [name in banner for banner in banners] == [True, True, True]
-    write_report(
-        tmp_path / "r.html",
-        title="x",
-        panels=[Panel(table, measure(table, bootstrap=0))],
-        banners=banners,
-    )
-    text = text_of(tmp_path / "r.html")
+    _, text = report_of(panels_of(table, chosen=False), banners=banners)
     assert re.findall(r".{30}(?:Hans|Müller|Roe|Bob|Zoë|\(é|[.]png).{30}", text) == []
     for said in (
         "both train and test in a fold, so these",
@@ -200,7 +191,7 @@ def test_no_name_is_too_odd_to_be_left_out(tmp_path, rng, name):
         assert said in text
 
 
-def answered(*, sizes=(2, 2, 2, 2), bootstrap=100):
+def answered(*, sizes=(2, 2, 2, 2)):
     """Return two classes in patients of so many images, the last image wrong, and what is measured of them."""
     owner = tuple(f"p{k}" for k, size in enumerate(sizes) for _ in range(size))
     labels = np.array([int(name[1:]) % 2 for name in owner])
@@ -213,14 +204,14 @@ def answered(*, sizes=(2, 2, 2, 2), bootstrap=100):
         protocol="one part",
         group_is="patient",
     )
-    return table, measure(table, TwoClassView("malignant"), bootstrap=bootstrap)
+    return table, measure(table, TwoClassView("malignant"), bootstrap=100)
 
 
 @pytest.mark.parametrize(
     ("sizes", "first"),
     [((1,) * 6 + (2,), "patient"), ((2, 6, 2, 2), "patient"), ((2,) * 6, "image")],
 )
-def test_the_first_screen_holds_the_numbers(sizes, first, tmp_path):
+def test_the_first_screen_holds_the_numbers(sizes, first):
     table, metrics = answered(sizes=sizes)
     n, units = sum(sizes), len(sizes)
     ends = {
@@ -235,16 +226,9 @@ def test_the_first_screen_holds_the_numbers(sizes, first, tmp_path):
         "patient": f"{by_patient:.1f} % right on average over {units} patients, each counting the same "
         f"(95 % CI {ends['patient']})",
     }
-    write_report(
-        tmp_path / "r.html",
-        title="x",
-        panels=[Panel(table, metrics)],
-        banners=["a note", SYNTHETIC],
-    )
-    page = (tmp_path / "r.html").read_text()
+    page, _ = report_of([Panel(table, metrics)], banners=["a note", SYNTHETIC])
     screen = page[: page.index("<nav")]
-    (tmp_path / "screen.html").write_text(screen.partition("<body>")[2])
-    text = text_of(tmp_path / "screen.html")
+    text = visible(screen.partition("<body>")[2])
     assert f"<strong>{sentence[first]}</strong>" in screen
     alike = len(set(sizes)) == 1  # then the accuracy by patient is the same number
     assert (sentence["image" if first == "patient" else "patient"] in text) != alike
@@ -280,7 +264,7 @@ def test_the_first_screen_holds_the_numbers(sizes, first, tmp_path):
     assert max(map(len, lines)) <= 100
 
 
-def test_what_is_not_known_is_said(tmp_path):
+def test_what_is_not_known_is_said():
     table, metrics = answered()
     alone = replace(table, groups=(None,) * len(table))
     assert "No patient is known" in " ".join(headline("t", measure(alone, bootstrap=20)))
@@ -290,8 +274,7 @@ def test_what_is_not_known_is_said(tmp_path):
     said = " ".join(map(str.strip, headline("t", held)))
     assert "(95 % CI not estimable: one patient holds 64 % of the images)" in said
     assert "on a new patient cannot be estimated" in said
-    write_report(tmp_path / "r.html", title="x", panels=[Panel(table, held)])
-    assert "None" not in text_of(tmp_path / "r.html").replace("None.", "")
+    assert "None" not in report_of([Panel(table, held)])[1].replace("None.", "")
 
 
 def test_several_are_told_at_a_glance():
@@ -332,12 +315,12 @@ def test_what_learnt_nothing_is_last_and_not_the_best():
     labels, folds = np.arange(8) % 2, (1,) * 4 + (2,) * 4
     scores = {"t-wrong": 0.2 + 0.6 * (1 - labels), "t-constant": np.full(8, 0.6)}
     tables = [predictions(score, labels, name=name, folds=folds) for name, score in scores.items()]
-    panels = [Panel(table, measure(table, bootstrap=0)) for table in tables]
+    panels = panels_of(*tables, chosen=False)
     rows = side_by_side(rankings(panels), brief=True)
     assert [row[:2] for row in rows[2:]] == [["", "wrong"], ["", "constant"], ["", "chance"]]
 
 
-def test_classes_and_patients_are_counted_by_hand(tmp_path):
+def test_classes_and_patients_are_counted_by_hand():
     ids = ["a1", "a2", "a3", "b1", "c1"]
     table = PredictionTable(
         "t",
@@ -359,10 +342,8 @@ def test_classes_and_patients_are_counted_by_hand(tmp_path):
     assert both.text == "Of more than one class: 1 patient."
     assert len(list(cohort_blocks(replace(table, groups=(None,) * 5)))) == 1
     run = {"flow": {"found": 9, "refused": 1, "duplicates": 0, "failed": None, "used": 5}}
-    write_report(
-        tmp_path / "r.html", title="x", panels=[Panel(table, measure(table, bootstrap=0), run=run)]
-    )
-    flow = (tmp_path / "r.html").read_text().partition("Flow of images")[2].partition("</table>")[0]
+    page, _ = report_of(panels_of(table, run=run, chosen=False))
+    flow = page.partition("Flow of images")[2].partition("</table>")[0]
     # nobody needs a row of none left out
     assert re.findall("<td>(.*?)</td>", flow) == [
         "9",
@@ -534,11 +515,10 @@ def test_colours_have_the_contrast_that_wcag_asks_for(page):
             assert (bright + 0.05) / (dark + 0.05) >= 4.5, (front, back, scheme)
 
 
-def test_the_form_says_which_figures_have_an_interval(tmp_path):
+def test_the_form_says_which_figures_have_an_interval():
     """One patient with most of the images: only the mean over patients has one."""
     table, metrics = answered(sizes=(2, 20, 2, 2, 2))
-    write_report(tmp_path / "r.html", title="x", panels=[Panel(table, metrics)])
-    said = text_of(tmp_path / "r.html")
+    _, said = report_of([Panel(table, metrics)])
     form = said.partition("Model performance ")[2].partition("24 Model updating")[0]
     bounded, _, bare = form.partition("Without, at least in part: ")
     assert metrics["accuracy"].interval is None
@@ -561,21 +541,20 @@ def test_the_form_says_which_figures_have_an_interval(tmp_path):
     assert "throughout" not in form
 
 
-def test_the_plot_tells_its_numbers(tmp_path):
+def test_the_plot_tells_its_numbers():
     table, metrics = answered()
     with drawn():
-        write_report(tmp_path / "r.html", title="x", panels=[Panel(table, metrics)])
-    (alt,) = re.findall('alt="(Results: .*?)"', (tmp_path / "r.html").read_text())
+        page, _ = report_of([Panel(table, metrics)])
+    (alt,) = re.findall('alt="(Results: .*?)"', page)
     low, high = metrics["accuracy"].interval
     share = 100 * metrics["accuracy"].value
     assert f"accuracy {share:.1f} % ({100 * low:.1f} to {100 * high:.1f} %), chance 50.0 %" in alt
 
 
-def test_a_temperature_is_said_as_it_is_used(tmp_path):
+def test_a_temperature_is_said_as_it_is_used():
     table, metrics = answered()
     run = {"bundle": {"temperature": 1.772}}
-    write_report(tmp_path / "r.html", title="x", panels=[Panel(table, metrics, run=run)])
-    said = text_of(tmp_path / "r.html")
+    _, said = report_of([Panel(table, metrics, run=run)])
     assert (
         "For new images the temperature is 1.772: pages show the confidence that it gives" in said
     )

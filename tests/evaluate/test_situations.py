@@ -37,7 +37,7 @@ from situation_tables import (
     with_class,
 )
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
-from written_tables import rows_of
+from written_tables import read_json, rows_of
 
 # Words of a verdict, in sentences and in cells. Scores may rank better than chance although calls are not better.
 BETTER = r"(?<!shown to be )(?<!rank )better than chance(?! cannot be estimated)|\bbetter by (?:balanced|patient)"
@@ -89,19 +89,19 @@ class Situation:
         Against chance, of each table; empty if both answers are right.
     by : str
         The figure that decides.
-    of_new : bool
-        Whether anything is known of new patients.
+    unknown : str
+        A pattern in the terminal and in the first part of the report, if nothing is known of new patients.
     clear : bool
         Whether the verdict follows from a jackknife with a wide margin; otherwise `why` gives the reason.
-    says, never : sequence of str
+    says, never : str or sequence of str
         Patterns in the terminal and in the first part of the report; in no output at all.
-    lines : sequence of str
+    lines : str or sequence of str
         Patterns in the terminal.
-    page : sequence of str
+    page : str or sequence of str
         Patterns anywhere in the report.
     values : dict of str to object
         Of `metrics.json`, by the path in it.
-    best : sequence of str
+    best : str or sequence of str
         Names of tables that may be called the best, of which one is; an empty name if none need be.
     order : sequence of str
         Names of tables as the terminal has them.
@@ -113,104 +113,83 @@ class Situation:
     tables: tuple[Made, ...]
     verdict: str | tuple[str, ...] = ""
     by: str = "balanced accuracy"
-    of_new: bool = True
+    unknown: str = ""
     clear: bool = True
-    says: tuple[str, ...] = ()
-    never: tuple[str, ...] = ()
-    lines: tuple[str, ...] = ()
-    page: tuple[str, ...] = ()
+    says: str | tuple[str, ...] = ()
+    never: str | tuple[str, ...] = ()
+    lines: str | tuple[str, ...] = ()
+    page: str | tuple[str, ...] = ()
     values: dict = field(default_factory=dict)
-    best: tuple[str, ...] = ()
+    best: str | tuple[str, ...] = ()
     order: tuple[str, ...] = ()
     options: str = ""
 
     @property
     def verdicts(self):
-        if isinstance(self.verdict, str):
-            return (self.verdict,) * len(self.tables)
-        return self.verdict
+        return np.broadcast_to(self.verdict, len(self.tables)).tolist()
 
 
-def one(why, table, **more):
-    return Situation(why, (table,), **more)
+def each(texts):
+    """Return texts, or a single one, as a tuple."""
+    return (texts,) if isinstance(texts, str) else texts
 
 
-def several(why, *tables, **more):
-    return Situation(why, tables, **more)
+def one(why, table, verdict="", **more):
+    return Situation(why, (table,), verdict, **more)
 
 
-def candidates(base, *rights, names="abcdefghi"):
+def several(why, verdict, *tables, **more):
+    return Situation(why, tables, verdict, **more)
+
+
+def candidates(*rights):
     """Return tables of the same images and folds, right at given rates of each class."""
-    made = enumerate(zip(names, rights, strict=False))
-    return [calls(base, right, seed=k, name=name) for k, (name, right) in made]
+    return [calls(HALF, right, seed=k, name="abc"[k]) for k, right in enumerate(rights)]
 
 
-RARE = images((380, 20), per=4)
-HALF = images((160, 160), per=4)
-QUARTER = images((80, 80), per=4)
+THIRDS = images((80,) * 3, classes=THREE)
+RARE = images((380, 20))
+HALF = images((160, 160))
 STRANGERS = images((100, 100), patients="unknown")
-MIXED = images((160, 160), per=4, patients="divided")
-DOMINATED = images((60, 60), per=4, big=240)
+MIXED = images((160, 160), patients="divided")
+DOMINATED = images((60, 60), big=240)
 LEFT_OUT = images((60, 60), per=5, folds="patient")
-NEW_SITE = images((160, 160), per=4, folds=0)
+NEW_SITE = images((160, 160), folds=0)
+GOOD, PERFECT = calls(HALF, 0.9), calls(HALF, 1)
 
 PREVALENCE = {
     "good, half are malignant": one(
-        "288 of 320 images of 80 patients are right, as many of each class",
-        calls(HALF, (0.9, 0.9)),
-        verdict="better",
+        "288 of 320 images of 80 patients are right, as many of each class", GOOD, "better"
     ),
     "good, 7 % are malignant": one(
         "balanced accuracy 91 %: useful, although 'benign for all' is right more often (93 against 89 %)",
         calls(images((370, 30), per=5), (0.89, 0.93)),
-        verdict="better",
-        never=(WORSE, r"worse than predicting benign"),
+        "better",
+        never=r"worse than predicting benign",
     ),
     "good, and not shown to be by patient": one(
         "18 of 20 benign and 150 of 180 malignant images, of two per patient: fewer than 'malignant for all', 90 %",
         calls(images((20, 180), per=2, folds=0), (0.9, 0.8334)),
-        verdict="better",
+        "better",
         says=(
             r"but not shown to be by the mean over patients: ",
             r"\(90 if all were called malignant\)",
         ),
     ),
-    "good, 97 % are malignant": one(
-        "the rare class is benign",
-        calls(images((20, 646), per=2), (0.9, 0.9)),
-        verdict="better",
-    ),
     "always the largest of two, 5 % are malignant": one(
         "95 % of the images are right, and not one malignant is found: balanced accuracy is 50 %, which is chance",
         always(RARE, 0),
-        verdict="not shown",
-    ),
-    "always the largest of two, 97 % are malignant": one(
-        "97 % right say nothing, whichever class is the large one",
-        always(images((18, 582), per=2), 1),
-        verdict="not shown",
+        "not shown",
     ),
     "always the rare class, 5 %": one(
         "5 % of the images are right, but balanced accuracy is 50 %: by that figure this is chance and not worse",
         always(RARE, 1),
-        verdict="not shown",
-        never=(WORSE,),
-    ),
-    "chance, half are malignant": one(
-        "half of each class is right",
-        calls(HALF, (0.5, 0.5)),
-        verdict="not shown",
+        "not shown",
     ),
     "chance, biased towards the large class": one(
         "95 % of benign and 5 % of malignant images are called benign: 91 % are right and nothing is recognised",
-        calls(images((576, 64), per=4), (0.953125, 0.046875)),
-        verdict="not shown",
-    ),
-    "below chance, half are malignant": one(
-        "a quarter of each class is right, of 80 patients",
-        calls(HALF, (0.25, 0.25)),
-        verdict="worse",
-        never=(BETTER, THRESHOLD),
+        calls(images((576, 64)), (0.953125, 0.046875)),
+        "not shown",
     ),
     "many right, but below chance": one(
         "80 % of benign and 2 % of malignant images, 71 % of all: balanced accuracy is 41 %",
@@ -221,23 +200,23 @@ PREVALENCE = {
             ),
             (0.8, 0.02),
         ),
-        verdict="worse",
+        "worse",
     ),
     "perfect": one(
         "all right: the interval still has a width, and promises less than all",
-        calls(HALF, (1, 1)),
-        verdict="better",
-        never=(r"100 to 100",),
+        PERFECT,
+        "better",
+        never=r"100 to 100",
     ),
     "small but sure": one(
         "58 % of 1,000 patients with an image each: a small effect is known to be there",
-        calls(images((500, 500), per=1), (0.58, 0.58)),
-        verdict="better",
+        calls(images((500, 500), per=1), 0.58),
+        "better",
     ),
     "large but not sure": one(
         "60 % of 40 images of 40 patients: the interval is 30 points wide",
-        calls(images((20, 20), per=1), (0.6, 0.6)),
-        verdict="not shown",
+        calls(images((20, 20), per=1), 0.6),
+        "not shown",
         clear=False,
     ),
 }
@@ -245,127 +224,106 @@ PREVALENCE = {
 PATIENTS = {
     "patients unknown, good": one(
         "the verdict on these images stands; of new patients nothing is known",
-        calls(STRANGERS, (0.9, 0.9)),
-        verdict="better",
-        of_new=False,
-        says=(UNKNOWN,),
+        calls(STRANGERS, 0.9),
+        "better",
+        unknown=UNKNOWN,
     ),
     "patients unknown, always the largest": one(
         "95 of 100: not knowing patients must not swallow the verdict",
         always(images((95, 5), patients="unknown"), 0),
-        verdict="not shown",
-        of_new=False,
-        says=(UNKNOWN,),
+        "not shown",
+        unknown=UNKNOWN,
     ),
     "patients unknown, below chance": one(
         "worse than chance is worse whoever the patients are",
-        calls(STRANGERS, (0.2, 0.2)),
-        verdict="worse",
-        of_new=False,
-        says=(UNKNOWN,),
-    ),
-    "patients unknown, no folds": one(
-        "a finished model on images of unknown patients",
-        calls(images((100, 100), patients="unknown", folds=0), (0.9, 0.9)),
-        verdict="better",
-        of_new=False,
-        says=(UNKNOWN,),
+        calls(STRANGERS, 0.2),
+        "worse",
+        unknown=UNKNOWN,
     ),
     "patients divided, good": one(
         "folds are of images though patients are known: too high for new patients",
-        calls(MIXED, (0.9, 0.9)),
-        verdict="better",
-        of_new=False,
-        says=(DIVIDED,),
-    ),
-    "patients divided, always the largest": one(
-        "a divided patient does not make a constant model any better",
-        always(images((380, 20), patients="divided"), 0),
-        verdict="not shown",
-        of_new=False,
-        says=(DIVIDED,),
+        calls(MIXED, 0.9),
+        "better",
+        unknown=DIVIDED,
     ),
     "patients partly known": one(
         "half of the images have a patient: each of the others is a unit of its own, and this is said",
-        calls(images((160, 160), patients="partly"), (0.9, 0.9)),
-        verdict="better",
-        says=(r"160 images name no (?:patient|group)",),
-        never=(UNKNOWN,),
+        calls(images((160, 160), patients="partly"), 0.9),
+        "better",
+        says=r"160 images name no (?:patient|group)",
+        never=UNKNOWN,
     ),
     "one patient holds two thirds, good": one(
         "240 of 360 images are of one patient, so no interval of images exists; 31 patients of equal weight have one",
-        calls(DOMINATED, (0.9, 0.9), big=0.9),
-        verdict="better",
+        calls(DOMINATED, 0.9, big=0.9),
+        "better",
         by="mean over patients",
-        says=(r"67 %",),
+        says=r"67 %",
         values={"balanced_accuracy.interval": None, "accuracy.interval": None},
     ),
     "one patient holds two thirds, only that one is right": one(
         "82 % of the images are right, but of the other 30 patients half: nothing is shown",
-        calls(DOMINATED, (0.5, 0.5), big=1.0),
-        verdict="not shown",
+        calls(DOMINATED, 0.5, big=1.0),
+        "not shown",
         by="mean over patients",
-        never=(BETTER,),
     ),
     "one patient holds two thirds, that one is wrong": one(
         "37 % of the images are right, but 95 % of those of 30 patients: by patient this is good",
-        calls(DOMINATED, (0.95, 0.95), big=0.08),
-        verdict="better",
+        calls(DOMINATED, 0.95, big=0.08),
+        "better",
         by="mean over patients",
-        never=(WORSE,),
     ),
     "one patient holds two thirds, below chance by patient": one(
         "the large patient is right, a tenth of the others: by patient worse than chance",
-        calls(DOMINATED, (0.1, 0.1), big=0.95),
-        verdict="worse",
+        calls(DOMINATED, 0.1, big=0.95),
+        "worse",
         by="mean over patients",
-        never=(BETTER,),
     ),
     "one patient holds two thirds, the others are unknown": one(
         "one known patient among images without: neither images nor patients have an interval",
         replace(
-            calls(DOMINATED, (0.9, 0.9), big=0.9),
+            calls(DOMINATED, 0.9, big=0.9),
             units=[None] * 120 + ["big"] * 240,
         ),
-        verdict="not estimable",
-        of_new=False,
+        "not estimable",
         clear=False,
+        unknown=NOT_OF_NEW,
     ),
     "all images of one patient": one(
         "a single patient does not tell how much patients differ: no interval, and no verdict",
-        calls(images((20, 20), patients="one", folds=0), (0.9, 0.9)),
-        verdict="not estimable",
-        of_new=False,
+        calls(images((20, 20), patients="one", folds=0), 0.9),
+        "not estimable",
         values={"accuracy.interval": None, "balanced_accuracy.interval": None},
+        unknown=NOT_OF_NEW,
     ),
     "one patient of each class": one(
         "two patients, all right: whether the class or the patient was recognised cannot be known",
-        calls(images((20, 20), per=20, folds=0), (1, 1)),
+        calls(images((20, 20), per=20, folds=0), 1),
         values={"balanced_accuracy.interval": None},
-        never=(BETTER,),
+        never=BETTER,
         clear=False,
     ),
     "one malignant patient among twenty": one(
         "19 benign patients and a malignant one, all right: sensitivity rests on one patient",
-        calls(images((76, 4), per=4), (1, 1)),
+        calls(images((76, 4)), 1),
         values={"balanced_accuracy.interval": None},
-        never=(r"by balanced accuracy[^.]*(?<!not shown to be )better than chance",),
+        never=r"by balanced accuracy[^.]*(?<!not shown to be )better than chance",
         clear=False,
     ),
     "one patient a fold, noise": one(
         "no fold holds a pair of classes, so an AUC ranks scores of different models (Forman & Scholz 2010)",
         guessed(LEFT_OUT, seed=7),
-        verdict="not shown",
-        page=(POOLED,),
+        "not shown",
+        page=POOLED,
         values={"auc.interval": None},
-        never=(THRESHOLD, BETTER),
+        never=THRESHOLD,
     ),
     "one patient a fold, good ranks, wrong threshold": one(
         "the pooled AUC has no interval, so it cannot show that the threshold is at fault",
         ranked(LEFT_OUT, low=0.02, high=0.45, overlap=0.05),
-        verdict="not shown",
+        "not shown",
         values={"auc.interval": None},
-        never=(THRESHOLD, BETTER),
+        never=THRESHOLD,
     ),
     "one patient a fold, models that call the larger class": one(
         "on equal classes the patient left out is always of the smaller one: 0 of 120 are right, and half of new ones",
@@ -374,208 +332,165 @@ PATIENTS = {
             predicted=1 - LEFT_OUT.truth,
             shares=np.eye(2)[1 - LEFT_OUT.truth],
         ),
-        says=(r"NOTHING LEARNT",),
+        says=r"NOTHING LEARNT",
         never=(BETTER, WORSE, EXPECTED),
         clear=False,
     ),
     "one image a fold": one(
         "40 folds of an image of an unknown patient each",
-        calls(images((20, 20), patients="unknown", folds="image"), (0.9, 0.9)),
-        verdict="better",
-        of_new=False,
-        says=(UNKNOWN,),
-        page=(POOLED,),
+        calls(images((20, 20), patients="unknown", folds="image"), 0.9),
+        "better",
+        page=POOLED,
         values={"auc.interval": None},
-    ),
-    "one image a fold, patients known": one(
-        "leaving images out divides patients",
-        calls(images((40, 40), per=4, folds="image"), (0.9, 0.9)),
-        verdict="better",
-        of_new=False,
-        says=(DIVIDED,),
-        never=(EXPECTED,),
+        unknown=UNKNOWN,
     ),
     "a new site": one(
         "a finished model on 80 patients of another place: no folds, so nothing leaks between them",
-        calls(NEW_SITE, (0.9, 0.9)),
-        verdict="better",
+        calls(NEW_SITE, 0.9),
+        "better",
         never=(DIVIDED, r"cross-validation, ", UNKNOWN),
     ),
     "the model trained on a tenth of the images": one(
         "32 of 320 images trained it: what is right of these is no test",
-        trained_on(calls(NEW_SITE, (0.9, 0.9)), 32),
-        of_new=False,
-        says=(SEEN, r"32"),
+        trained_on(calls(NEW_SITE, 0.9), 32),
+        says=r"32",
+        unknown=SEEN,
     ),
     "the model trained on all of the images": one(
         "perfect on what trained it shows nothing: a verdict, if any, is about these images only",
-        trained_on(calls(NEW_SITE, (1, 1)), 320),
-        of_new=False,
-        says=(SEEN, r"[Oo]n these images"),
+        trained_on(calls(NEW_SITE, 1), 320),
+        says=r"[Oo]n these images",
+        unknown=SEEN,
     ),
     "patches of images": one(
         "4 patches of each of 160 images of 40 patients: patients are what is independent",
         replace(
-            calls(images((320, 320), per=16), (0.9, 0.9)),
+            calls(images((320, 320), per=16), 0.9),
             ids=[f"image{k // 4:03d}.png" for k in range(640)],
             more={"patch": [k % 4 for k in range(640)]},
         ),
-        verdict="better",
-        says=(r"640 patches",),
+        "better",
+        says=r"640 patches",
     ),
     "cases": one(
         "a column `case` names what is independent: the word of the user's column is used",
-        calls(images((160, 160), column="case"), (0.9, 0.9)),
-        verdict="better",
-        says=(r"new cases like these",),
+        calls(images((160, 160), column="case"), 0.9),
+        "better",
+        says=r"new cases like these",
         never=(r"\bpatients?\b", UNKNOWN),
     ),
     "animals": one(
         "a column that is not known to hold patients is either used, or images are said to be of unknown patients",
-        calls(images((160, 160), column="animal"), (0.9, 0.9)),
-        verdict="better",
-        says=(r"80 animals|PATIENTS UNKNOWN",),
+        calls(images((160, 160), column="animal"), 0.9),
+        "better",
+        says=r"80 animals|PATIENTS UNKNOWN",
     ),
     "patients of one image": one(
         "every row is a unit: the figures by image and by patient are the same, and said once",
-        calls(images((160, 160), per=1), (0.9, 0.9)),
-        verdict="better",
-        never=(r"each counting the same",),
+        calls(images((160, 160), per=1), 0.9),
+        "better",
+        never=r"each counting the same",
     ),
     "patients of very unequal size": one(
         "6 patients of 30 images and 40 of 3: none holds half, so images decide",
         replace(
-            calls(images((150, 150), per=3), (0.9, 0.9)),
+            calls(images((150, 150), per=3), 0.9),
             units=[f"p{min(k % 150 // 3, 5 + k % 150 // 25)}-{k // 150}" for k in range(300)],
             folds=None,
         ),
-        verdict="better",
+        "better",
     ),
 }
 
 CLASSES = {
-    "four classes, good": one(
-        "70 % of each of four classes: chance is 25 %",
-        calls(images((60,) * 4, classes=FOUR), (0.7,) * 4),
-        verdict="better",
-    ),
     "four classes, most are wrong": one(
         "45 % right is far above 25 %, although most images are wrong",
-        calls(images((120,) * 4, classes=FOUR), (0.45,) * 4),
-        verdict="better",
-        never=(WORSE,),
+        calls(images((120,) * 4, classes=FOUR), 0.45),
+        "better",
     ),
-    "three classes, below chance": one(
-        "10 % of each: chance is 33 %",
-        calls(images((80,) * 3, classes=THREE), (0.1,) * 3),
-        verdict="worse",
-    ),
+    "three classes, below chance": one("10 % of each: chance is 33 %", calls(THIRDS, 0.1), "worse"),
     "five classes, always the largest": one(
         "60 % of the images are of the largest class: balanced accuracy is 20 %, which is chance",
         always(images((240, 40, 40, 40, 40), classes=FIVE), 0),
-        verdict="not shown",
-        never=(THRESHOLD,),
+        "not shown",
+        never=THRESHOLD,
     ),
     "three classes, fewer right than the largest class": one(
         "45 % of the large class and 75 % of the others: 54 % right of 70 %, and yet balanced accuracy is 65 %",
         calls(images((420, 90, 90), classes=THREE, per=3), (0.45, 0.75, 0.75)),
-        verdict="better",
-        never=(WORSE, r"worse than predicting"),
+        "better",
+        never=r"worse than predicting",
     ),
     "a class is missing in a fold": one(
         "the malignant patients stand in two of five folds: the others have no pair to rank, and no AUC",
         replace(
-            calls(images((160, 64), per=4), (0.9, 0.9)),
+            calls(images((160, 64)), 0.9),
             folds=[k // 4 % 5 + 1 for k in range(160)] + [k // 4 % 2 + 1 for k in range(64)],
         ),
-        verdict="better",
-        never=(THRESHOLD,),
+        "better",
+        never=THRESHOLD,
     ),
     "a class is never predicted": one(
         "two classes are perfect, the third is called the first: balanced accuracy 67 %, its precision is not defined",
-        calls(images((80,) * 3, classes=THREE), (1, 1, 0), wrong=(1, 2, 0)),
-        verdict="better",
+        calls(THIRDS, (1, 1, 0), wrong=(1, 2, 0)),
+        "better",
         values={"per_class.invasive.precision": None},
-        never=(r"\bnan\b",),
+        never=r"\bnan\b",
     ),
     "no row has a class, and always the largest": one(
         "two of three classes are tested, so guessing reaches 50 % and not 33 %: a constant is not better than that",
         with_class(always(images((120, 120), classes=THREE[:2]), 0), "invasive"),
-        verdict="not shown",
-        never=(BETTER,),
+        "not shown",
     ),
     "all rows have one class": one(
         "all malignant, all right: whoever says malignant does as well, and nothing is ranked; 100 % is not too low",
-        calls(images((0, 160)), (1, 1)),
-        verdict="not estimable",
+        calls(images((0, 160)), 1),
+        "not estimable",
         never=(BETTER, THRESHOLD, AUC, r"too low"),
         clear=False,
     ),
-    "a tie is what predicted says, for the right class": one(
-        "40 images at .5 and .5, all named rightly in `predicted`: they are right in every output",
-        tied(
-            calls(HALF, (0.9, 0.9)),
-            np.r_[0:40, 160:200],
-            np.repeat([0, 1], 40),
-        ),
-        verdict="better",
-        options="--positive malignant",
-    ),
     "a tie is what predicted says, for the negative class": one(
         "every malignant image is a tie and named benign: sensitivity is 0, not 100 %",
-        tied(calls(HALF, (1, 1)), range(160, 320), 0),
-        verdict="not shown",
-        lines=(r"sensitivity 0\.0 %",),
-        never=(r"sensitivity 100",),
+        tied(PERFECT, range(160, 320), 0),
+        "not shown",
+        lines=r"sensitivity 0\.0 %",
+        never=r"sensitivity 100",
         options="--positive malignant",
     ),
     "a tie is what predicted says, for the positive class": one(
         "every malignant image is a tie and named malignant: sensitivity is 100 %",
-        tied(calls(HALF, (1, 1)), range(160, 320), 1),
-        verdict="better",
-        lines=(r"sensitivity 100\.0 %",),
+        tied(PERFECT, range(160, 320), 1),
+        "better",
+        lines=r"sensitivity 100\.0 %",
         options="--positive malignant",
     ),
     "a tie without a column": one(
         "every malignant image is a tie: the class order decides, and alike in all outputs",
-        replace(tied(calls(HALF, (1, 1)), range(160, 320), 0), says_predicted=False),
-        verdict="not shown",
-        lines=(r"sensitivity 0\.0 %",),
-        never=(r"sensitivity 100",),
+        replace(tied(PERFECT, range(160, 320), 0), says_predicted=False),
+        "not shown",
+        lines=r"sensitivity 0\.0 %",
+        never=r"sensitivity 100",
         options="--positive malignant",
     ),
     "a tie of three": one(
         "thirds for all invasive images, named invasive: they are right",
-        tied(calls(images((80,) * 3, classes=THREE), (0.9, 0.9, 0)), range(160, 240), 2),
-        verdict="better",
+        tied(calls(THIRDS, (0.9, 0.9, 0)), range(160, 240), 2),
+        "better",
         values={"per_class.invasive.recall.value": 1.0},
-    ),
-    "a tie of three, named the first": one(
-        "the same rows, named benign: none of them is right",
-        tied(calls(images((80,) * 3, classes=THREE), (0.9, 0.9, 1)), range(160, 240), 0),
-        verdict="better",
-        values={"per_class.invasive.recall.value": 0.0},
-    ),
-    "only predicted classes, good": one(
-        "without probabilities there is nothing to rank, and no threshold",
-        only_classes(calls(HALF, (0.9, 0.9))),
-        verdict="better",
-        values={"auc": None},
-        never=(THRESHOLD, AUC),
     ),
     "only predicted classes, always the largest": one(
         "no ranks, so it cannot be known whether a threshold would help",
         only_classes(always(RARE, 0)),
-        verdict="not shown",
+        "not shown",
         values={"auc": None},
         never=(THRESHOLD, AUC),
     ),
     "nothing learnt": one(
         "all probabilities are the same: the models know nothing",
         always(HALF, 0, wobble=0),
-        verdict="not shown",
-        says=(r"NOTHING LEARNT",),
-        never=(THRESHOLD,),
+        "not shown",
+        says=r"NOTHING LEARNT",
+        never=THRESHOLD,
     ),
 }
 
@@ -583,72 +498,65 @@ RANKS = {
     "good ranks, all are called benign": one(
         "scores of .02 to .45 tell the classes apart, and none reaches .5: the threshold is at fault",
         ranked(HALF, low=0.02, high=0.45, overlap=0.1),
-        verdict="not shown",
+        "not shown",
         says=(THRESHOLD, CURE),
     ),
     "good ranks, all are called malignant": one(
         "the same above one half",
         ranked(HALF, low=0.55, high=0.98, overlap=0.1),
-        verdict="not shown",
+        "not shown",
         says=(THRESHOLD, CURE),
-    ),
-    "good ranks, wrong threshold, patients unknown": one(
-        "the advice holds for these images; of new patients nothing is known",
-        ranked(STRANGERS, low=0.02, high=0.45, overlap=0.1),
-        verdict="not shown",
-        of_new=False,
-        says=(THRESHOLD, CURE, UNKNOWN),
     ),
     "good ranks, calls below chance": one(
         "no malignant image reaches .5 but some benign do: worse than chance at .5, and good at .3",
         scored(HALF, (0.1, 0.4), high=(0.35, 0.9)),
-        verdict="worse",
+        "worse",
         says=(THRESHOLD, CURE),
     ),
     "fair ranks, few images, no better threshold": one(
         "25 of 36 are right at .5 and 26 at the best threshold there is: few images are the reason, not the threshold",
         overlapping(images((18, 18), per=1), apart=1.3, seed=31),
-        verdict="not shown",
-        never=(THRESHOLD,),
+        "not shown",
+        never=THRESHOLD,
         clear=False,
     ),
     "good ranks, right threshold": one(
         "calls are good, so no advice is due",
         ranked(HALF, low=0.05, high=0.95, overlap=0.1),
-        verdict="better",
-        never=(THRESHOLD,),
+        "better",
+        never=THRESHOLD,
     ),
     "reversed ranks": one(
         "AUC near 0: no threshold makes this better",
         exchanged(ranked(HALF, low=0.02, high=0.98, overlap=0.1)),
-        verdict="worse",
-        never=(THRESHOLD, BETTER),
+        "worse",
+        never=THRESHOLD,
     ),
     "ranks by chance": one(
         "AUC near .5, so no threshold would help",
         guessed(HALF, seed=4),
-        verdict="not shown",
-        never=(THRESHOLD,),
+        "not shown",
+        never=THRESHOLD,
     ),
     "a threshold that was asked for": one(
         "at .2 the same scores call nearly all rightly: the sensitivity at that threshold is printed",
         ranked(HALF, low=0.02, high=0.45, overlap=0.0),
-        verdict="not shown",
-        lines=(r"operating point 0\.235: sensitivity 100\.0 %",),
+        "not shown",
+        lines=r"operating point 0\.235: sensitivity 100\.0 %",
         options="--positive malignant --threshold 0.235",
     ),
     "a target sensitivity of few patients": one(
         "95 % take 19 positive patients outside each fold, and there are 5: nothing is guaranteed",
-        calls(images((160, 20), per=4), (0.9, 0.9)),
-        lines=(r"too few positive",),
+        calls(images((160, 20)), 0.9),
+        lines=r"too few positive",
         options="--positive malignant --sensitivity 0.95",
         clear=False,
     ),
     "a target sensitivity without folds": one(
         "the threshold was fitted on the rows that it is tested on",
-        calls(NEW_SITE, (0.9, 0.9)),
-        verdict="better",
-        lines=(r"same rows",),
+        calls(NEW_SITE, 0.9),
+        "better",
+        lines=r"same rows",
         options="--positive malignant --sensitivity 0.9",
     ),
 }
@@ -656,229 +564,191 @@ RANKS = {
 FEW = {
     "six images, perfect": one(
         "3 of 3 and 3 of 3 by unknown patients: 1 in 64 by chance, so it may be shown or not, but is never worse",
-        calls(images((3, 3), patients="unknown", folds=3, per=1), (1, 1)),
-        of_new=False,
+        calls(images((3, 3), patients="unknown", folds=3, per=1), 1),
         never=(WORSE, r"100 to 100", r"\bnan\b"),
         clear=False,
-    ),
-    "six images, three right": one(
-        "2 of 3 and 1 of 3",
-        calls(images((3, 3), patients="unknown", folds=3, per=1), (2 / 3, 1 / 3)),
-        verdict="not shown",
-        of_new=False,
-        clear=False,
+        unknown=UNKNOWN,
     ),
     "three images a class of four, chance": one(
         "3 of 12, chance is 3",
         calls(images((3,) * 4, classes=FOUR, per=1, folds=3), (1 / 3, 1 / 3, 1 / 3, 0)),
-        verdict="not shown",
+        "not shown",
         clear=False,
     ),
     "two images, both wrong": one(
         "happens by chance in a quarter of all cases",
-        calls(images((1, 1), patients="unknown", folds=0, per=1), (0, 0)),
-        of_new=False,
+        calls(images((1, 1), patients="unknown", folds=0, per=1), 0),
         never=(WORSE, BETTER),
         clear=False,
+        unknown=UNKNOWN,
     ),
     "one image": one(
         "one right image shows nothing",
-        calls(images((0, 1), patients="unknown", folds=0), (1, 1)),
-        of_new=False,
+        calls(images((0, 1), patients="unknown", folds=0), 1),
         never=(WORSE, BETTER, AUC),
         clear=False,
+        unknown=UNKNOWN,
     ),
     "four patients, all right": one(
         "2 patients of each class, 1 in 16 by chance for patients who are right or wrong as a whole",
-        calls(images((20, 20), per=10, folds=2), (1, 1)),
+        calls(images((20, 20), per=10, folds=2), 1),
         never=(WORSE, r"100 to 100"),
         clear=False,
     ),
     "rows without a label": one(
-        "20 rows have no label: they are left out, and counted",
-        calls(HALF, (0.9, 0.9)),
-        verdict="better",
+        "20 rows have no label: they are left out, and counted", GOOD, "better"
     ),
 }
 
-TRIO = candidates(HALF, (0.9, 0.9), (0.5, 0.5), (0.48, 0.52))
-FOREST = calls(DOMINATED, (0.4, 0.3), big=1.0, name="forest")
-LINEAR = calls(DOMINATED, (0.9, 0.9), big=0.2, seed=1, name="linear")
 
 SEVERAL = {
-    "two, one is good": several(
-        "90 against 50 % of the same images",
-        *candidates(HALF, (0.9, 0.9), (0.5, 0.5)),
-        verdict=("better", "not shown"),
-        best=("a",),
-        order=("a", "b"),
-    ),
     "one good among bad": several(
         "only the first is better than chance",
-        *TRIO,
-        verdict=("better", "not shown", "not shown"),
-        best=("a",),
-        says=(r"[Cc]ho(?:sen|ice) among 3",),
+        ("better", "not shown", "not shown"),
+        *candidates(0.9, 0.5, (0.48, 0.52)),
+        best="a",
+        says=r"[Cc]ho(?:sen|ice) among 3",
     ),
     "all at chance": several(
         "the first of three that are at chance is not a best one",
-        *candidates(HALF, (0.53, 0.5), (0.5, 0.5), (0.47, 0.5)),
-        verdict="not shown",
+        "not shown",
+        *candidates((0.53, 0.5), 0.5, (0.47, 0.5)),
         best=(),
     ),
     "all below chance": several(
         "28 % is the highest, and worse than guessing",
-        *candidates(HALF, (0.28, 0.28), (0.2, 0.2), (0.22, 0.2)),
-        verdict="worse",
+        "worse",
+        *candidates(0.28, 0.2, (0.22, 0.2)),
         best=(),
-        never=(BETTER,),
+        never=BETTER,
     ),
     "equal twins": several(
         "the same predictions twice: the difference is 0, so neither is the better one",
-        calls(HALF, (0.9, 0.9), name="a"),
-        calls(HALF, (0.9, 0.9), name="b"),
-        verdict="better",
+        "better",
+        replace(GOOD, name="a"),
+        replace(GOOD, name="b"),
         best=("a", "b"),
         says=(r"[+±]?0\.0", r"a and b are equal and highest"),
     ),
     "nine by chance, of which the first looks sure": several(
         "29 of 40 by the luckiest of nine who guess: above chance by itself, and not after the choice among nine",
+        "not shown",
         *[
             guessed(images((20, 20), per=1), seed=1080 + k, name=name)
             for k, name in enumerate("abcdefghi")
         ],
-        verdict="not shown",
         best=(),
-        says=(r"[Cc]ho(?:sen|ice) among 9",),
+        says=r"[Cc]ho(?:sen|ice) among 9",
         clear=False,
-    ),
-    "nine, one is good": several(
-        "a difference of 40 points is no accident of nine tries",
-        calls(QUARTER, (0.9, 0.9), name="good"),
-        *candidates(QUARTER, *[(0.5, 0.5)] * 8, names="bcdefghi"),
-        verdict=("better", *["not shown"] * 8),
-        best=("good",),
-        says=(r"[Cc]ho(?:sen|ice) among 9",),
-    ),
-    "different folds": several(
-        "the same images in other folds are tested by other models: not compared in pairs",
-        calls(HALF, (0.9, 0.9), name="a"),
-        replace(
-            calls(HALF, (0.8, 0.8), seed=1, name="b"),
-            folds=[k // 4 % 3 + 1 for k in range(320)],
-        ),
-        verdict="better",
-        says=(r"not compared|other folds",),
-        never=(r"\bb against a\b", r"\ba against b\b"),
     ),
     "the first by images is the last by patient": several(
         "one patient holds two thirds: the figure of images has no interval, so patients rank",
-        FOREST,
-        LINEAR,
-        verdict=("", "better"),
+        ("", "better"),
+        calls(DOMINATED, (0.4, 0.3), big=1.0, name="forest"),
+        calls(DOMINATED, 0.9, big=0.2, seed=1, name="linear"),
         by="mean over patients",
-        best=("linear",),
+        best="linear",
         order=("linear", "forest"),
     ),
     "the first by images is below chance by patient": several(
         "both call a tenth of 30 patients rightly, and the large one too: none is the best",
-        calls(DOMINATED, (0.1, 0.1), big=1.0, name="forest"),
-        calls(DOMINATED, (0.15, 0.15), big=0.5, seed=1, name="linear"),
-        verdict="worse",
+        "worse",
+        calls(DOMINATED, 0.1, big=1.0, name="forest"),
+        calls(DOMINATED, 0.15, big=0.5, seed=1, name="linear"),
         by="mean over patients",
         best=(),
     ),
     "the better has no interval": several(
         "all images of the first are of one patient, so it has no interval: it cannot be called the best",
-        calls(replace(images((40, 40), per=2, patients="one"), folds=None), (1, 1), name="a"),
-        calls(images((40, 40), per=2, folds=0), (0.8, 0.8), seed=2, name="b"),
-        verdict=("not estimable", "better"),
+        ("not estimable", "better"),
+        calls(replace(images((40, 40), per=2, patients="one"), folds=None), 1, name="a"),
+        calls(images((40, 40), per=2, folds=0), 0.8, seed=2, name="b"),
         clear=False,
     ),
     "different images, as many": several(
         "as many images of as many patients, but others: the tables are not of one study, and are not ranked",
-        calls(HALF, (0.9, 0.9), name="a"),
+        "better",
+        replace(GOOD, name="a"),
         replace(
-            calls(HALF, (0.8, 0.8), seed=1, name="b"),
+            calls(HALF, 0.8, seed=1, name="b"),
             ids=[f"other{k}.png" for k in range(320)],
             units=[f"other {unit}" for unit in HALF.units],
         ),
-        verdict="better",
         best=(),
-        says=(r"not compared",),
-        never=(CHOSEN,),
+        says=r"not compared",
+        never=CHOSEN,
     ),
     "different folds, as many": several(
         "folds of patients against folds of images: the second is too high for new patients, and cannot be the best",
-        calls(HALF, (0.8, 0.8), name="whole"),
-        calls(MIXED, (0.95, 0.95), seed=1, name="divided"),
-        verdict="better",
-        says=(r"not compared|other folds",),
-        never=(CHOSEN,),
+        "better",
+        calls(HALF, 0.8, name="whole"),
+        calls(MIXED, 0.95, seed=1, name="divided"),
+        says=r"not compared|other folds",
+        never=CHOSEN,
     ),
     "other labels": several(
         "40 images have another true class in the second table: the tables are of different questions",
-        calls(HALF, (0.9, 0.9), name="a"),
-        calls(relabelled(HALF, 20), (0.9, 0.9), seed=1, name="b"),
-        verdict="better",
-        says=(r"not compared",),
-        never=(CHOSEN,),
+        "better",
+        replace(GOOD, name="a"),
+        calls(relabelled(HALF, 20), 0.9, seed=1, name="b"),
+        says=r"not compared",
+        never=CHOSEN,
     ),
     "one of two has seen the images": several(
         "all right by a model that trained on these images: it cannot be the best",
-        trained_on(calls(NEW_SITE, (1, 1), name="seen"), 320),
-        calls(NEW_SITE, (0.85, 0.85), seed=1, name="new"),
-        verdict=("", "better"),
-        says=(SEEN,),
+        ("", "better"),
+        trained_on(calls(NEW_SITE, 1, name="seen"), 320),
+        calls(NEW_SITE, 0.85, seed=1, name="new"),
+        says=SEEN,
         best=("", "new"),
     ),
     "the first is not sure, the second is": several(
         "patients wholly right or wholly wrong of the first: 60 % are not sure, 59 % of the second's images are",
+        ("not shown", "better"),
         blocks(images((400, 400), per=40, folds=0), 12, name="a"),
-        calls(images((400, 400), per=40, folds=0), (0.59, 0.59), seed=3, name="b"),
-        verdict=("not shown", "better"),
+        calls(images((400, 400), per=40, folds=0), 0.59, seed=3, name="b"),
         best=("", "b"),
         clear=False,
     ),
     "patients unknown, three": several(
         "nothing is known of new patients of any of them",
+        "not shown",
         *[
             guessed(images((30, 30), patients="unknown"), seed=40 + k, name=name)
             for k, name in enumerate("abc")
         ],
-        verdict="not shown",
         best=(),
-        of_new=False,
-        says=(UNKNOWN, r"[Cc]ho(?:sen|ice) among 3"),
+        says=r"[Cc]ho(?:sen|ice) among 3",
         clear=False,
+        unknown=UNKNOWN,
     ),
     "rare, a constant and a useful one": several(
         "the constant has 95 % right, the useful one 88 %: by balanced accuracy the second is the best",
+        ("not shown", "better"),
         always(RARE, 0, name="constant"),
         calls(RARE, (0.88, 0.9), name="useful"),
-        verdict=("not shown", "better"),
-        best=("useful",),
+        best="useful",
         order=("useful", "constant"),
     ),
     "an external test": several(
         "92 % of the images of training, 70 % of a new site: a drop of 22 points, unpaired",
+        "better",
         replace(
-            calls(NEW_SITE, (0.7, 0.7), name="outside"),
+            calls(NEW_SITE, 0.7, name="outside"),
             ids=[f"outside{k}.png" for k in range(320)],
             units=[f"outside {unit}" for unit in NEW_SITE.units],
         ),
-        verdict="better",
         options="--against",
-        lines=(r"accuracy 2[12]\.\d points lower than internally \(95 % CI 1",),
+        lines=r"accuracy 2[12]\.\d points lower than internally \(95 % CI 1",
     ),
 }
 
 NAMES = {
     "classes like markup and shares": one(
         "names are shown as they are",
-        called_so(calls(HALF, (0.9, 0.9)), "a <b>", "50 %"),
-        verdict="better",
-        says=(r"if all were called a <b>",),
+        called_so(GOOD, "a <b>", "50 %"),
+        "better",
+        says=r"if all were called a <b>",
         page=(r"a <b>", r"\b50 %"),
     ),
     "a class called better than chance": one(
@@ -887,48 +757,43 @@ NAMES = {
         says=(NOT_SHOWN, BY_BALANCED),
         clear=False,
     ),
-    "classes called 0 and 1": one(
-        "numbers are names",
-        called_so(calls(HALF, (0.9, 0.9)), "0", "1"),
-        verdict="better",
-    ),
     "a table called best": several(
         "a file name is no mark",
-        calls(HALF, (0.5, 0.5), name="best"),
-        calls(HALF, (0.9, 0.9), seed=1, name="useful"),
-        verdict=("not shown", "better"),
-        best=("useful",),
+        ("not shown", "better"),
+        calls(HALF, 0.5, name="best"),
+        calls(HALF, 0.9, seed=1, name="useful"),
+        best="useful",
     ),
     "the classes of BACH": one(
         "carcinoma is a sum of two classes, at .33 and .5",
         called_so(
-            calls(images((40,) * 4, classes=FOUR), (0.8,) * 4),
+            calls(images((40,) * 4, classes=FOUR), 0.8),
             "Normal",
             "Benign",
             "InSitu",
             "Invasive",
         ),
-        verdict="better",
+        "better",
         lines=(r"operating point 0\.33", r"operating point 0\.5"),
     ),
     "tested twice": one(
         "every image in two divisions into folds: 80 patients, not 160",
-        repeated(calls(HALF, (0.9, 0.9)), calls(HALF, (0.88, 0.88), seed=1)),
-        verdict="better",
-        page=(r"80 patients",),
+        repeated(GOOD, calls(HALF, 0.88, seed=1)),
+        "better",
+        page=r"80 patients",
     ),
     "by site": one(
         "a subgroup is exploratory",
-        replace(calls(HALF, (0.9, 0.9)), more={"site": [f"s{k // 4 % 2}" for k in range(320)]}),
-        verdict="better",
-        page=(r"[Ee]xploratory",),
+        replace(GOOD, more={"site": [f"s{k // 4 % 2}" for k in range(320)]}),
+        "better",
+        page=r"[Ee]xploratory",
         options="--by site",
     ),
     "by patient": one(
         "votes of patients: each is a row, and the words do not speak of images",
-        calls(images((160, 160), per=4, folds=5), (0.9, 0.9)),
-        verdict="better",
-        says=(r"of 80 patients",),
+        GOOD,
+        "better",
+        says=r"of 80 patients",
         options="--level group --config rules: vote",
         clear=False,
     ),
@@ -963,6 +828,12 @@ def over_patients(table, values):
     return np.mean([values[units == unit].mean() for unit in set(table.units) - {None}])
 
 
+def chance_by_patient(table):
+    """Return what is right over patients if all rows are called the class that reaches most."""
+    truth = range(len(table.classes))
+    return max(over_patients(table, (table.truth == label) * 1.0) for label in truth)
+
+
 def auc_within(table):
     """Return the share of pairs, of an image of each class in one fold, that the scores order; of any if none is."""
     folds = np.array(table.folds if table.folds is not None else [0] * len(table.truth))
@@ -990,8 +861,7 @@ def above_chance(table, by):
     if by == "mean over patients":
         figures = np.bincount(member, hits) / sizes
         value, error = figures.mean(), figures.std(ddof=1) / len(figures) ** 0.5
-        truth = range(len(table.classes))
-        chance = max(over_patients(table, (table.truth == label) * 1.0) for label in truth)
+        chance = chance_by_patient(table)
         fewest = len(sizes)
     else:
         value = balanced(table)
@@ -1093,11 +963,11 @@ def card_of(metrics, name, folder):
     return words(text.partition("## How good it is")[2].partition("\n## ")[0])
 
 
-INSIDE = calls(images((160, 160), per=4), (0.92, 0.92), seed=3, name="inside")
+INSIDE = calls(HALF, 0.92, seed=3, name="inside")
 """What the models of the external test reached on the images of training."""
 
 
-def told(name, folder, cli):
+def told(name, folder, completed):
     """Evaluate a situation; return what was said."""
     situation = SITUATIONS[name]
     files = [table.write(folder) for table in situation.tables]
@@ -1113,13 +983,11 @@ def told(name, folder, cli):
         options[-1] = config
     out = folder / "out"
     if options or files[1:]:
-        code, stdout, stderr = cli("evaluate", *files, "--out", out, *options)
-        assert code == 0, stderr
-        lines = (stdout + stderr).splitlines()
+        lines = "".join(completed("evaluate", *files, "--out", out, *options)).splitlines()
     else:
         lines = evaluated(files, out)
     page = (out / "report.html").read_text()
-    result = json.loads((out / "metrics.json").read_text())
+    result = read_json(out / "metrics.json")
     card = ""
     if len(result["tables"]) == 1:
         ((table, metrics),) = result["tables"].items()
@@ -1179,14 +1047,14 @@ def verdicts_said(situation, said):
 
 def sentences_said(situation, said):
     """What must be said is, and what must not is not."""
-    for pattern in situation.says:
+    for pattern in filter(None, (*each(situation.says), situation.unknown)):
         yield from lacking(pattern, said.terminal, "terminal")
         yield from lacking(pattern, said.report, "report")
-    for pattern in situation.lines:
+    for pattern in each(situation.lines):
         yield from lacking(pattern, said.terminal, "terminal")
-    for pattern in situation.page:
+    for pattern in each(situation.page):
         yield from lacking(pattern, said.page, "whole report")
-    for pattern in situation.never:
+    for pattern in each(situation.never):
         for output, text in said.outputs.items():
             yield from saying(pattern, text, output)
 
@@ -1194,7 +1062,7 @@ def sentences_said(situation, said):
 def expectations_said(situation, said):
     """A number is expected of new patients only if these are known and whole, and it is that of the table."""
     for output, text in said.outputs.items():
-        if not situation.of_new:
+        if situation.unknown:
             yield from saying(EXPECTED, text, output)
             yield from lacking(NOT_OF_NEW, text, output)
         elif len(situation.tables) == 1 and not situation.options:
@@ -1219,6 +1087,8 @@ def figures_right(situation, said):
         }
         if metrics["units"]["kind"] == "group" and "patch" not in table.more:
             right["patient_recognition_rate"] = over_patients(table, hits)
+            if metrics["chance"]["by_group"] != pytest.approx(chance_by_patient(table)):
+                yield f"{table.name}: chance by patient is {metrics['chance']['by_group']}"
         if table.shares is not None and len(table.classes) == 2:
             right["auc"] = auc_within(table)
         for figure, value in right.items():
@@ -1251,9 +1121,9 @@ def best_said(situation, said):
     }
     for output, pairs in marked.items():
         leading = {name for _, name in pairs}
-        if leading - set(situation.best):
+        if leading - set(each(situation.best)):
             yield f"{output} marks {leading} as the highest, not one of {situation.best}"
-        if situation.best and "" not in situation.best and not leading:
+        if situation.best and "" not in each(situation.best) and not leading:
             yield f"{output} marks none as the highest, not even one of {situation.best}"
         for kind, name in pairs:
             if (kind == "best") != is_shown(name, names - leading, said.result["comparisons"]):
@@ -1322,7 +1192,7 @@ def decided(situation, said):
 
 def choice_right(situation, said):
     """What is expected of the best of several is its corrected figure, and its interval is moved by as much."""
-    if not any("hosen among" in pattern for pattern in situation.says):
+    if not any("hosen among" in pattern for pattern in each(situation.says)):
         return
     chosen = [entry for entry in said.result["tables"].values() if f"{BALANCED}_chosen" in entry]
     if len(chosen) != 1:
@@ -1359,11 +1229,11 @@ def values_right(situation, said):
             yield f"the verdict is {verdict.kind!r}, not {wanted!r}"
         if wanted not in ("", "not estimable") and verdict.by != figures[situation.by]:
             yield f"the verdict is by {verdict.by!r}"
-        if not situation.of_new and (conclusion.unknown is None):
+        if situation.unknown and (conclusion.unknown is None):
             yield "something is expected of new patients"
-        if THRESHOLD in situation.says and verdict.ranking is None:
+        if THRESHOLD in each(situation.says) and verdict.ranking is None:
             yield "the threshold is not wrong"
-        if THRESHOLD in situation.never and verdict.ranking is not None:
+        if THRESHOLD in each(situation.never) and verdict.ranking is not None:
             yield "another threshold may be better"
 
 
@@ -1382,8 +1252,8 @@ CHECKS = (
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
-def test_what_is_said_is_true(name, tmp_path, cli):
-    said = told(name, tmp_path, cli)
+def test_what_is_said_is_true(name, tmp_path, completed):
+    said = told(name, tmp_path, completed)
     complaints = [text for check in CHECKS for text in check(SITUATIONS[name], said)]
     assert not complaints, "\n\n".join([SITUATIONS[name].why, *complaints])
 
@@ -1396,7 +1266,7 @@ def runs(tmp_path_factory):
     """Return a function that trains three classifiers on features that tell classes apart by so much."""
     made = {}
 
-    def run(apart, cli):
+    def run(apart, completed):
         if apart not in made:
             folder = tmp_path_factory.mktemp("run")
             rng = np.random.default_rng(5)
@@ -1410,10 +1280,11 @@ def runs(tmp_path_factory):
                 label=np.array(TWO)[truth],
                 patient=[f"p{k // 4:02d}" for k in range(64)],
             )
-            heads = [word for head in ("logistic", "lda", "svm") for word in ("--head", head)]
-            source = ("--features", folder / "features.npz", "--out", folder / "run")
-            code, out, err = cli("boost", *source, "--folds", "4", *heads)
-            assert code == 0, err
+            out, err = completed(
+                "boost --features {} --out {} --folds 4 --head logistic --head lda --head svm",
+                folder / "features.npz",
+                folder / "run",
+            )
             made[apart] = folder / "run", out.splitlines() + err.splitlines()
         return made[apart]
 
@@ -1423,13 +1294,20 @@ def runs(tmp_path_factory):
 NOISE_FEATURES, GOOD_FEATURES = 0.0, 2.0
 
 
-def run_texts(folder):
-    """Yield what the reports and cards of a run say, by their files."""
+def run_texts(folder, lines):
+    """Yield what the terminal, the reports and the cards of a run say, by their files."""
+    yield "terminal", words(" ".join(lines))
     yield "report.html", shown(first_part((folder / "report.html").read_text()))
     for model in sorted((folder / "boost").iterdir()):
         yield f"{model.name}/report.html", shown(first_part((model / "report.html").read_text()))
         card = (model / "model-card.md").read_text()
         yield f"{model.name}/model-card.md", words(card.partition("## How good it is")[2])
+
+
+def next_of(lines):
+    """Return the line that offers what is next."""
+    (following,) = [line for line in lines if line.startswith("next: ")]
+    return following
 
 
 def figures_of_run(folder):
@@ -1442,48 +1320,50 @@ def figures_of_run(folder):
     return figures
 
 
-def test_a_run_on_noise_offers_no_model(runs, cli):
+def test_a_run_on_noise_offers_no_model(runs, completed):
     """Features that say nothing of the class: nothing is the best, and nothing is to be used next."""
-    folder, lines = runs(NOISE_FEATURES, cli)
+    folder, lines = runs(NOISE_FEATURES, completed)
     assert not [line for line in lines if re.match("(best|highest) {2,}", line)]
-    (following,) = [line for line in lines if line.startswith("next: ")]
+    following = next_of(lines)
     assert "bchisto predict" not in following
-    for name, text in [("terminal", words(" ".join(lines))), *run_texts(folder)]:
+    for name, text in run_texts(folder, lines):
         assert re.search(NOT_SHOWN, text), name
         assert not re.search(BETTER, text), name
 
 
-def test_a_run_that_learnt_offers_its_best_model(runs, cli):
+def test_a_run_that_learnt_offers_its_best_model(runs, completed):
     """Features that tell 84 % apart."""
-    folder, lines = runs(GOOD_FEATURES, cli)
+    folder, lines = runs(GOOD_FEATURES, completed)
     (best,) = [line for line in lines if re.match("(best|highest) {2,}", line)]
-    (following,) = [line for line in lines if line.startswith("next: ")]
+    following = next_of(lines)
     right = figures_of_run(folder)
     first = max(right, key=right.get)
     assert best.split()[1] in first
     assert f"bchisto predict {folder / 'boost' / first}" in following
-    for name, text in [("terminal", words(" ".join(lines))), *run_texts(folder)]:
+    for name, text in run_texts(folder, lines):
         assert re.search(BETTER, text), name
 
 
-def test_the_best_of_a_run_is_what_is_next_after_another_result_too(runs, run_copy, cli):
+def test_the_best_of_a_run_is_what_is_next_after_another_result_too(runs, run_copy, completed):
     """A classifier that another one beats is trained once more, in a command of its own."""
-    folder, lines = runs(GOOD_FEATURES, cli)
-    (following,) = [line for line in lines if line.startswith("next: ")]
+    folder, lines = runs(GOOD_FEATURES, completed)
+    following = next_of(lines)
     copy = run_copy(folder)
-    source = ("--features", folder.parent / "features.npz", "--out", copy)
-    code, _, err = cli("boost", *source, "--folds", "4", "--head", "svm", "--name", "later")
-    assert code == 0, err
+    _, err = completed(
+        "boost --features {} --out {} --folds 4 --head svm --name later",
+        folder.parent / "features.npz",
+        copy,
+    )
     right = figures_of_run(copy)
     assert max(right, key=right.get) in following
     assert following.replace(str(folder), str(copy)) in err.splitlines()
 
 
 @pytest.mark.parametrize("apart", [NOISE_FEATURES, GOOD_FEATURES])
-def test_a_run_says_among_how_many_its_best_was_chosen(apart, runs, cli):
+def test_a_run_says_among_how_many_its_best_was_chosen(apart, runs, completed):
     """The terminal and the report of the run; those of each result name the latter."""
-    folder, lines = runs(apart, cli)
-    for name, text in [("terminal", words(" ".join(lines))), *run_texts(folder)]:
+    folder, lines = runs(apart, completed)
+    for name, text in run_texts(folder, lines):
         said = re.search(r"[Cc]ho(?:sen|ice) among 3", text) is not None
         assert said == ("/" not in name), name
         named = (
@@ -1494,6 +1374,6 @@ def test_a_run_says_among_how_many_its_best_was_chosen(apart, runs, cli):
 
 def test_intervals_are_not_claimed_where_there_are_none(tmp_path):
     """The expected calibration error has no interval, so a form may not say that all figures have one."""
-    table = calls(HALF, (0.9, 0.9)).write(tmp_path)
+    table = GOOD.write(tmp_path)
     evaluated([table], tmp_path / "out")
     assert "95 % CIs throughout" not in shown((tmp_path / "out" / "report.html").read_text())

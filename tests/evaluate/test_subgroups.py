@@ -9,7 +9,7 @@ from bchisto.core import InputError
 from bchisto.data import DatasetFacts, write_dataset_facts
 from bchisto.evaluate import Aggregation, TableChoice, evaluate
 from scipy.stats import binomtest
-from written_tables import rows_of, write_lines
+from written_tables import read_json, rows_of, write_lines
 
 SITES = ["north"] * 10 + ["south"] * 6 + [""] * 4
 WRONG = (0, 1, 10)
@@ -36,7 +36,7 @@ def written(path, *, sites=SITES, groups=None):
 def test_by_hand(tmp_path, completed):
     table = written(tmp_path / "t.csv")
     out, _ = completed("evaluate {} --by clinical-site --out T/out", table)
-    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())["tables"]["t"]
+    metrics = read_json(tmp_path / "out" / "metrics.json")["tables"]["t"]
     north, south, unknown = metrics["subgroups"]["clinical-site"]
     assert [one["value"] for one in (north, south, unknown)] == ["north", "south", "not known"]
     assert [(one["n"], one["units"]) for one in (north, south, unknown)] == [

@@ -16,8 +16,8 @@ from written_tables import predictions, read_json, report_of, saved, write_lines
 CLASSES = ("benign", "malignant")
 
 
-def drawn(rng, n=400, folds=5, share=0.4, shift=None):
-    truth = rng.random(n) < share
+def drawn(rng, n=400, folds=5, shift=None):
+    truth = rng.random(n) < 0.4
     scores = 1 / (1 + np.exp(-rng.normal(2.0 * truth - 1, 1)))
     fold = np.arange(n) % folds + 1 if folds else np.zeros(n, int)
     if shift is not None:  # scores of fold 1 lie lower
@@ -27,6 +27,11 @@ def drawn(rng, n=400, folds=5, share=0.4, shift=None):
 
 def view(table, **options):
     return measure(table, TwoClassView("malignant", **options))["two_class"]
+
+
+def shown(table, positive="malignant"):
+    """Return the report of a table as a page, and what of it a reader sees."""
+    return report_of([Panel(table, measure(table, TwoClassView(positive)))])
 
 
 def test_predictive_values_by_hand():
@@ -216,11 +221,10 @@ def test_the_net_benefit_is_that_of_counts(rng):
     assert set(none_positive) == {0.0}
 
 
-def test_two_classes_have_a_reliability_and_a_decision_curve_of_the_positive_score(rng, tmp_path):
+def test_two_classes_have_a_reliability_and_a_decision_curve_of_the_positive_score(rng):
     """Their numbers, recounted; none of four classes, nor of classes without probabilities."""
     table = drawn(rng, n=200)
-    metrics = measure(table, TwoClassView("malignant"))
-    page, text = report_of(tmp_path, [Panel(table, metrics)])
+    page, text = shown(table)
     page = html.unescape(page)
     scores, truth = table.probabilities[:, 1], table.labels == 1
     (reliability,) = re.findall(r'alt="Reliability of the score of malignant: (.*?)"', page)
@@ -237,11 +241,10 @@ def test_two_classes_have_a_reliability_and_a_decision_curve_of_the_positive_sco
     assert "decision curve" in text
     assert "net benefit of calls by the score of the positive class [" in text
     single = replace(table, folds=(None,) * 200)
-    _, text = report_of(tmp_path, [Panel(single, measure(single, TwoClassView("malignant")))])
-    assert "scores of 1 test fold together" in text
+    assert "scores of 1 test fold together" in shown(single)[1]
     four = predictions(rng.dirichlet(np.ones(4), 40), [k % 4 for k in range(40)], "abcd")
     named = replace(table, probabilities=None)
     for other, positive in ((four, "a"), (named, "malignant")):
-        _, text = report_of(tmp_path, [Panel(other, measure(other, TwoClassView(positive)))])
+        _, text = shown(other, positive)
         assert "Reliability of the score" not in text
         assert "et benefit" not in text

@@ -4,7 +4,6 @@ No GPU is at hand where these tests run; they hold the arithmetic, not the speed
 """
 
 import dataclasses
-import importlib.util
 import os
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from bchisto.featurize import FeaturizeSettings, describe_images, prepare
 from bchisto.featurize.crops import Crop, cut_crop
 from bchisto.featurize.device import padded_length, pixel_map
 from bchisto.stains import HeAugmenter, augment_he
-from conftest import assert_same_descriptors, need, seen_gpus
+from conftest import assert_same_descriptors, need_extra, refuses, seen_gpus
 from PIL import Image
 
 SETTINGS = FeaturizeSettings(
@@ -86,14 +85,19 @@ def described(tissue, settings, on_device, count=3, helpers=1, started=None, **t
     return items
 
 
+def write_sizes(folder, sizes):
+    """Write an image of each height and width; return the folder."""
+    for number, (height, width) in enumerate(sizes):
+        pixels = make_tissue("Benign", seed=0, index=number, size=(width, height))
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def oblong(tmp_path_factory):
     """Images of which two are wider than high."""
     folder = tmp_path_factory.mktemp("oblong")
-    for number, (height, width) in enumerate([(80, 100), (80, 100), (96, 96)]):
-        pixels = make_tissue("Benign", seed=0, index=number, size=(width, height))
-        Image.fromarray(pixels).save(folder / f"{number}.png")
-    return folder
+    return write_sizes(folder, [(80, 100), (80, 100), (96, 96)])
 
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -160,10 +164,7 @@ def test_a_device_that_cannot_be_used_is_an_error(oblong, changes, gpus, reason)
 
 
 def test_frames_of_few_sizes_are_compiled(one_target, tmp_path, caplog):
-    sizes = [(70, 90), (80, 90), (90, 70), (80, 80), (80, 90)]
-    for number, (height, width) in enumerate(sizes):
-        pixels = make_tissue("Benign", seed=0, index=number, size=(width, height))
-        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    write_sizes(tmp_path, [(70, 90), (80, 90), (90, 70), (80, 80), (80, 90)])
     settings = dataclasses.replace(SETTINGS, mode="dense", **COLOURLESS)
     caplog.set_level("INFO")
     options = {"count": 5, "started": 4, **one_target}
@@ -195,7 +196,7 @@ for name, target in encoders.items():
 
 
 def test_encoders_of_pytorch_do_not_change_each_others_crops():
-    need("torch", importlib.util.find_spec("torch") is not None, "pip install '.[torch]'")
+    need_extra("torch")
     environment = {**os.environ, "KERAS_BACKEND": "torch"}
     subprocess.run(
         [sys.executable, "-c", ALONE_AND_TOGETHER], env=environment, check=True, timeout=240
@@ -279,8 +280,7 @@ def test_an_error_comes_in_its_place(tissue, one_target, tmp_path, monkeypatch, 
     with seen_gpus(on_device):
         items = describe_images(records, **options)
         assert [next(items).record.image_id for _ in range(3)] == [path.name for path in paths[:3]]
-        with pytest.raises(ImageError, match=r"broken\.png: not a TIFF, PNG or JPEG image"):
-            next(items)
+        refuses(ImageError, r"broken\.png: not a TIFF, PNG or JPEG image", next, items)
         assert Ticker(counts).read()[0] == 3 * SETTINGS.augmentations
         whole = list(describe_images(records, **options, skip_errors=True))
     assert [type(item).__name__ for item in whole] == ["ImageDescriptors"] * 3 + [
@@ -334,7 +334,7 @@ assert 1e-5 < error / np.linalg.norm(expected) < 2e-2
 
 @pytest.mark.slow
 def test_folded_networks_on_the_device_of_jax(oblong):
-    need("jax", importlib.util.find_spec("jax") is not None, "pip install '.[jax]'")
+    need_extra("jax")
     subprocess.run(
         [sys.executable, "-c", SAME_NETWORKS, oblong],
         env={**os.environ, "KERAS_BACKEND": "jax"},

@@ -8,6 +8,7 @@ from bchisto.encoders import EncoderChoice, stated_card
 from bchisto.featurize import FeaturizeSettings, View, defaults_text, encoder_defaults, open_store
 from conftest import typed
 from onnx_files import write_onnx
+from written_tables import read_json
 
 SIDE = 64
 
@@ -59,7 +60,7 @@ def test_the_view_is_worked_out_printed_and_recorded(completed, bach, pathology,
         "none",
         [1.0, 1.0],
     )
-    record = json.loads((run / "run.json").read_text())["records"][-1]
+    record = read_json(run / "run.json")["records"][-1]
     assert record["config"]["views"] == ["0.5um:64"]
 
 

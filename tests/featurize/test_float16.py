@@ -21,9 +21,8 @@ from conftest import seen_gpus, typed
 SETTINGS = FeaturizeSettings(
     encoders=("mobilenetv2",), weights=("random",), views=("1.0:64",), augmentations=2, crops=2
 )
-SMALL = (
-    *("--encoder", "mobilenetv2", "--weights", "random", "--view", "1.0:64", "--augmentations", 1),
-    *("--crops", 2, "--jobs", 1),
+SMALL = typed(
+    "--encoder mobilenetv2 --weights random --view 1.0:64 --augmentations 1 --crops 2 --jobs 1"
 )
 
 
@@ -141,13 +140,12 @@ def test_a_factor_out_of_range_is_refused(scale):
 
 @pytest.mark.slow
 def test_predictions_take_the_recorded_precision_and_factor(
-    featurized, cli, tissue, tmp_path, monkeypatch
+    featurized, completed, tissue, tmp_path, monkeypatch
 ):
     run = tmp_path / "run"
-    code, err, _ = featurized(run, "--precision", "float16")
-    assert code == 0, err
+    assert featurized(run, "--precision", "float16")[0] == 0
     train = typed("--folds 3 --seeds 1 --param min_data_in_leaf=2 --jobs 1")
-    assert cli("boost --out {}", run, *train)[0] == 0
+    completed("boost --out {}", run, *train)
     scales = []
     in_float16 = Encoder.in_float16
 
@@ -162,8 +160,7 @@ def test_predictions_take_the_recorded_precision_and_factor(
             "predict {} --images {} --out {} --jobs 1", run, tissue, tmp_path / f"{gpu}.csv"
         )
         with seen_gpus(gpu) as counts:
-            code, _, err = cli(*words)
-        assert code == 0, err
+            _, err = completed(*words)
         return counts["started"], err
 
     started, err = predicted(True)

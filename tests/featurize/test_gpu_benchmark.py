@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from bchisto.core import InputError
 from bchisto.encoders import FOLDED
-from conftest import typed
+from conftest import refuses, typed
 
 GPU = Path(__file__).parents[2] / "tools" / "benchmarks" / "gpu.py"
 
@@ -45,14 +45,12 @@ def test_another_way_is_seen(benchmark, run, monkeypatch, part):
     monkeypatch.setattr(
         benchmark, "describe_images", functools.partial(on_cpu, benchmark.describe_images)
     )
-    with pytest.raises(SystemExit, match="the device described 0 of 1 images"):
-        run(part)
+    refuses(SystemExit, "the device described 0 of 1 images", run, part)
 
 
 def test_a_refused_device_is_seen(run, monkeypatch):
     monkeypatch.setattr("bchisto.featurize.stream.why_on_cpu", lambda *_: "broken")
-    with pytest.raises(InputError, match="`on_device`: broken"):
-        run("exact")
+    refuses(InputError, "`on_device`: broken", run, "exact")
 
 
 def test_operations_are_those_of_convolutions(benchmark):

@@ -1,6 +1,5 @@
 """`load_features`: the features of a run as scikit-learn and pandas take them."""
 
-import csv
 import shutil
 
 import h5py
@@ -9,6 +8,8 @@ import pytest
 from bchisto.core import InputError, MissingInputError
 from bchisto.data import read_splits
 from bchisto.featurize import load_features, only_store, open_store
+from numpy.testing import assert_allclose, assert_array_equal
+from written_tables import rows_of
 
 
 def test_arrays_are_those_of_the_feature_file(boosted):
@@ -17,11 +18,11 @@ def test_arrays_are_those_of_the_feature_file(boosted):
     with open_store(path) as store:
         assert names.tolist() == store.image_ids
         assert y.tolist() == store.labels
-        np.testing.assert_allclose(X, store.features().mean(axis=1))
+        assert_allclose(X, store.features().mean(axis=1))
         known = [group or name for group, name in zip(store.groups, store.image_ids, strict=True)]
     assert groups.tolist() == known
     for first, second in zip(load_features(path), (X, y, groups, names), strict=True):
-        np.testing.assert_array_equal(first, second)
+        assert_array_equal(first, second)
 
 
 def test_a_data_frame_has_a_row_for_each_image(boosted):
@@ -42,9 +43,9 @@ def test_several_feature_files_side_by_side(boosted, tmp_path):
         file["features"][:] = 2 * file["features"][:]
     X, *others = load_features(tmp_path)
     single, *expected = load_features(path)
-    np.testing.assert_allclose(X, np.hstack([single, 2 * single]), rtol=1e-6)
+    assert_allclose(X, np.hstack([single, 2 * single]), rtol=1e-6)
     for values, those in zip(others, expected, strict=True):
-        np.testing.assert_array_equal(values, those)
+        assert_array_equal(values, those)
     with pytest.raises(InputError, match=r"several feature files: .*a ü\.h5, .*; give one of them"):
         only_store(tmp_path)
     with h5py.File(tmp_path / "b.h5", "r+") as file:
@@ -79,7 +80,7 @@ def test_features_of_new_images(boosted, tmp_path, caplog):
         file["label"][:] = ""
     caplog.clear()
     X, y, groups, names = matrix = load_features(new)
-    np.testing.assert_array_equal(X, labelled.X)
+    assert_array_equal(X, labelled.X)
     assert y.tolist() == [""] * 12
     assert y.dtype.kind == labelled.y.dtype.kind
     assert (groups.tolist(), names.tolist()) == (labelled.groups.tolist(), labelled.names.tolist())
@@ -101,8 +102,7 @@ def test_the_folds_of_a_run(boosted, tmp_path):
     """As scikit-learn takes them: the rows that train, and those that test."""
     names = load_features(boosted).names
     folder = boosted / "boost" / "3-lightgbm"
-    with (folder / "predictions.csv").open() as handle:
-        fold_of = {row["image_id"]: int(row["fold"]) for row in csv.DictReader(handle)}
+    fold_of = {row["image_id"]: int(row["fold"]) for row in rows_of(folder / "predictions.csv")}
     folds = np.array([fold_of[name] for name in names])
     splits = read_splits(folder, names)
     assert len(splits) == 3

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.featurize import View, open_store
-from conftest import typed
+from conftest import refuses, typed
+from numpy.testing import assert_array_equal
 from written_tables import lines
 
 HEADER = ("path", "label", "um_per_px")
@@ -30,8 +31,7 @@ def test_micrometres_of_a_pixel_and_of_a_crop(text, view):
 
 def test_no_such_view():
     for text in ("0.5 um:224", "um:224", "0.5mm:224", "0.001um:224", "100000um:224", "0um:64"):
-        with pytest.raises(InputError, match="views"):
-            View.parse(text)
+        refuses(InputError, "views", View.parse, text)
 
 
 @pytest.fixture
@@ -59,9 +59,9 @@ def test_rows_are_those_of_the_factor_of_each_image(cli, manifest, tmp_path):
     rows, labels, _, mpp, header = described(cli, manifest, tmp_path / "um", "0.5um:32")
     whole, *_ = described(cli, manifest, tmp_path / "whole", "1.0:32")
     half, *_ = described(cli, manifest, tmp_path / "half", "0.5:32")
-    np.testing.assert_array_equal(rows[labels == "benign"], whole[labels == "benign"])
-    np.testing.assert_array_equal(rows[labels == "malignant"], half[labels == "malignant"])
-    np.testing.assert_array_equal(mpp, np.where(labels == "benign", 0.5, 0.25))
+    assert_array_equal(rows[labels == "benign"], whole[labels == "benign"])
+    assert_array_equal(rows[labels == "malignant"], half[labels == "malignant"])
+    assert_array_equal(mpp, np.where(labels == "benign", 0.5, 0.25))
     assert (header["unit"], header["scale"]) == ("um", 0.5)
 
 
@@ -75,7 +75,7 @@ def test_a_corrected_number_describes_its_image_anew_and_nothing_else(cli, manif
     assert mpp[0] == 0.3
     assert [keys[image] == corrected[image] for image in keys] == [False] + [True] * 5
     assert not np.array_equal(before[0], after[0])
-    np.testing.assert_array_equal(before[1:], after[1:])
+    assert_array_equal(before[1:], after[1:])
     _, _, same, mpp, _ = described(cli, manifest, tmp_path / "run", "1.0:32")
     assert (same, mpp[0]) == (pixel_keys, 0.3)
 

@@ -13,8 +13,11 @@ from bchisto.encoders import EncoderChoice, cached_encoder, open_encoder
 from bchisto.featurize import View, crop_boxes, cut_crop, draw_augmentation, featurize, open_store
 from bchisto.stains import MacenkoNormalizer, augment_he
 from bchisto_tiny import tiny_weights
+from conftest import refuses
+from numpy.testing import assert_allclose, assert_array_equal
 from packs import featurize_here
 from PIL import Image
+from written_tables import read_json
 
 STORE = "features/tiny-1.0-64.h5"
 
@@ -44,7 +47,7 @@ def test_descriptors_equal_an_independent_recomputation(described, tissue):
                 [encoder.encode(cut_crop(coloured, box, crop=64)[None]) for box in boxes]
             )
             expected = np.linalg.norm(d, ord=3, axis=0) / 3 ** (1 / 3)
-            np.testing.assert_allclose(found[place, number], expected, rtol=1e-4, atol=1e-6)
+            assert_allclose(found[place, number], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_part_with_values_that_are_not_finite_is_done_again(
@@ -57,13 +60,13 @@ def test_a_part_with_values_that_are_not_finite_is_done_again(
     np.savez(part, **arrays)
     featurize_here(tissue, tmp_path, tiny_settings)
     assert "not finite" in caplog.text
-    np.testing.assert_array_equal(features(tmp_path), features(described))
+    assert_array_equal(features(tmp_path), features(described))
 
 
 def test_a_second_view_does_not_change_the_first(tissue, tiny_settings, described, tmp_path):
     both = replace(tiny_settings, views=(View(1.0, 48), View(1.0, 64)))
     featurize_here(tissue, tmp_path, both)
-    np.testing.assert_array_equal(features(tmp_path), features(described))
+    assert_array_equal(features(tmp_path), features(described))
     assert features(tmp_path, "features/tiny-1.0-48.h5").shape == (12, 2, 16)
 
 
@@ -130,8 +133,7 @@ def test_only_the_listed_images(tissue, tmp_path, tiny_settings):
         listed.unlink(missing_ok=True)
         if content is not None:
             listed.write_bytes(content)
-        with pytest.raises(InputError, match=message):
-            featurize(chosen, out=tmp_path / "other", **options)
+        refuses(InputError, message, featurize, chosen, out=tmp_path / "other", **options)
 
 
 def test_images_renamed_between_runs_are_hashed_again(images, tiny_settings, tmp_path):
@@ -221,7 +223,7 @@ def test_parts_of_another_backend_or_device_are_not_gone_on_from(tissue, tiny_se
     """They agree to rounding only."""
     featurize(tissue, out=tmp_path, settings=tiny_settings, work=Work(jobs=1, shard=Shard(1, 3)))
     path = tmp_path / "features" / "tiny-1.0-64.parts" / "settings.json"
-    ours = json.loads(path.read_text())
+    ours = read_json(path)
     for name, other in (("backend", "another"), ("device", "gpu")):
         path.write_text(json.dumps({**ours, "settings": {**ours["settings"], name: other}}))
         with pytest.raises(

@@ -1,6 +1,5 @@
 """What OpenVINO's processes do on which cores, and in which precision: asked of the system and of the networks."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -15,24 +14,14 @@ pytestmark = pytest.mark.slow
 
 pytest.importorskip("onnx", reason="needs onnx: pip install 'bchisto[test]'")
 
-# for the process, a CPU without bfloat16
-NO_BFLOAT16 = {
-    **os.environ,
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-}
+NO_BFLOAT16 = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
 SMALL = typed("--view 1.0:64 --augmentations 2 --crops 4 --engine openvino")
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    from conftest import need
+def encoder(tmp_path_factory, openvino):
     from onnx_files import write_onnx
 
-    need(
-        "openvino",
-        importlib.util.find_spec("openvino") is not None,
-        "pip install 'bchisto[openvino]'",
-    )
     return write_onnx(tmp_path_factory.mktemp("encoder"), side=64)
 
 
@@ -40,17 +29,20 @@ def encoder(tmp_path_factory):
 def limited(encoder):
     """Without it OpenVINO cannot be kept from bfloat16 on this CPU: on some with AVX-512 it does not start so."""
     script = "from bchisto.encoders import executed_precision; executed_precision('bfloat16', engine='openvino')"
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env=NO_BFLOAT16, timeout=120
-    )
+    done = without_bfloat16("-c", script)
     if "object is not initialized" in done.stderr:
         pytest.skip("OpenVINO does not start on this CPU where ONEDNN_MAX_CPU_ISA is AVX2")
 
 
-def described(tissue, run, encoder, *more, environment=NO_BFLOAT16):
-    words = ("featurize", "--images", tissue, "--out", run, "--encoder", encoder, *SMALL, *more)
-    command = [sys.executable, "-m", "bchisto", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+def without_bfloat16(*words):
+    """Run Python where the CPU has no bfloat16."""
+    command = [sys.executable, *words]
+    return subprocess.run(command, capture_output=True, text=True, env=NO_BFLOAT16, timeout=120)
+
+
+def described(tissue, run, encoder, *more):
+    line = "-m bchisto featurize --images {} --out {} --encoder {}"
+    return without_bfloat16(*typed(line, tissue, run, encoder, *SMALL, *more))
 
 
 def store_of(run):
@@ -90,24 +82,12 @@ def test_no_store_mixes_precisions(tissue, tmp_path, encoder, limited):
 
 
 def test_a_prediction_in_another_precision_says_so(tissue, tmp_path, encoder, completed, limited):
-    run, table = tmp_path / "run", tmp_path / "p.csv"
+    run = tmp_path / "run"
     assert described(tissue, run, encoder).returncode == 0
     set_precision(run, "bfloat16")
     completed("boost --out {} --folds 2 --head logistic --jobs 1", run)
-    command = [
-        sys.executable,
-        "-m",
-        "bchisto",
-        "predict",
-        run,
-        "--images",
-        tissue,
-        "--out",
-        table,
-        "--jobs",
-        "2",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, env=NO_BFLOAT16)
+    line = "-m bchisto predict {} --images {} --out {} --jobs 2"
+    done = without_bfloat16(*typed(line, run, tissue, tmp_path / "p.csv"))
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("features in bfloat16, which are computed in float32 here") == 1
 
@@ -117,13 +97,7 @@ def test_an_encoder_does_not_take_a_precision_that_it_does_not_have(encoder, lim
         "import sys; from bchisto.encoders import EncoderChoice, open_encoder\n"
         "open_encoder(EncoderChoice.parse(sys.argv[1]), engine='openvino', precision='bfloat16')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, encoder],
-        capture_output=True,
-        text=True,
-        env=NO_BFLOAT16,
-        timeout=60,
-    )
+    done = without_bfloat16("-c", script, encoder)
     assert (
         "InputError: `precision` bfloat16: OpenVINO computes in float32 on this CPU; use float32"
         in done.stderr

@@ -5,6 +5,7 @@ import pytest
 from bchisto.core import InputError
 from bchisto.data import ImageRecord
 from bchisto.featurize import FeaturizeSettings, View
+from conftest import refuses
 
 
 def test_defaults_are_the_published_settings():
@@ -35,8 +36,7 @@ def test_defaults_are_the_published_settings():
     ],
 )
 def test_settings_that_do_not_fit(changes, message):
-    with pytest.raises(InputError, match=message):
-        FeaturizeSettings(**changes)
+    refuses(InputError, message, FeaturizeSettings, **changes)
 
 
 @pytest.mark.parametrize("view", ["1.0:64", "0.5um:64"])
@@ -52,5 +52,4 @@ def test_a_view_that_is_said_to_fit_is_accepted(view, side):
 def test_views_by_text():
     assert View.parse("1.0:800") == View(1.0, 800)
     for text in ("400", "0:400", "0.5:8", "a:b", "-1:400"):
-        with pytest.raises(InputError, match="write SCALE:CROP"):
-            View.parse(text)
+        refuses(InputError, "write SCALE:CROP", View.parse, text)

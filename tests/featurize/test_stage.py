@@ -1,7 +1,6 @@
 """What stage 1 is made of, each by itself: crops of a normalised image, the writer of feature files, and packs."""
 
 import contextlib
-import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -27,6 +26,8 @@ from bchisto.featurize.store import stain_columns, write_store
 from bchisto.featurize.stream import ImageDescriptors
 from bchisto.featurize.units import RowReader, keep, pack_path, read_kept
 from bchisto.stains import augment_he
+from numpy.testing import assert_allclose, assert_array_equal
+from written_tables import read_json
 
 RECORDS = [
     ImageRecord(image_id=name, path=None, label=label, mpp=mpp)
@@ -48,7 +49,7 @@ def test_no_image_is_decoded_twice(tissue, tiny_settings, tmp_path, monkeypatch)
     # near-duplicates take what features have decoded
     monkeypatch.setattr(copies, "decode_record", None)
     (store,) = featurize(tissue, out=tmp_path, settings=tiny_settings, work=Work(jobs=2)).stores
-    assert json.loads((store.parent / "dataset.json").read_text())["copies"] == []
+    assert read_json(store.parent / "dataset.json")["copies"] == []
 
 
 # ---- prepare_crops
@@ -85,7 +86,7 @@ def test_crops_of_a_normalised_image(tiny_settings, he_image, mode, pad):
             height, width = shown.shape[:2]
             boxes = crop_boxes(drawn, height=height, width=width, crop=view.crop, count=3)
             if mode == "dense":
-                np.testing.assert_array_equal(item.frames[view.level], pixels)
+                assert_array_equal(item.frames[view.level], pixels)
                 ends = [
                     [box.top, box.left, box.top + view.crop, box.left + view.crop] for box in boxes
                 ]
@@ -93,7 +94,7 @@ def test_crops_of_a_normalised_image(tiny_settings, he_image, mode, pad):
                 assert not item.crops
             else:
                 expected = [cut_crop(shown, box, crop=view.crop) for box in boxes]
-                np.testing.assert_array_equal(item.crops[view], expected)
+                assert_array_equal(item.crops[view], expected)
                 assert not item.frames
     assert len({tuple(map(bytes, (item.crops or item.frames).values())) for item in found}) == 3
 
@@ -122,8 +123,8 @@ def test_a_pack_gives_back_rows_columns_and_failures_of_its_file(few, tmp_path):
     pack = read_kept(path, SimpleNamespace(**plan))
     images = {key: image for key, image in few.items() if isinstance(image, ImageDescriptors)}
     assert (pack.keys, pack.failures) == (tuple(images), {f"{1:064x}": "why"})
-    np.testing.assert_array_equal(pack.features, [image.features["s"] for image in images.values()])
-    np.testing.assert_allclose(pack.columns["tissue"], [0, 0.5])
+    assert_array_equal(pack.features, [image.features["s"] for image in images.values()])
+    assert_allclose(pack.columns["tissue"], [0, 0.5])
     reader = RowReader(dict.fromkeys(images, path), SimpleNamespace(**plan))
     read = reader.read(list(images)[::-1])
     places = [(place, rows.tolist()) for place, (rows, _) in read]
@@ -184,11 +185,11 @@ def test_a_file_is_written_in_pieces_and_read_back(described, tmp_path, rng, fai
             ["x", "", "y"],
             2,
         )
-        np.testing.assert_array_equal(store.features(), rows)
+        assert_array_equal(store.features(), rows)
         assert [*store.keys.values()] == [f"{n:064x}" for n in range(3)]
         assert store.images("normalisation_skipped").tolist() == [False, True, False]
-        np.testing.assert_array_equal(store.images("stains"), columns["stains"])
-        np.testing.assert_array_equal(store.images("look")[:, 3], [0.5, np.nan, 0.25])
+        assert_array_equal(store.images("stains"), columns["stains"])
+        assert_array_equal(store.images("look")[:, 3], [0.5, np.nan, 0.25])
         assert dict(store.header["failures"]) == {"d.png": "why"}
     content = bytearray(path.read_bytes())
     content[content.index(rows[1].tobytes()) + 5] ^= (

@@ -12,6 +12,8 @@ from bchisto.core.jobs import Ticker
 from bchisto.data import ImageRecord, decode_image
 from bchisto.featurize import FeaturizeSettings, ImageFeatures, load_features
 from bchisto.predict import Predictor
+from conftest import refuses
+from numpy.testing import assert_allclose, assert_array_equal
 from packs import featurize_here
 
 
@@ -39,20 +41,20 @@ def test_features_are_those_of_files(fixed, tissue, tmp_path):
     for images in (paths, list(map(str, paths)), arrays, np.stack(arrays), pictures):
         features = transformer.fit(images).transform(images)
         assert features.dtype == np.float32
-        np.testing.assert_allclose(features, stored.X, rtol=1e-6)
+        assert_allclose(features, stored.X, rtol=1e-6)
 
 
 def test_crops_follow_from_pixels(tiny_settings, boosted, files):
     """As in prediction: the same of a file and of its array, whatever its name; and what the models are given."""
     features = ImageFeatures(tiny_settings).transform(files[:3])
     arrays = [decode_image(file) for file in files[:3]]
-    np.testing.assert_array_equal(ImageFeatures(tiny_settings).transform(arrays), features)
+    assert_array_equal(ImageFeatures(tiny_settings).transform(arrays), features)
     records = [ImageRecord(file.name, file, None) for file in files[:3]]
     model = Predictor(boosted)._model
     described = model.describe(records, ticker=Ticker(None), skip_errors=False)
     for row, (_, by_store, *_) in zip(features, described, strict=True):
         ((crops,),) = by_store.values()
-        np.testing.assert_array_equal(row, crops.mean(axis=0))
+        assert_array_equal(row, crops.mean(axis=0))
 
 
 def test_scikit_learn_takes_it(fixed, files):
@@ -66,7 +68,7 @@ def test_scikit_learn_takes_it(fixed, files):
     pipeline = make_pipeline(ImageFeatures(fixed), LogisticRegression())
     scores = cross_val_score(pipeline, files, labels, cv=3)
     assert scores.shape == (3,)
-    np.testing.assert_array_equal(cross_val_score(clone(pipeline), arrays, labels, cv=3), scores)
+    assert_array_equal(cross_val_score(clone(pipeline), arrays, labels, cv=3), scores)
     pipeline.fit(files, labels)
     names = pipeline[:-1].get_feature_names_out()
     assert len(names) == pipeline[-1].n_features_in_ == pipeline[:-1].transform(files[:1]).shape[1]
@@ -85,10 +87,10 @@ def test_data_frames_of_features(fixed, files):
     transformer = ImageFeatures(fixed).set_output(transform="pandas")
     frame = transformer.fit_transform(pandas.Series(files[:2]))
     assert list(frame) == list(transformer.get_feature_names_out())
-    np.testing.assert_array_equal(frame, ImageFeatures(fixed).transform(files[:2]))
+    assert_array_equal(frame, ImageFeatures(fixed).transform(files[:2]))
     table = pandas.DataFrame({"file": files[:2], "age": [50, 60]})
     for images in (table[["file"]], table.rename(columns={"file": "path"})):
-        np.testing.assert_array_equal(ImageFeatures(fixed).transform(images), frame)
+        assert_array_equal(ImageFeatures(fixed).transform(images), frame)
     with pytest.raises(
         InputError, match="`images`: no column `path` in the data frame; there are file, age"
     ):
@@ -101,7 +103,7 @@ def test_micrometres_of_arrays(fixed, files):
     array = decode_image(files[0])
     features = ImageFeatures(in_micrometres, mpp=0.5).transform(array)
     expected = ImageFeatures(replace(fixed, views=("1.0:64",))).transform(array)
-    np.testing.assert_allclose(features, expected, rtol=1e-6)
+    assert_allclose(features, expected, rtol=1e-6)
     with pytest.raises(ImageError, match="array0: its micrometres per pixel are not known"):
         ImageFeatures(in_micrometres).transform(array)
 
@@ -116,8 +118,7 @@ def test_micrometres_of_arrays(fixed, files):
     ],
 )
 def test_what_is_refused(fixed, images, message):
-    with pytest.raises((InputError, ImageError), match=message):
-        ImageFeatures(fixed).transform(images)
+    refuses((InputError, ImageError), message, ImageFeatures(fixed).transform, images)
 
 
 def test_a_missing_file_is_a_missing_input(fixed):

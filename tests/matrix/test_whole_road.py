@@ -7,5 +7,5 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("case", [*OWN.values(), *PUBLIC.values()], ids=[*OWN, *PUBLIC])
-def test_the_whole_road(case, tmp_path, request, cli, monkeypatch):
-    travel(case, tmp_path, request, cli, monkeypatch)
+def test_the_whole_road(case, tmp_path, request, completed, monkeypatch):
+    travel(case, tmp_path, request, completed, monkeypatch)

@@ -50,11 +50,15 @@ def external_raw(file, other):
     dataset("features", shape=(24, 16), dtype=np.float32, external=raw)(file, other)
 
 
-def virtual(file, other):
-    del file["features"]
-    layout = h5py.VirtualLayout((24, 16), np.float32)
-    layout[:] = h5py.VirtualSource(str(other), "features", shape=(24, 16))
-    file.create_virtual_dataset("features", layout)
+def virtual(name):
+    def change(file, other):
+        shape = file[name].shape
+        del file[name]
+        layout = h5py.VirtualLayout(shape, np.float32)
+        layout[...] = h5py.VirtualSource(str(other), "features", shape=shape)
+        file.create_virtual_dataset(name, layout, fillvalue=1.0)
+
+    return change
 
 
 def attribute(name, value):
@@ -102,7 +106,7 @@ STORES = {
         "images/image_id is a link to another object",
     ),
     "raw features of another file": (external_raw, "the values of features are in other files"),
-    "virtual features": (virtual, "the values of features are in other files"),
+    "virtual features": (virtual("features"), "the values of features are in other files"),
     "features as text": (
         dataset("features", shape=(24, 16), dtype=TEXT),
         "features holds text or objects, not float",
@@ -315,14 +319,6 @@ def put(value=None, **options):
     return change
 
 
-def virtual_kernel(file, folder):
-    shape = file[KERNEL].shape
-    del file[KERNEL]
-    layout = h5py.VirtualLayout(shape=shape, dtype="f4")
-    layout[...] = h5py.VirtualSource(str(folder / "other.h5"), "x", shape=shape)
-    file.create_virtual_dataset(KERNEL, layout, fillvalue=1.0)
-
-
 KERAS = {
     "an external link": (
         put(h5py.ExternalLink("/etc/hostname", "x")),
@@ -333,7 +329,7 @@ KERAS = {
         put(external=[("/etc/passwd", 0, 192)]),
         "are in other files, which are not read",
     ),
-    "values of another HDF5 file": (virtual_kernel, "are in other files, which are not read"),
+    "values of another HDF5 file": (virtual(KERNEL), "are in other files, which are not read"),
     "a group within itself": (
         lambda file, folder: file.__setitem__("layers/conv2d/vars/more", file["layers"]),
         "not weights of this network",

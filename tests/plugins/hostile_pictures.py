@@ -15,13 +15,14 @@ from miniatures import MASS, SQUARE, overlay, write_ddsm, write_dicom
 from pictures import chunk
 from PIL import Image
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit
+from sample_trees import exchange
 
 RNG = np.random.default_rng(7)
 PICTURE = RNG.integers(0, 256, (64, 80, 3), dtype=np.uint8)
 
 
 def of(name, data):
-    """A file of these bytes, made when they are asked for."""
+    """A file of these bytes, or of those that a function makes when they are asked for."""
 
     def write(folder):
         (folder / name).write_bytes(data() if callable(data) else data)
@@ -86,7 +87,7 @@ JPEG = {
 JPEG_PIXELS = (
     {
         f"a JPEG called {width}x{height} {options}": (
-            of("a.jpg", lambda o=options, w=width, h=height: resized(jpeg(**o), w, h)),
+            of("a.jpg", resized(jpeg(**options), width, height)),
             "pixels are missing",
         )
         for options in (
@@ -99,7 +100,7 @@ JPEG_PIXELS = (
     }
     | {
         f"a JPEG of {share} {options}{' and an end' if end else ''}": (
-            of("a.jpg", lambda o=options, s=share, e=end: cut(jpeg(**o), s) + e),
+            of("a.jpg", cut(jpeg(**options), share) + end),
             "pixels are missing" if end else "it has no end",
         )
         for options in ({}, {"progressive": True}, {"restart_marker_blocks": 4})
@@ -160,9 +161,9 @@ def interlaced(samples, less=0):
 
 
 PNG = {
-    "a PNG of 20 bytes": (of("a.png", lambda: png()[:20]), "its header cannot be read"),
+    "a PNG of 20 bytes": (of("a.png", png()[:20]), "its header cannot be read"),
     "a PNG that says none": (
-        of("a.png", lambda: png()[:8] + png()[33:]),
+        of("a.png", png()[:8] + png()[33:]),
         "its header cannot be read",
     ),
     **{
@@ -183,7 +184,7 @@ PNG = {
 PNG_PIXELS = (
     {
         f"a PNG of {kind} called higher {passes}": (
-            of("a.png", lambda k=kind, p=passes: enlarged(*k, p)),
+            of("a.png", enlarged(*kind, passes)),
             "cannot be decoded",
         )
         for kind in ((8, 2, 3), (8, 0, 1), (8, 6, 4), (16, 2, 3), (8, 3, 1))
@@ -191,20 +192,20 @@ PNG_PIXELS = (
     }
     | {
         f"a PNG without {less}": (
-            of("a.png", lambda n=less: png()[: int(n * len(png())) - 1]),
+            of("a.png", png()[: int(less * len(png())) - 1]),
             "cannot be decoded",
         )
         for less in (0.999, 0.67, 0.005)
     }
     | {
         "a PNG that says two sizes": (
-            of("a.png", lambda: png()[:33] + png()[8:]),
+            of("a.png", png()[:33] + png()[8:]),
             "libpng cannot read its pixels",
         )
     }
     | {
         "an interlaced PNG": (
-            of("a.png", lambda: interlaced(RNG.integers(0, 256, (3, 5), dtype=np.uint8), 1)),
+            of("a.png", interlaced(PICTURE[:3, :5, 0], 1)),
             "cannot be decoded",
         )
     }
@@ -280,7 +281,7 @@ TIFF_PIXELS = {
     for changes in ({257: 900, 278: 900}, {273: 2**31}, {273: 10_000})
 } | {
     "a TIFF of a packed 100 MB": (of("a.tif", lambda: deflated(100_000_000)), "cannot be decoded"),
-    "a TIFF of too few bytes": (of("a.tif", lambda: deflated(100)), "cannot be decoded"),
+    "a TIFF of too few bytes": (of("a.tif", deflated(100)), "cannot be decoded"),
     "a TIFF of half a JPEG": (of("a.tif", lacking), "pixels are missing"),
 }
 
@@ -463,7 +464,7 @@ OTHERS = {
     "a text called DICOM": (of("a.dcm", b"not at all" * 40), "not a DICOM image; remove it"),
     "a picture that is not there": (lambda folder: folder / "none.dcm", "no such file"),
     "a PNG of 2.5 billion pixels": (
-        of("a.png", lambda: pictures.png(PICTURE, depth=8, colour=2, size=(50_000, 50_000))),
+        of("a.png", png(size=(50_000, 50_000))),
         LARGE,
     ),
     "a BMP of 4 quintillion pixels": (of("a.bmp", huge_bmp), LARGE),
@@ -494,7 +495,7 @@ OTHERS = {
 }
 CUT = {
     f"a {kind} cut at {place}": (
-        of(f"a.{kind.lower()}", lambda kind=kind, place=place: saved(kind)[:place]),
+        of(f"a.{kind.lower()}", saved(kind)[:place]),
         r"cannot be (decoded|read)",
     )
     for kind in ("BMP", "WEBP", "TIFF", "JPEG", "PNG")
@@ -527,9 +528,7 @@ def case(file, old, new):
         write_ddsm(
             folder, "B-3159-1", {"LEFT_CC": overlay((MASS, "MALIGNANT", [SQUARE]))}, convert=True
         )
-        text = (folder / file).read_text()
-        assert old in text
-        (folder / file).write_text(text.replace(old, new, 1))
+        exchange(folder / file, old, new)
         return folder
 
     return write

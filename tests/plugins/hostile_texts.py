@@ -1,6 +1,6 @@
 """Recipes, options and tables of strangers, which a command refuses by one line.
 
-Name to the file, its content, the words of the command, where ``{}`` is the file, and those of the refusal.
+Name to the file, its content, the command, where ``{}`` is the file, and those of the refusal.
 """
 
 import copy
@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 
 RECIPE = yaml.safe_load((resources.files("bchisto.apps.recipes") / "rakhlin2018.yaml").read_text())
-REPRODUCE = ("reproduce", "{}", "--images", "{images}", "--out", "{out}", "--quick")
+REPRODUCE = "reproduce {} --images {images} --out {out} --quick"
 PATHS = ["../../../in/X", "..", ".", "/etc/x", "a/b", "a\\b"]
 NAMES = [*PATHS, "", "x\0y", "-rf", "a\x1b[2J", "x" * 200, None, ["x"]]
 HUGE = "9" * 5000
@@ -92,7 +92,7 @@ RECIPES = (
     }
 )
 
-OPTIONS = ("boost", "--config", "{}", "--out", "{out}")
+OPTIONS = "boost --config {} --out {out}"
 TEN = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 9)]
 ALIASES = {
     "a billion texts by aliases": "\n".join(["l0: &l0 [x, x, x, x, x, x, x, x, x, x]", *TEN]),
@@ -103,7 +103,7 @@ ALIASES = {
     ),
 }
 
-EVALUATE = ("evaluate", "{}", "--out", "{out}")
+EVALUATE = "evaluate {} --out {out}"
 
 
 def predictions(classes=("a", "b"), rows=12, folds=3):
@@ -164,7 +164,7 @@ TABLES = (
     | {
         f"fold {fold[:4]}": (
             f"image_id,fold\nbenign/benign00.png,{fold}\n",
-            ("data", "check", "--images", "{tissue}", "--folds", "{}", "--write-folds", "{out}"),
+            "data check --images {tissue} --folds {} --write-folds {out}",
             "is not a whole number",
         )
         for fold in (HUGE, "-1", "1e3")
@@ -172,17 +172,7 @@ TABLES = (
     | {
         f"a manifest with {cell[:20]!r}": (
             f"{header}\n{cell}\n",
-            (
-                "featurize",
-                "--images",
-                "{}",
-                "--encoder",
-                "tiny",
-                "--weights",
-                "random",
-                "--out",
-                "{out}",
-            ),
+            "featurize --images {} --encoder tiny --weights random --out {out}",
             words,
         )
         for header, cell, words in (
@@ -197,8 +187,8 @@ TABLES = (
 
 # ---- small files that used to take gigabytes
 
-LIST = ("data", "check", "--table", "-", "--dataset", "csv", "--images", "{}")
-PREDICT = ("predict", "{}", "x.png", "--out", "{out}")
+LIST = "data check --table - --dataset csv --images {}"
+PREDICT = "predict {} x.png --out {out}"
 SHEET = (
     '<?xml version="1.0"?><worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
     '<row r="1">{}</row></sheetData></worksheet>'
@@ -267,7 +257,7 @@ GIGABYTES = {
         "more than 2,500,000 values",
     ),
     "members of a model file": ("m.bchisto", directory, PREDICT, " members"),
-    "members of arrays": ("e.npz", directory, ("features", "{}"), " members"),
+    "members of arrays": ("e.npz", directory, "features {}", " members"),
     "members of a workbook": ("t.xlsx", directory, LIST, " members"),
     "cells of a row": ("t.xlsx", workbook(lambda: "<c/>" * 8_000_000), LIST, ROW),
     "comments of a row": ("t.xlsx", workbook(lambda: "<c/><!-- <row -->" * 2_000_000), LIST, ROW),

@@ -1,35 +1,14 @@
 """Small datasets in the exact official layouts, and mammograms in their pixel formats."""
 
-import csv
-
 import numpy as np
 
-INBREAST_HEADER = [
-    "Patient ID",
-    "Patient age",
-    "Laterality",
-    "View",
-    "Acquisition date",
-    "File Name",
-    "ACR",
-    "Bi-Rads",
-]
-CBIS_HEADER = [
-    "patient_id",
-    "breast_density",
-    "left or right breast",
-    "image view",
-    "abnormality id",
-    "abnormality type",
-    "mass shape",
-    "mass margins",
-    "assessment",
-    "pathology",
-    "subtlety",
-    "image file path",
-    "cropped image file path",
-    "ROI mask file path",
-]
+INBREAST_HEADER = "Patient ID;Patient age;Laterality;View;Acquisition date;File Name;ACR;Bi-Rads"
+CBIS_HEADERS = {
+    "mass": "patient_id,breast_density,left or right breast,image view,abnormality id,abnormality type,mass shape,"
+    "mass margins,assessment,pathology,subtlety,image file path,cropped image file path,ROI mask file path\n",
+    "calc": "patient_id,breast density,left or right breast,image view,abnormality id,abnormality type,calc type,"
+    "calc distribution,assessment,pathology,subtlety,image file path,cropped image file path,ROI mask file path\n",
+}
 
 
 def write_dicom(
@@ -81,27 +60,16 @@ def write_inbreast(root, grades, *, seed=0, table="csv"):
         name = f"{number}_{place // 2 + 1:016x}_MG_{side}_{view}_ANON.dcm"
         write_dicom(root / "ALL-IMGS" / name, breast(rng), bits=12)
         sheet_view = "MLO" if view == "ML" else view
-        rows.append(
-            [
-                "removed",
-                "removed",
-                side,
-                sheet_view,
-                "201001",
-                str(number),
-                str(1 + place % 4),
-                grade,
-            ]
-        )
+        row = f"removed removed {side} {sheet_view} 201001 {number} {1 + place % 4} {grade}"
+        rows.append(row.split())
     if table == "csv":
         write_inbreast_csv(root, rows)
     return rows
 
 
 def write_inbreast_csv(root, rows):
-    with (root / "INbreast.csv").open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle, delimiter=";", lineterminator="\r\n")
-        writer.writerows([INBREAST_HEADER, *rows])
+    text = "".join(f"{line}\r\n" for line in [INBREAST_HEADER, *map(";".join, rows)])
+    (root / "INbreast.csv").write_text(text, newline="")
 
 
 def write_cbis(root, cases, *, kind="mass", seed=0, swap=()):
@@ -110,7 +78,7 @@ def write_cbis(root, cases, *, kind="mass", seed=0, swap=()):
     The folders of `swap` hold mask and crop under each other's names.
     """
     rng = np.random.default_rng(seed)
-    tables = {"train": [], "test": []}
+    tables = dict.fromkeys(("train", "test"), CBIS_HEADERS[kind])
     for patient, part, pathology in cases:
         word = "Training" if part == "train" else "Test"
         whole = f"{kind.capitalize()}-{word}_{patient}_LEFT_CC"
@@ -127,34 +95,13 @@ def write_cbis(root, cases, *, kind="mass", seed=0, swap=()):
                 root / name / "1.3.8" / "1.3.9" / f"{number:06d}.dcm", values, implicit=False
             )
         tail = f"{name}/1.3.8/1.3.9"
-        tables[part].append(
-            [
-                patient,
-                "3",
-                "LEFT",
-                "CC",
-                "1",
-                kind,
-                "OVAL" if part == "train" else "",
-                "SPICULATED",
-                "4",
-                pathology,
-                "5",
-                f"{whole}/1.3.6/1.3.7/000000.dcm",
-                f"{tail}/000000.dcm",
-                f"{tail}/000001.dcm\n",
-            ]
+        shape = "OVAL" if part == "train" else ""
+        tables[part] += (
+            f"{patient},3,LEFT,CC,1,{kind},{shape},SPICULATED,4,{pathology},5,{whole}/1.3.6/1.3.7/000000.dcm,"
+            f'{tail}/000000.dcm,"{tail}/000001.dcm\n"\n'
         )
-    for part, rows in tables.items():
-        header = list(CBIS_HEADER)
-        if kind == "calc":
-            header[1] = "breast density"
-            header[6:8] = ["calc type", "calc distribution"]
-        with (root / f"{kind}_case_description_{part}_set.csv").open(
-            "w", newline="", encoding="utf-8"
-        ) as handle:
-            writer = csv.writer(handle, lineterminator="\n")
-            writer.writerows([header, *rows])
+    for part, text in tables.items():
+        (root / f"{kind}_case_description_{part}_set.csv").write_text(text)
 
 
 SQUARE = "10 12 " + "2 " * 30 + "4 " * 34 + "6 " * 30 + "0 " * 34 + "#"
@@ -175,7 +122,7 @@ MASS = "MASS SHAPE OVAL MARGINS CIRCUMSCRIBED"
 CALC = "CALCIFICATION TYPE PLEOMORPHIC DISTRIBUTION CLUSTERED"
 
 
-def write_ddsm(root, case, views, *, seed=0, convert=False, shape=(96, 64), extra=()):
+def write_ddsm(root, case, views, *, seed=0, convert=False):
     """Write a case; `views` maps LEFT_CC and the like to an overlay's text, or to None."""
     import imagecodecs
     from PIL import Image
@@ -184,24 +131,13 @@ def write_ddsm(root, case, views, *, seed=0, convert=False, shape=(96, 64), extr
     stem = case.replace("-", "_")
     root.mkdir(parents=True, exist_ok=True)
     lines = [
-        "ics_version 1.0",
-        f"filename {case}",
-        "DATE_OF_STUDY 2 7 1995",
-        "PATIENT_AGE 42",
-        "FILM ",
-        "FILM_TYPE REGULAR",
-        "DENSITY 3",
-        "DATE_DIGITIZED 7 22 1997",
-        "DIGITIZER LUMISYS LASER",
-        "SEQUENCE",
-        *extra,
+        f"ics_version 1.0\nfilename {case}\nDATE_OF_STUDY 2 7 1995\nPATIENT_AGE 42\nFILM \nFILM_TYPE REGULAR\n"
+        "DENSITY 3\nDATE_DIGITIZED 7 22 1997\nDIGITIZER LUMISYS LASER\nSEQUENCE",
     ]
     for view, text in views.items():
         kind = "OVERLAY" if text is not None else "NON_OVERLAY"
-        lines.append(
-            f"{view} LINES {shape[0]} PIXELS_PER_LINE {shape[1]} BITS_PER_PIXEL 12 RESOLUTION 50 {kind}"
-        )
-        values = breast(rng, shape)
+        lines.append(f"{view} LINES 96 PIXELS_PER_LINE 64 BITS_PER_PIXEL 12 RESOLUTION 50 {kind}")
+        values = breast(rng)
         if convert:
             Image.fromarray(values).save(root / f"{stem}.{view}.png")
         else:

@@ -51,3 +51,10 @@ def train_small(run, *folds, seeds=1, params=PARAMS, features=(), view=None, set
         work=work,
         view=view,
     )
+
+
+def predict_here(model, images, out, **more):
+    """Predict in this process."""
+    from bchisto.predict import predict
+
+    return predict(model, images, out=out, work=ONE_JOB, **more)

@@ -1,6 +1,7 @@
 """Pictures of every kind, made byte by byte or by tifffile, each with the pixels that it shows by its standard."""
 
 import io
+import itertools
 import struct
 import zlib
 
@@ -116,40 +117,54 @@ def kinds(seed=0):
     def add_jpeg(name, image, pixels, tolerance, **options):
         add(name, "jpg", jpeg(image, **options), pixels, tolerance)
 
-    rgba, deep4 = np.dstack([rgb, alpha]), np.dstack([deep3, deep_a])
-    shown4, shown4_deep = over_white(rgb, alpha, 255), over_white(deep3, deep_a, 65535) / 257
-    # TIFF, 8 bits
-    for compression in (None, "lzw", "zlib", "packbits"):
-        add_tiff(f"tiff rgb {compression}", rgb, rgb, compression=compression)
-    add_tiff("tiff grey", grey, grey3(grey), photometric="minisblack")
-    add_tiff("tiff grey WhiteIsZero", grey, grey3(255 - grey), photometric="miniswhite")
-    planar, planar16 = (np.ascontiguousarray(of.transpose(2, 0, 1)) for of in (rgb, deep3))
-    add_tiff("tiff rgb planar", planar, rgb, planarconfig="separate")
-    add_tiff(
-        "tiff rgb planar zlib strips",
-        planar,
-        rgb,
-        planarconfig="separate",
-        compression="zlib",
-        rowsperstrip=7,
-    )
-    add_tiff("tiff rgb planar tiles", planar, rgb, planarconfig="separate", tile=(16, 16))
-    add_tiff("tiff rgb big-endian", rgb, rgb, byteorder=">")
-    add_tiff("tiff rgb BigTIFF", rgb, rgb, bigtiff=True)
-    add_tiff("tiff rgb tiles", rgb, rgb, tile=(16, 16), compression="zlib")
-    add_tiff("tiff rgb predictor", rgb, rgb, compression="lzw", predictor=True)
-    for name, tolerance in (("unassalpha", 1), ("unspecified", 0)):
-        add_tiff(
-            f"tiff rgba {name}", rgba, shown4 if tolerance else rgb, tolerance, extrasamples=[name]
-        )
-    premultiplied = np.rint(rgb * (alpha[..., None] / 255.0)).astype(np.uint8)
-    add_tiff(
-        "tiff rgba assocalpha",
-        np.dstack([premultiplied, alpha]),
-        premultiplied + (255.0 - alpha[..., None]),
-        1.5,
-        extrasamples=["assocalpha"],
-    )
+    # TIFF and PNG of 8 and of 16 bits
+    packings = {
+        "": {},
+        "lzw": {"compression": "lzw"},
+        "zlib": {"compression": "zlib"},
+        "packbits": {"compression": "packbits"},
+        "BigTIFF": {"bigtiff": True},
+        "tiles": {"tile": (16, 16), "compression": "zlib"},
+        "strips": {"rowsperstrip": 7, "compression": "zlib"},
+        "predictor": {"rowsperstrip": 6, "compression": "lzw", "predictor": True},
+    }
+    of_grey = {"photometric": "minisblack", "planarconfig": "contig"}
+    for depth, three, one, last, near in ((8, rgb, grey, alpha, 1), (16, deep3, deep, deep_a, 0.6)):
+        top, three_shown, one_shown = 2**depth - 1, three, one
+        if depth == 16:
+            three_shown, one_shown = eight(three), eight(one)
+        planar = np.ascontiguousarray(three.transpose(2, 0, 1))
+        for order, (packing, options) in itertools.product("<>", packings.items()):
+            name, options = f"{depth} {order} {packing}", {"byteorder": order, **options}
+            add_tiff(f"tiff rgb {name}", three, three_shown, **options)
+            add_tiff(f"tiff planar {name}", planar, three_shown, planarconfig="separate", **options)
+            add_tiff(f"tiff grey {name}", one, grey3(one_shown), **of_grey, **options)
+        white = grey3(255 - one_shown)
+        add_tiff(f"tiff grey WhiteIsZero {depth}", one, white, photometric="miniswhite")
+        four, two = np.dstack([three, last]), np.dstack([one, last])
+        three_through = over_white(three, last, top) * 255 / top
+        one_through = over_white(grey3(one), last, top) * 255 / top
+        mixed = np.rint(three * (last[..., None] / top)).astype(three.dtype)
+        for kind, samples, pixels, tolerance in (
+            ("unassalpha", four, three_through, near),
+            ("unspecified", four, three_shown, 0),
+            (
+                "assocalpha",
+                np.dstack([mixed, last]),
+                (mixed + (top - last[..., None].astype(float))) * 255 / top,
+                near,
+            ),
+        ):
+            add_tiff(f"tiff rgba {depth} {kind}", samples, pixels, tolerance, extrasamples=[kind])
+        of_alpha = {**of_grey, "extrasamples": ["unassalpha"]}
+        add_tiff(f"tiff grey alpha {depth}", two, one_through, near, **of_alpha)
+        add_png(f"png rgba {depth}", four, three_through, near, depth=depth, colour=6)
+        add_png(f"png grey alpha {depth}", two, one_through, near, depth=depth, colour=4)
+        add_png(f"png rgb {depth}", three, three_shown, depth=depth, colour=2)
+        before = [(b"tRNS", struct.pack(">HHH", *map(int, three[2, 5])))]
+        clear = np.where((three == three[2, 5]).all(axis=2)[..., None], 255, three_shown)
+        add_png(f"png rgb {depth} tRNS", three, clear, depth=depth, colour=2, before=before)
+    # other TIFF
     table = rng.integers(0, 65536, (3, 256), dtype=np.uint16)
     add_tiff("tiff palette", grey, (table >> 8).T[grey], photometric="palette", colormap=table)
     bits = grey > 127
@@ -160,60 +175,6 @@ def kinds(seed=0):
     cmyk = rng.integers(0, 256, (HEIGHT, WIDTH, 4), dtype=np.uint8)
     naive = (255.0 - cmyk[..., :3]) * (255.0 - cmyk[..., 3:]) / 255
     add_tiff("tiff cmyk", cmyk, naive, 1, photometric="separated")
-    # TIFF, 16 bits
-    for order in "<>":
-        add_tiff(f"tiff16 rgb {order}", deep3, eight(deep3), byteorder=order)
-        add_tiff(
-            f"tiff16 grey {order}",
-            deep,
-            grey3(eight(deep)),
-            photometric="minisblack",
-            byteorder=order,
-        )
-        add_tiff(
-            f"tiff16 grey WhiteIsZero {order}",
-            deep,
-            grey3(eight(65535 - deep.astype(np.int64))),
-            photometric="miniswhite",
-            byteorder=order,
-        )
-        for compression in (None, "zlib"):
-            add_tiff(
-                f"tiff16 rgb planar {order} {compression}",
-                planar16,
-                eight(deep3),
-                planarconfig="separate",
-                byteorder=order,
-                compression=compression,
-            )
-    add_tiff(
-        "tiff16 rgb planar tiles",
-        planar16,
-        eight(deep3),
-        planarconfig="separate",
-        tile=(16, 16),
-    )
-    add_tiff(
-        "tiff16 rgb planar strips predictor",
-        planar16,
-        eight(deep3),
-        planarconfig="separate",
-        rowsperstrip=6,
-        compression="lzw",
-        predictor=True,
-    )
-    add_tiff("tiff16 rgb tiles zlib", deep3, eight(deep3), tile=(16, 16), compression="zlib")
-    add_tiff("tiff16 rgb predictor", deep3, eight(deep3), compression="zlib", predictor=True)
-    add_tiff("tiff16 rgba unassalpha", deep4, shown4_deep, 0.6, extrasamples=["unassalpha"])
-    add_tiff("tiff16 rgba unspecified", deep4, eight(deep3), extrasamples=["unspecified"])
-    mixed = np.rint(deep3 * (deep_a[..., None] / 65535)).astype(np.uint16)
-    add_tiff(
-        "tiff16 rgba assocalpha",
-        np.dstack([mixed, deep_a]),
-        (mixed + (65535.0 - deep_a[..., None])) / 257,
-        0.6,
-        extrasamples=["assocalpha"],
-    )
     deep_cmyk = rng.integers(0, 65536, (HEIGHT, WIDTH, 4), dtype=np.uint16)
     add_tiff("tiff16 cmyk", deep_cmyk, None, photometric="separated")
     add_tiff("tiff16 float rgb", rgb.astype(np.float16), None)
@@ -247,25 +208,6 @@ def kinds(seed=0):
         add_png(
             f"png palette {depth} tRNS", values, through, 1, depth=depth, colour=3, before=before
         )
-    for depth, colour, source in ((8, 2, rgb), (16, 2, deep3)):
-        shown = source if depth == 8 else eight(source)
-        add_png(f"png rgb {depth}", source, shown, depth=depth, colour=colour)
-        key = struct.pack(">HHH", *map(int, source[2, 5]))
-        clear = np.where((source == source[2, 5]).all(axis=2)[..., None], 255, shown)
-        add_png(
-            f"png rgb {depth} tRNS", source, clear, depth=depth, colour=2, before=[(b"tRNS", key)]
-        )
-    add_png("png rgba 8", rgba, shown4, 1, depth=8, colour=6)
-    add_png("png rgba 16", deep4, shown4_deep, 0.6, depth=16, colour=6)
-    grey_a, deep_grey_a = np.dstack([grey, alpha]), np.dstack([deep, deep_a])
-    shown_a = over_white(grey3(grey), alpha, 255)
-    shown_deep_a = over_white(grey3(deep), deep_a, 65535) / 257
-    add_png("png grey alpha 8", grey_a, shown_a, 1, depth=8, colour=4)
-    add_png("png grey alpha 16", deep_grey_a, shown_deep_a, 0.6, depth=16, colour=4)
-    of_grey = {"photometric": "minisblack", "planarconfig": "contig"}
-    of_grey["extrasamples"] = ["unassalpha"]
-    add_tiff("tiff grey alpha", grey_a, shown_a, 1, **of_grey)
-    add_tiff("tiff16 grey alpha", deep_grey_a, shown_deep_a, 0.6, **of_grey)
     # JPEG
     smooth = np.clip(np.add.outer(np.arange(HEIGHT) * 5, np.arange(WIDTH) * 3), 0, 255).astype(
         np.uint8

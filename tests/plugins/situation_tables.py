@@ -75,9 +75,7 @@ class Made:
         return path
 
 
-def images(
-    counts, *, classes=TWO, per=4, folds=5, patients="known", column="patient", big=0, seed=0
-):
+def images(counts, *, classes=TWO, per=4, folds=5, patients="known", column="patient", big=0):
     """Return images of patients without predictions.
 
     Parameters
@@ -128,17 +126,29 @@ def images(
     )
 
 
-def calls(table, right, *, big=None, seed=0, name=None, sure=0.75, wrong=None):
+def called_at(table, predicted, top, name):
+    """Return a table of calls with these probabilities; the other classes share the rest."""
+    count = len(table.classes)
+    shares = np.repeat((1 - top)[:, None] / (count - 1), count, axis=1)
+    shares[np.arange(len(predicted)), predicted] = top
+    return replace(table, predicted=predicted, shares=shares.round(6), name=name)
+
+
+def scoring(table, scores):
+    """Return a table of two classes with these scores of the second."""
+    shares = np.stack([1 - scores, scores], axis=1)
+    return replace(table, predicted=shares.argmax(axis=1), shares=shares)
+
+
+def calls(table, right, *, big=None, seed=0, name="t", wrong=None):
     """Return a table whose classes are called right at given rates, errors anywhere among the patients.
 
     Parameters
     ----------
-    right : sequence of float
+    right : float or sequence of float
         Of each class.
     big : float, optional
         Of the patient "big".
-    sure : float
-        The least probability of a class that is called, to which up to 0.2 is added by chance.
     wrong : sequence of int, optional
         What a wrong image of each class is called; by default the next class.
     """
@@ -146,31 +156,24 @@ def calls(table, right, *, big=None, seed=0, name=None, sure=0.75, wrong=None):
     predicted = table.truth.copy()
     count = len(table.classes)
     large = np.array([unit == "big" for unit in table.units])
-    for label in range(count):
+    for label, rate in enumerate(np.broadcast_to(right, count)):
         rows = np.flatnonzero((table.truth == label) & ~large)
         called = wrong[label] if wrong is not None else (label + 1) % count
-        predicted[rng.permutation(rows)[round(right[label] * len(rows)) :]] = called
+        predicted[rng.permutation(rows)[round(rate * len(rows)) :]] = called
     if big is not None:
         rows = np.flatnonzero(large)
         predicted[rows[round(big * len(rows)) :]] = (count - 2) % count
-    top = sure + 0.2 * rng.random(len(predicted))
-    shares = np.repeat((1 - top)[:, None] / (count - 1), count, axis=1)
-    shares[np.arange(len(predicted)), predicted] = top
-    return replace(table, predicted=predicted, shares=shares.round(6), name=name or table.name)
+    return called_at(table, predicted, 0.75 + 0.2 * rng.random(len(predicted)), name)
 
 
-def always(table, label, *, seed=0, name=None, wobble=0.1):
+def always(table, label, *, name="t", wobble=0.1):
     """Return a table that calls every image one class, with probabilities that say nothing of the truth."""
-    rng = np.random.default_rng(seed)
-    count = len(table.classes)
-    top = 0.8 + wobble * rng.random(len(table.truth))
-    shares = np.repeat((1 - top)[:, None] / (count - 1), count, axis=1)
-    shares[:, label] = top
     predicted = np.full(len(table.truth), label)
-    return replace(table, predicted=predicted, shares=shares.round(6), name=name or table.name)
+    top = 0.8 + wobble * np.random.default_rng(0).random(len(predicted))
+    return called_at(table, predicted, top, name)
 
 
-def ranked(table, *, low, high, overlap, seed=0, name=None):
+def ranked(table, *, low, high, overlap):
     """Return a table of two classes whose scores tell these apart, all of them between two numbers.
 
     Parameters
@@ -178,7 +181,7 @@ def ranked(table, *, low, high, overlap, seed=0, name=None):
     overlap : float
         The share of images of each class whose score is drawn from the whole range.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     middle = (low + high) / 2
     draws = rng.random(len(table.truth))
     ends = np.where(
@@ -186,8 +189,7 @@ def ranked(table, *, low, high, overlap, seed=0, name=None):
     )
     anywhere = rng.random(len(table.truth)) < overlap
     scores = np.where(anywhere, low + (high - low) * draws, ends).round(6)
-    shares = np.stack([1 - scores, scores], axis=1)
-    return replace(table, predicted=shares.argmax(axis=1), shares=shares, name=name or table.name)
+    return scoring(table, scores)
 
 
 def scored(table, middles, *, high):
@@ -206,8 +208,7 @@ def scored(table, middles, *, high):
     scores = (
         scores + np.linspace(-0.05, 0.05, len(scores))[(7 * np.arange(len(scores))) % len(scores)]
     ).round(6)
-    shares = np.stack([1 - scores, scores], axis=1)
-    return replace(table, predicted=shares.argmax(axis=1), shares=shares)
+    return scoring(table, scores)
 
 
 def overlapping(table, *, apart, seed):
@@ -215,8 +216,7 @@ def overlapping(table, *, apart, seed):
     rng = np.random.default_rng(seed)
     scores = rng.normal(size=len(table.truth)) + apart * (table.truth - 0.5)
     scores = (1 / (1 + np.exp(-scores))).round(4)
-    shares = np.stack([1 - scores, scores], axis=1)
-    return replace(table, predicted=shares.argmax(axis=1), shares=shares)
+    return scoring(table, scores)
 
 
 def blocks(table, patients, *, name):
@@ -241,11 +241,11 @@ def relabelled(table, count):
     )
 
 
-def guessed(table, *, seed, name=None):
+def guessed(table, *, seed, name="t"):
     """Return a table of probabilities by chance."""
     rng = np.random.default_rng(seed)
     shares = rng.dirichlet(np.ones(len(table.classes)), len(table.truth)).round(6)
-    return replace(table, predicted=shares.argmax(axis=1), shares=shares, name=name or table.name)
+    return replace(table, predicted=shares.argmax(axis=1), shares=shares, name=name)
 
 
 def tied(table, rows, called):

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+from written_tables import lines
 
 TILE = 256
 NAMES = 'gut "<b>1</b>"', "übel, 2"
@@ -101,16 +102,14 @@ def write_images(folder, *, kinds=((64, 0.5),), count=12, tissues=NAMES, names=N
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [("path", "label", "patient", "mpp")]
+    rows = []
     for number in range(count):
         side, mpp = kinds[number // 2 % len(kinds)]
         image = stained(tissues[number % 2], side, side + wider, seed=number + 1)
         name = f"Fall ä {number:02d}.png"
         Image.fromarray(image).save(folder / name)
         rows.append((name, names[number % 2], f"P{number // 2 % 4}", mpp))
-    with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
-    return folder / "images.csv"
+    return lines(folder / "images.csv", ("path", "label", "patient", "mpp"), rows)
 
 
 def overlay_of(raw, colouring, names, *, places=None, side=100, size=(9999, 9999), unsure=None):

@@ -5,6 +5,8 @@ import html
 import io
 import json
 import re
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
@@ -83,6 +85,12 @@ def listed(cli, *arguments):
     code, out, err = cli("data check --table - --images", *arguments)
     assert code == 0, err
     return {row["image_id"]: row for row in csv.DictReader(io.StringIO(out))}, err
+
+
+def groups_in(cli, images, *options):
+    """Return the group of each image, and what is said of them."""
+    rows, err = listed(cli, images, *options)
+    return {name: row["group"] for name, row in rows.items()}, err
 
 
 def unlisted(cli, *arguments):
@@ -188,11 +196,22 @@ def panels_of(*tables, run=None, chosen=True):
     return panels
 
 
-def report_of(tmp_path, panels, **more):
-    """Write a report; return its file as text, and what of it a reader sees."""
+def visible(page):
+    """Return what a reader sees of a page, in one line, without its figures."""
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>|data:image[^\"]*", " ", page)))
+
+
+def report_of(panels, **more):
+    """Return a report as a page, and what of it a reader sees."""
     from bchisto.evaluate.report import write_report
 
-    path = tmp_path / "r.html"
-    write_report(path, title="x", panels=panels, **more)
-    text = re.sub(r"<[^>]+>|data:image[^\"]*", " ", path.read_text())
-    return path.read_text(), html.unescape(re.sub(r"\s+", " ", text))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "r.html"
+        write_report(path, title="x", panels=panels, **more)
+        page = path.read_text()
+    return page, visible(page)
+
+
+def report_text(*tables):
+    """Return what a reader sees of the report of tables."""
+    return report_of(panels_of(*tables))[1]

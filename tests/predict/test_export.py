@@ -10,6 +10,7 @@ from bchisto.evaluate.report import known_of, write_card
 from bchisto.predict import Predictor, PredictSettings, export, predict
 from bchisto.predict.model_file import load_bundle
 from conftest import write_tissue
+from written_tables import read_json
 
 PAIR = "boost/3-lightgbm"
 OVERWRITE = Work(jobs=1, overwrite=True)
@@ -88,7 +89,7 @@ def test_a_deployed_model_knows_how_good_it_is_and_names_nobody(
 ):
     run = run_copy(boosted)
     metrics = run / PAIR / "metrics.json"
-    content = json.loads(metrics.read_text())
+    content = read_json(metrics)
     content["run"] |= {"fold_warnings": ["Patient Smith is in two folds"], "dataset": "Smith's"}
     metrics.write_text(json.dumps(content))
     to = export(run / PAIR, to=tmp_path / "to").parent

@@ -16,6 +16,7 @@ from bchisto.encoders import executed_precision
 from bchisto.featurize import featurize
 from bchisto.featurize.device import DeviceDescriber
 from bchisto.predict.blocks import keep
+from bchisto.predict.model_file import GPU_SECONDS
 from conftest import typed
 from onnx_files import write_onnx
 from packs import train_small
@@ -168,10 +169,7 @@ def test_other_features_leave_it_idle(
 def test_little_work_leaves_it_idle(
     model, tissue, tmp_path, by_cpu, gpu, started, completed, monkeypatch
 ):
-    monkeypatch.undo()
-    gpu_seen = ("0",)
-    for module in ("core.jobs.work", "featurize.stream", "predict.model_file"):
-        monkeypatch.setattr(f"bchisto.{module}.visible_gpus", lambda: gpu_seen)
+    monkeypatch.setattr("bchisto.predict.model_file.GPU_SECONDS", GPU_SECONDS)
     monkeypatch.setattr(DeviceDescriber, "start", None)
     out = tmp_path / "p.csv"
     _, err = completed("predict {} --images {} --out {} --jobs 1", model, tissue, out)

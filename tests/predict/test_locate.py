@@ -12,19 +12,16 @@ from bchisto.core.jobs import Work
 from bchisto.featurize import featurize
 from bchisto.predict import predict
 from bchisto_tiny import tiny_weights
-from packs import ONE_JOB
+from packs import ONE_JOB, predict_here
 
 SMALL = BoostSettings(seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 2})
 
 
-def test_a_run_folder_stands_for_its_bundle(
-    boosted, tmp_path, completed, tissue_files, boosted_result
-):
-    one = tissue_files[0]
-    completed("predict {} --images {} --out T/p.csv --jobs 1", boosted, one)
+def test_a_run_folder_stands_for_its_bundle(boosted, tmp_path, completed, one_file, boosted_result):
+    completed("predict {} --images {} --out T/p.csv --jobs 1", boosted, one_file)
     model = boosted_result / "model.bchisto"
     for place in (model, model.parent, model.parent.parent):
-        predict(place, one, out=tmp_path / "q.csv", work=Work(jobs=1, overwrite=True))
+        predict(place, one_file, out=tmp_path / "q.csv", work=Work(jobs=1, overwrite=True))
         assert (tmp_path / "q.csv").read_bytes() == (tmp_path / "p.csv").read_bytes()
 
 
@@ -88,12 +85,12 @@ def test_a_report_names_the_hash_that_sha256sum_prints(weighted, boosted_result)
 
 
 @pytest.mark.parametrize("run", ["run", "apart"])
-def test_recorded_weights_are_used_while_they_hold(weighted, tmp_path, caplog, run, tissue_files):
-    one, file = tissue_files[0], weighted / "tiny.weights.h5"
+def test_recorded_weights_are_used_while_they_hold(weighted, tmp_path, caplog, run, one_file):
+    one, file = one_file, weighted / "tiny.weights.h5"
     with caplog.at_level("INFO", logger="bchisto"):
-        predict(weighted / run, one, out=tmp_path / "p.csv", work=ONE_JOB)
+        predict_here(weighted / run, one, tmp_path / "p.csv")
     assert f"tiny: weights {file}, as the run of" in caplog.text
-    predict(weighted / run, one, out=tmp_path / "q.csv", weights=f"tiny={file}", work=ONE_JOB)
+    predict_here(weighted / run, one, tmp_path / "q.csv", weights=f"tiny={file}")
     assert (tmp_path / "p.csv").read_bytes() == (tmp_path / "q.csv").read_bytes()
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
     kept = file.read_bytes()
@@ -106,12 +103,12 @@ def test_recorded_weights_are_used_while_they_hold(weighted, tmp_path, caplog, r
             WeightsError,
             match=rf"tiny was trained with weights from a file \(sha256 {sha256}\); give",
         ):
-            predict(weighted / run, one, out=tmp_path / "r.csv", work=ONE_JOB)
+            predict_here(weighted / run, one, tmp_path / "r.csv")
         other = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
         with pytest.raises(
             WeightsError, match=rf"of sha256 {sha256}, .* has {other}; give the right"
         ):
-            predict(weighted / run, one, out=tmp_path / "r.csv", weights=str(file), work=ONE_JOB)
+            predict_here(weighted / run, one, tmp_path / "r.csv", weights=str(file))
     finally:
         file.write_bytes(kept)
 
@@ -126,4 +123,4 @@ def test_a_bundle_that_left_its_run_asks_for_them(weighted, tissue, tmp_path, mo
         weighted / "run" / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "model.bchisto"
     )
     with pytest.raises(WeightsError, match='give them with `weights="tiny=PATH"`'):
-        predict(away, tissue, out=tmp_path / "p.csv", work=ONE_JOB)
+        predict_here(away, tissue, tmp_path / "p.csv")

@@ -8,10 +8,10 @@ import pytest
 from bchisto.core.jobs import Ticker
 from bchisto.data import ImageRecord, ImageSelection
 from bchisto.featurize import View, describe_images, featurize
-from bchisto.predict import Predictor, PredictSettings, predict
+from bchisto.predict import Predictor, PredictSettings
 from bchisto.predict.model_file import ModelFile, load_model
 from numpy.testing import assert_array_equal
-from packs import ONE_JOB, train_small
+from packs import ONE_JOB, predict_here, train_small
 from written_tables import rows_of
 
 
@@ -108,9 +108,7 @@ def test_the_table_tells_what_the_option_changes(models, tissue, tmp_path):
     out = tmp_path / "p.csv"
     update = PredictSettings(update=True)
     for mpp, text in ((None, "are not known"), (0.25, "other micrometres"), (0.5, None)):
-        result = predict(
-            models["pixels"], tissue, out=out, settings=replace(update, mpp=mpp), work=ONE_JOB
-        )
+        result = predict_here(models["pixels"], tissue, out, settings=replace(update, mpp=mpp))
         assert not result.unchanged
         cells = [row.get("warnings") for row in rows_of(out)]
         if text is None:

@@ -10,9 +10,9 @@ from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.core import Banner, InputError
 from bchisto.evaluate import TwoClassView, evaluate
 from bchisto.evaluate.report import write_evaluation
-from bchisto.predict import PredictSettings, predict
+from bchisto.predict import PredictSettings
 from conftest import typed
-from packs import ONE_JOB
+from packs import ONE_JOB, predict_here
 from PIL import Image
 from written_tables import read_json, write_lines
 from written_tables import rows_of as rows
@@ -65,17 +65,11 @@ def test_images_that_trained_are_known_again(run, mixed, tmp_path, completed):
 
 def test_bundles_that_do_not_know_say_nothing(run, mixed, tmp_path):
     old = altered(run / "model.bchisto", tmp_path / "old.bchisto", training=None, two_class=None)
-    result = predict(old, [mixed], out=tmp_path / "p.csv", work=ONE_JOB)
+    result = predict_here(old, mixed, tmp_path / "p.csv")
     assert result.trained is None
     assert result.called == ""
     assert not {"trained", "called"} & set(rows(tmp_path / "p.csv")[0])
-    asked = predict(
-        old,
-        [mixed],
-        out=tmp_path / "q.csv",
-        work=ONE_JOB,
-        settings=PredictSettings(threshold=0.4),
-    )
+    asked = predict_here(old, mixed, tmp_path / "q.csv", settings=PredictSettings(threshold=0.4))
     assert asked.called.endswith("malignant at 0.4")
 
 
@@ -119,7 +113,7 @@ def test_what_is_called_follows_the_point(run, tissue, tmp_path, refused, comple
 
 
 def test_a_table_of_predict_is_evaluated_with_its_warning(run, tissue, tmp_path):
-    predict(run / "model.bchisto", [tissue], out=tmp_path / "p.csv", work=ONE_JOB)
+    predict_here(run / "model.bchisto", tissue, tmp_path / "p.csv")
     result = write_evaluation(
         evaluate(
             [tmp_path / "p.csv"],

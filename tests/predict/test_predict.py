@@ -8,7 +8,7 @@ from bchisto.core import InputError, MissingInputError, OutputError
 from bchisto.core.jobs import Work
 from bchisto.featurize import open_store
 from bchisto.predict import PredictSettings, predict
-from packs import ONE_JOB
+from packs import predict_here
 from PIL import Image
 from written_tables import read_json
 from written_tables import rows_of as rows
@@ -28,7 +28,7 @@ def by_id(record, image, *, crop_seed):
 def test_equals_the_bundle_on_the_stored_descriptors(boosted, model, tissue, tmp_path, monkeypatch):
     """New images are described again; with crops seeded by id, training images give what is stored of them."""
     monkeypatch.setattr("bchisto.featurize.prepare.crop_key", by_id)
-    result = predict(model, [tissue], out=tmp_path / "p.csv", work=ONE_JOB)
+    result = predict_here(model, tissue, tmp_path / "p.csv")
     assert result.images == 12
     assert result.failures == {}
     with open_store(boosted / "features" / "tiny-1.0-64.h5") as store:
@@ -72,16 +72,16 @@ def unfinish(table):
 
 def test_a_command_that_was_killed_after_its_table_was_whole_is_resumed(model, tissue, tmp_path):
     table = tmp_path / "p.csv"
-    predict(model, [tissue], out=table, work=ONE_JOB)
+    predict_here(model, tissue, table)
     whole = table.read_bytes()
     unfinish(table)
-    predict(model, [tissue], out=table, work=ONE_JOB)
+    predict_here(model, tissue, table)
     assert table.read_bytes() == whole
     assert read_json(tmp_path / "p.csv.run.json")["records"][0]["status"] == "ok"
     unfinish(table)
     table.write_text("mine")  # not what it would have written
     with pytest.raises(OutputError, match="was changed since bchisto wrote it"):
-        predict(model, [tissue], out=table, work=ONE_JOB)
+        predict_here(model, tissue, table)
     assert table.read_text() == "mine"
     records = (
         "1",
@@ -91,24 +91,23 @@ def test_a_command_that_was_killed_after_its_table_was_whole_is_resumed(model, t
     for strange in ("[", "{}", *(f'{{"records": [{record}]}}' for record in records)):
         (tmp_path / "p.csv.run.json").write_text(strange)
         with pytest.raises(OutputError, match="exists already"):
-            predict(model, [tissue], out=table, work=ONE_JOB)
+            predict_here(model, tissue, table)
     table.unlink()
-    predict(model, [tissue], out=table, work=ONE_JOB)
+    predict_here(model, tissue, table)
 
 
-def test_what_does_not_fit(model, tissue, tmp_path, tissue_files):
+def test_what_does_not_fit(model, tissue, tmp_path, one_file):
     with pytest.raises(MissingInputError, match="no such model file"):
         predict(tmp_path / "none.bchisto", [tissue], out=tmp_path / "p.csv")
     with pytest.raises(MissingInputError, match="no such image, folder or manifest"):
         predict(model, [tmp_path / "gone"], out=tmp_path / "p.csv")
     with pytest.raises(InputError, match="`format` excel: choose one of bchisto, iciar2018"):
         predict(model, [tissue], out=tmp_path / "p.csv", settings=PredictSettings(format="excel"))
-    one = tissue_files[0]
-    twin = tmp_path / "t" / one.name
+    twin = tmp_path / "t" / one_file.name
     twin.parent.mkdir()
-    shutil.copy(one, twin)
+    shutil.copy(one_file, twin)
     with pytest.raises(InputError, match=r"two images have the id benign00\.png; rename one"):
-        predict(model, [one, twin], out=tmp_path / "p.csv")
+        predict(model, [one_file, twin], out=tmp_path / "p.csv")
     (tmp_path / "text.png").write_text("x")
     with pytest.raises(InputError, match=r"text\.png: not a TIFF, PNG or JPEG image"):
         predict(model, [tmp_path / "text.png"], out=tmp_path / "p.csv")

@@ -27,11 +27,24 @@ from bchisto.core.jobs import Work
 from bchisto.data import ImageRecord, decode_image
 from bchisto.predict import Outliers, Predictor, PredictSettings, predict
 from numpy.testing import assert_allclose, assert_array_equal
-from packs import ONE_JOB
-from written_tables import rows_of
+from packs import predict_here
+from PIL import Image
+from written_tables import read_json, rows_of
 
 COLUMNS = ("image_id", "predicted")
 """Of the challenge's rows, which have no header."""
+
+
+SMALL = np.zeros((40, 40, 3), np.uint8)
+WHITE = np.full((96, 96, 3), 255, np.uint8)
+
+
+@pytest.fixture
+def cut(tmp_path, one_file):
+    """The beginning of an image."""
+    path = tmp_path / "cut.png"
+    path.write_bytes(one_file.read_bytes()[:4000])
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +62,7 @@ def shares(table):
 def test_files_and_arrays_get_what_the_command_gives(
     predictor, boosted, tissue, tmp_path, tissue_files
 ):
-    predict(boosted, tissue, out=tmp_path / "p.csv", work=ONE_JOB)
+    predict_here(boosted, tissue, tmp_path / "p.csv")
     expected = shares(tmp_path / "p.csv")
     files = tissue_files[4:8]
     found = predictor.predict([files[1], decode_image(files[0]), str(files[3])])
@@ -60,36 +73,36 @@ def test_files_and_arrays_get_what_the_command_gives(
     assert found.trained.tolist() == [True] * 3
 
 
-def test_one_many_folders_and_stacks(predictor, tissue, tissue_files):
-    one = decode_image(tissue_files[0])
+def test_one_many_folders_and_stacks(predictor, tissue, one_file):
+    one = decode_image(one_file)
     changed = one.copy()
     changed[0, 0] ^= 1
-    assert predictor.predict(tissue_files[0]).image_ids == ("benign00.png",)
+    assert predictor.predict(one_file).image_ids == ("benign00.png",)
     assert len(predictor.predict(one)) == 1
     stack = predictor.predict(np.stack([one, changed]))
     assert stack.trained.tolist() == [True, False]
     assert len(predictor.predict(tissue)) == 12
 
 
-def test_calibrated(boosted, tissue_files):
-    one = tissue_files[0]
-    raw = Predictor(boosted).predict(one).probabilities ** (
+def test_calibrated(boosted, one_file):
+    raw = Predictor(boosted).predict(one_file).probabilities ** (
         1 / Bundle.load(Predictor(boosted).path).temperature
     )
     assert_allclose(
-        Predictor(boosted, calibrated=True).predict(one).probabilities, raw / raw.sum(), rtol=1e-9
+        Predictor(boosted, calibrated=True).predict(one_file).probabilities,
+        raw / raw.sum(),
+        rtol=1e-9,
     )
 
 
-def test_files_of_one_name_go_by_their_paths(predictor, tmp_path, tissue_files):
-    file = tissue_files[0]
+def test_files_of_one_name_go_by_their_paths(predictor, tmp_path, one_file):
     (tmp_path / "a").mkdir()
-    twin = shutil.copy(file, tmp_path / "a" / file.name)
-    assert predictor.predict([file, twin]).image_ids == (str(file), str(twin))
-    again = predictor.predict([file, decode_image(twin), file])
-    assert again.image_ids == (file.name, "array1", file.name)
+    twin = shutil.copy(one_file, tmp_path / "a" / one_file.name)
+    assert predictor.predict([one_file, twin]).image_ids == (str(one_file), str(twin))
+    again = predictor.predict([one_file, decode_image(twin), one_file])
+    assert again.image_ids == (one_file.name, "array1", one_file.name)
     assert len({*map(tuple, again.probabilities)}) == 1
-    (tmp_path / "a" / "list.csv").write_text(f"path,mpp\n{file.name},0.5\n")
+    (tmp_path / "a" / "list.csv").write_text(f"path,mpp\n{one_file.name},0.5\n")
     with pytest.raises(InputError, match=r"benign00\.png: is given twice, and not alike"):
         predictor.predict([twin, tmp_path / "a" / "list.csv"])
 
@@ -105,7 +118,7 @@ def test_files_of_one_name_go_by_their_paths(predictor, tmp_path, tissue_files):
         (np.zeros((96, 90), np.uint8), r"^array0: an array of uint8 and shape \(96, 90\)"),
         (3, "images=3: give a path"),
         (
-            np.zeros((40, 40, 3), np.uint8),
+            SMALL,
             r"^array0: 40x40 at scale 1\.0 is smaller than the crop of 64$",
         ),
         ([], "`images`: there is none"),
@@ -116,13 +129,16 @@ def test_files_of_one_name_go_by_their_paths(predictor, tmp_path, tissue_files):
     ],
 )
 def test_what_is_refused(predictor, given, message):
-    with pytest.raises(InputError, match=message):
+    """A bad image is told from a bad option by its class, and both are input that was refused."""
+    with pytest.raises(InputError, match=message) as refusal:
         predictor.predict(given)
+    assert isinstance(refusal.value, ImageError) == message.startswith("^array0")
+    assert refusal.value.exit_code == 2
 
 
-def test_a_notebook_shows_what_it_is(predictor, boosted, tmp_path, tissue_files):
+def test_a_notebook_shows_what_it_is(predictor, boosted, tmp_path, one_file):
     name = tmp_path / "<i>&.png"
-    shutil.copy(tissue_files[0], name)
+    shutil.copy(one_file, name)
     shown = predictor.predict(name)._repr_html_()
     assert "&lt;i&gt;&amp;.png" in shown
     assert "<i>" not in shown
@@ -131,7 +147,7 @@ def test_a_notebook_shows_what_it_is(predictor, boosted, tmp_path, tissue_files)
     mixed = "the folds mixed patients, or may have: of new patients expect fewer right"
     assert shown.count(mixed) == 1
     assert "classes=('benign', 'malignant')" in repr(predictor)
-    result = predict(boosted, [name], out=tmp_path / "p.csv", work=ONE_JOB)
+    result = predict_here(boosted, [name], tmp_path / "p.csv")
     shown = result._repr_html_()
     assert "&lt;i&gt;&amp;.png" in shown
     assert "p_malignant" in shown
@@ -145,7 +161,7 @@ def test_a_notebook_shows_what_it_is(predictor, boosted, tmp_path, tissue_files)
 def test_a_result_is_told_as_lines_and_as_a_frame(boosted, tissue, tmp_path, completed, form):
     out = tmp_path / "p.csv"
     settings = PredictSettings(format=form, threshold=0.5)
-    result = predict(boosted, tissue, out=out, settings=settings, work=ONE_JOB)
+    result = predict_here(boosted, tissue, out, settings=settings)
     table = (
         rows_of(out)
         if form == "bchisto"
@@ -175,9 +191,9 @@ def test_a_result_is_told_as_lines_and_as_a_frame(boosted, tissue, tmp_path, com
             else:
                 assert shown == {"yes": True, "no": False}.get(cell, cell)
     settings = replace(settings, update=True)
-    again = predict(boosted, tissue, out=tmp_path / "u.csv", settings=settings, work=ONE_JOB)
+    again = predict_here(boosted, tissue, tmp_path / "u.csv", settings=settings)
     assert again.summary() == lines
-    again = predict(boosted, tissue, out=tmp_path / "u.csv", settings=settings, work=ONE_JOB)
+    again = predict_here(boosted, tissue, tmp_path / "u.csv", settings=settings)
     assert again.summary() == [f"nothing new for {tmp_path / 'u.csv'}"]
     assert len(again.to_pandas()) == 12
 
@@ -194,8 +210,6 @@ def test_the_result_of_a_first_night_without_images(boosted, tmp_path):
 
 
 def test_pictures_of_pillow_and_arrays_of_paths(predictor, tissue_files, pandas):
-    from PIL import Image
-
     files = tissue_files[:2]
     expected = predictor.predict_proba(files)
     with Image.open(files[1]) as picture:
@@ -226,33 +240,25 @@ def test_as_scikit_learn_has_it(predictor, tissue_files):
     assert log_loss(labels, shares, labels=predictor.classes_) > 0
 
 
-def test_predictions_are_compared_as_objects(predictor, tissue_files):
+def test_predictions_are_compared_as_objects(predictor, one_file):
     """Comparing their arrays raised an error of NumPy, as in a list or as keys of a cache."""
-    file = tissue_files[0]
-    first, second = predictor.predict(file), predictor.predict(file)
+    first, second = predictor.predict(one_file), predictor.predict(one_file)
     assert [first, second].index(second) == 1
     assert len({first, second, first}) == 2
 
 
-def test_a_pickled_predictor_loads_its_file_again(boosted, tissue_files):
-    file = tissue_files[0]
+def test_a_pickled_predictor_loads_its_file_again(boosted, one_file):
     calibrated = Predictor(boosted, calibrated=True)
     data = pickle.dumps(calibrated)
     assert len(data) < 1000
     again = pickle.loads(data)
     assert again.path == calibrated.path
-    assert_array_equal(again.predict_proba(file), calibrated.predict_proba(file))
+    assert_array_equal(again.predict_proba(one_file), calibrated.predict_proba(one_file))
 
 
 def test_an_operating_point_of_the_callers_choice(boosted, tissue, tmp_path):
     """Marks, and facts of the model, as the command has them; also after pickling."""
-    predict(
-        boosted,
-        tissue,
-        out=tmp_path / "p.csv",
-        settings=PredictSettings(threshold=0.9),
-        work=ONE_JOB,
-    )
+    predict_here(boosted, tissue, tmp_path / "p.csv", settings=PredictSettings(threshold=0.9))
     expected = [row["called"] == "positive" for row in rows_of(tmp_path / "p.csv")]
     predictor = Predictor(boosted, threshold=0.9)
     for again in (predictor, pickle.loads(pickle.dumps(predictor))):
@@ -271,18 +277,17 @@ def test_an_operating_point_of_the_callers_choice(boosted, tissue, tmp_path):
         Predictor(boosted, sensitivity=0.123)
 
 
-def test_whether_the_model_is_better_than_chance(boosted, tmp_path, tissue_files):
+def test_whether_the_model_is_better_than_chance(boosted, tmp_path, one_file):
     """As its page says, also of a model file without metrics beside it."""
     predictor = Predictor(boosted)
     settings = PredictSettings(html=tmp_path / "p.html")
-    file = tissue_files[0]
-    result = predict(boosted, file, out=tmp_path / "p.csv", settings=settings, work=ONE_JOB)
+    result = predict_here(boosted, one_file, tmp_path / "p.csv", settings=settings)
     assert "chance" in predictor.verdict
     assert html.escape(predictor.verdict, quote=False) in (tmp_path / "p.html").read_text()
     assert result.verdict == predictor.verdict
     bare = shutil.copy(predictor.path, tmp_path)
     result = predict(
-        bare, file, out=tmp_path / "q.csv", settings=settings, work=Work(jobs=1, overwrite=True)
+        bare, one_file, out=tmp_path / "q.csv", settings=settings, work=Work(jobs=1, overwrite=True)
     )
     page = re.sub("<[^>]*>", "", (tmp_path / "p.html").read_text())
     assert Predictor(bare).verdict == result.verdict
@@ -317,7 +322,7 @@ def test_frames(predictor, boosted, tissue, tmp_path, pandas):
     said = ["predicted", "confidence", "uncertain"]
     assert list(frame) == ["image_id", *shares, *said, "trained", "called", "blank", "warnings"]
     assert_array_equal(frame[shares].to_numpy(), found.probabilities)
-    result = predict(boosted, tissue, out=tmp_path / "p.csv", work=ONE_JOB)
+    result = predict_here(boosted, tissue, tmp_path / "p.csv")
     written = pandas.read_csv(tmp_path / "p.csv")
     assert_allclose(written["p_benign"], found.probabilities[:, 0], rtol=1e-12)
     for mark in ("uncertain", "trained"):
@@ -334,14 +339,13 @@ def test_a_data_frame_in_place_of_a_manifest(
     files = [str(path.relative_to(tissue)) for path in tissue_files[4:8]]
     columns = {"path": files, "mpp": 0.5, "patient": list("aabb"), "label": "benign"}
     frame = pandas.DataFrame(columns)
-    work = ONE_JOB
     settings = PredictSettings(update=True)
-    result = predict(boosted, frame, out=tmp_path / "p.csv", settings=settings, work=work)
+    result = predict_here(boosted, frame, tmp_path / "p.csv", settings=settings)
     rows = rows_of(tmp_path / "p.csv")
     assert [row["label"] for row in rows] == ["benign"] * 4
     assert [row["group"] for row in rows] == list("aabb")
-    assert predict(boosted, frame, out=tmp_path / "p.csv", settings=settings, work=work).unchanged
-    record = json.loads((tmp_path / "p.csv.run.json").read_text())
+    assert predict_here(boosted, frame, tmp_path / "p.csv", settings=settings).unchanged
+    record = read_json(tmp_path / "p.csv.run.json")
     assert record["records"][-1]["config"]["images"] == ["data frame"]
     answer = predictor.predict(frame)
     assert list(answer.image_ids) == [row["image_id"] for row in rows]
@@ -370,11 +374,9 @@ def test_the_order_of_rows_is_kept(predictor, tmp_path, tissue_files, pandas):
         assert_array_equal(predictor.predict_proba(images), expected)
 
 
-def test_pictures_are_converted_as_files_are(predictor, tmp_path, tissue_files):
-    """Alpha over white, palettes and grey as colours, and the orientation of a camera."""
-    from PIL import Image
-
-    rgb = Image.open(tissue_files[0])
+def test_pictures_are_converted_as_files_are(predictor, tmp_path, one_file):
+    """Alpha over WHITE, palettes and grey as colours, and the orientation of a camera."""
+    rgb = Image.open(one_file)
     clear = rgb.convert("RGBA")
     alpha = np.full((96, 96), 255, np.uint8)
     alpha[:48] = 0
@@ -411,22 +413,7 @@ def test_threads_may_share_a_predictor(predictor, tissue_files):
     assert_array_equal(together, expected * 2)
 
 
-def test_a_bad_image_is_told_from_a_bad_option(predictor, tmp_path):
-    """By its class, and as input that was refused."""
-    (tmp_path / "text.png").write_text("no image")
-    small = np.zeros((40, 40, 3), np.uint8)
-    for image in (tmp_path / "text.png", small, small[..., 0], small / 2):
-        with pytest.raises(ImageError) as refusal:
-            predictor.predict(image)
-        assert isinstance(refusal.value, InputError)
-        assert refusal.value.exit_code == 2
-    for options in ({"images": []}, {"images": small, "mpp": 300}):
-        with pytest.raises(InputError) as refusal:
-            predictor.predict(**options)
-        assert not isinstance(refusal.value, ImageError)
-
-
-def test_a_message_comes_once_from_a_predictor(tmp_path, caplog, tissue_files):
+def test_a_message_comes_once_from_a_predictor(tmp_path, caplog, one_file):
     """Whatever it counts; of something else it is another message."""
     from bchisto.predict.images import TrainingLooks, _warn
 
@@ -439,7 +426,7 @@ def test_a_message_comes_once_from_a_predictor(tmp_path, caplog, tissue_files):
         _warn({image.image_id: looks.unlike(image) for image in images[:count]}, warned)
     assert [record.getMessage() for record in caplog.records] == list(warned.values())
     assert len(warned) == 1
-    header = read_header(tissue_files[0])
+    header = read_header(one_file)
     assert "bits" not in looks.unlike(replace(images[0], mpp=0.5))
     _warn({"a": looks.unlike(replace(images[0], header=header))}, warned)
     assert len(caplog.records) == len(warned) == 2
@@ -450,17 +437,16 @@ def log_of(caplog):
     return [text for text in caplog.messages if text.startswith("left out: ")]
 
 
-def test_one_bad_image_does_not_lose_the_others(predictor, boosted, tmp_path, caplog, tissue_files):
+def test_one_bad_image_does_not_lose_the_others(
+    predictor, boosted, tmp_path, caplog, tissue_files, cut
+):
     """Images that cannot be used are left out and named, as the command does it."""
     files = tissue_files[:2]
     (tmp_path / "text.png").write_text("no image")
-    cut = tmp_path / "cut.png"
-    cut.write_bytes(files[0].read_bytes()[:4000])
-    small = np.zeros((40, 40, 3), np.uint8)
-    images = [files[0], tmp_path / "text.png", small, small[..., 0], cut, decode_image(files[1])]
+    images = [files[0], tmp_path / "text.png", SMALL, SMALL[..., 0], cut, decode_image(files[1])]
     for bad in images[1:5]:
         with pytest.raises(ImageError, match="^none of the .*images can be used; first: "):
-            predictor.predict([bad, small], skip_errors=True)
+            predictor.predict([bad, SMALL], skip_errors=True)
     caplog.clear()
     kept = predictor.predict(images, skip_errors=True)
     assert sorted(log_of(caplog)) == sorted(f"left out: {text}" for text in kept.failures.values())
@@ -483,15 +469,15 @@ def test_one_bad_image_does_not_lose_the_others(predictor, boosted, tmp_path, ca
         predictor.predict([files[0], "gone.png"])
 
 
-def test_warnings_of_an_image_stand_in_its_answer(boosted, tmp_path, caplog, tissue_files):
+def test_warnings_of_an_image_stand_in_its_answer(boosted, tmp_path, caplog, one_file):
     """The texts that are logged of the image by itself, whatever the logger's level, and each time."""
     import cv2
 
-    file = tissue_files[0]
-    cv2.imwrite(str(tmp_path / "deep.png"), (cv2.imread(str(file)) // 16).astype(np.uint16) * 100)
-    large = np.kron(decode_image(file), np.ones((2, 2, 1), np.uint8))
-    white = np.full((96, 96, 3), 255, np.uint8)
-    images = [file, tmp_path / "deep.png", large, white]
+    cv2.imwrite(
+        str(tmp_path / "deep.png"), (cv2.imread(str(one_file)) // 16).astype(np.uint16) * 100
+    )
+    large = np.kron(decode_image(one_file), np.ones((2, 2, 1), np.uint8))
+    images = [one_file, tmp_path / "deep.png", large, WHITE]
     quiet = Predictor(boosted)
     with caplog.at_level(logging.ERROR, "bchisto"):
         found = quiet.predict(images)
@@ -521,7 +507,7 @@ def test_warnings_of_an_image_stand_in_its_answer(boosted, tmp_path, caplog, tis
     assert found.to_pandas()["warnings"].tolist() == ["; ".join(of) for of in found.warnings]
 
 
-def test_an_image_is_decoded_once(predictor, monkeypatch, tissue_files):
+def test_an_image_is_decoded_once(predictor, monkeypatch, one_file):
     from bchisto.data.images import decode
 
     decoded = []
@@ -531,8 +517,7 @@ def test_an_image_is_decoded_once(predictor, monkeypatch, tissue_files):
         return real(path, **options)
 
     monkeypatch.setattr(decode, "decode_image", counted)
-    white = np.full((96, 96, 3), 255, np.uint8)
-    assert predictor.predict([tissue_files[0], white]).blank.tolist() == [
+    assert predictor.predict([one_file, WHITE]).blank.tolist() == [
         False,
         True,
     ]
@@ -542,9 +527,9 @@ def test_an_image_is_decoded_once(predictor, monkeypatch, tissue_files):
 def test_a_predictor_says_what_the_table_says(boosted, tmp_path, tissue_files):
     """Columns of the table, among them the decision at the operating point of the model, and which images are blank."""
     files = tissue_files[:3]
-    predict(boosted, files, out=tmp_path / "p.csv", work=ONE_JOB)
+    predict_here(boosted, files, tmp_path / "p.csv")
     rows = rows_of(tmp_path / "p.csv")
-    found = Predictor(boosted).predict([*files, np.full((96, 96, 3), 255, np.uint8)])
+    found = Predictor(boosted).predict([*files, WHITE])
     assert {*found.columns} >= {"called", "trained"}
     assert found.columns.pop("blank") == ["no"] * 3 + ["yes"]
     assert found.columns.pop("warnings") == ["; ".join(texts) for texts in found.warnings]
@@ -556,14 +541,9 @@ def test_a_predictor_says_what_the_table_says(boosted, tmp_path, tissue_files):
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpeg"])
-def test_half_an_upload_and_a_closed_picture_are_errors_of_the_image(
-    predictor, suffix, tissue_files
-):
-    from PIL import Image
-
-    file = tissue_files[0]
+def test_half_an_upload_and_a_closed_picture_are_errors_of_the_image(predictor, suffix, one_file):
     stream = io.BytesIO()
-    with Image.open(file) as picture:
+    with Image.open(one_file) as picture:
         picture.convert("RGB").save(stream, suffix)
     content = stream.getvalue()
     half = Image.open(io.BytesIO(content[: len(content) // 2]))
@@ -578,19 +558,12 @@ def test_half_an_upload_and_a_closed_picture_are_errors_of_the_image(
 
 
 def test_images_go_by_the_names_that_the_caller_gives(
-    boosted, tmp_path, caplog, monkeypatch, tissue_files
+    boosted, tmp_path, caplog, monkeypatch, one_file, cut
 ):
     """In answers, errors, log lines and failures; no name is a path."""
-    from PIL import Image
-
     monkeypatch.chdir(tmp_path)
-    file = tissue_files[0]
-    cut = tmp_path / "cut.png"
-    cut.write_bytes(file.read_bytes()[:4000])
-    small = np.zeros((40, 40, 3), np.uint8)
-    white = np.full((96, 96, 3), 255, np.uint8)
-    bad = [small, small[..., 0], cut, Path("gone.png"), Image.new("HSV", (96, 96))]
-    images = [file, white, Image.open(file), *bad]
+    bad = [SMALL, SMALL[..., 0], cut, Path("gone.png"), Image.new("HSV", (96, 96))]
+    images = [one_file, WHITE, Image.open(one_file), *bad]
     names = [
         "a/../b.png",
         "cut.png",
@@ -619,20 +592,16 @@ def test_images_go_by_the_names_that_the_caller_gives(
     assert "bchisto-" not in caplog.text + str(found)
     for image, name in zip(bad, names[3:], strict=True):
         with pytest.raises((ImageError, MissingInputError)) as refusal:
-            predictor.predict([image, file], names=[name, "other"])
+            predictor.predict([image, one_file], names=[name, "other"])
         assert str(refusal.value).startswith(f"{name}: ")
     assert [path.name for path in tmp_path.iterdir()] == ["cut.png"]
 
 
-def test_a_file_with_several_names_fails_under_each(predictor, tmp_path, tissue_files):
+def test_a_file_with_several_names_fails_under_each(predictor, tmp_path, one_file, cut):
     """Each reason names its own image, in the order of the images, whether a file is there, a header, or decoded."""
-    file = tissue_files[0]
     bad = tmp_path / "bad.png"
     bad.write_text("no image")
-    cut = tmp_path / "cut.png"
-    cut.write_bytes(file.read_bytes()[:4000])
-    small = np.zeros((40, 40, 3), np.uint8)
-    images = [cut, bad, "gone.png", file, bad, small, cut, "gone.png"]
+    images = [cut, bad, "gone.png", one_file, bad, SMALL, cut, "gone.png"]
     names = ["c1", "b1", "g1", str(bad), "b2", "gone.png", "c2", "g2"]
     answer = predictor.predict(images, names=names, skip_errors=True)
     assert [*answer.failures] == [name for name in names if name != str(bad)]
@@ -655,32 +624,25 @@ def test_names_are_a_text_for_each_image(predictor, tissue, names, tissue_files)
         predictor.predict(files, names=[None, "a"])
 
 
-def test_a_picture_in_place_of_a_model_file(tissue_files):
-    file = tissue_files[0]
+def test_a_picture_in_place_of_a_model_file(one_file):
     with pytest.raises(BundleError, match="but a picture; give it as `images`: for a prediction"):
-        Predictor(file)
+        Predictor(one_file)
 
 
-def test_bytes_are_opened_by_pillow(predictor, tissue_files):
+def test_bytes_are_opened_by_pillow(predictor, one_file):
     """As the message says."""
-    import io
-
-    from PIL import Image
-
-    file = tissue_files[0]
-    data = file.read_bytes()
+    data = one_file.read_bytes()
     for given in (data, [data], io.BytesIO(data)):
         text = r"^`images`: bytes; give PIL\.Image\.open\(io\.BytesIO\(\.\.\.\)\) of them$"
         with pytest.raises(InputError, match=text):
             predictor.predict(given)
     answer = predictor.predict_proba(Image.open(io.BytesIO(data)))
-    assert_array_equal(answer, predictor.predict_proba(file))
+    assert_array_equal(answer, predictor.predict_proba(one_file))
 
 
-def test_an_answer_is_rows_for_json(boosted, tissue_files):
+def test_an_answer_is_rows_for_json(boosted, one_file):
     """A dict for each image, with what the arrays have at its position."""
-    white = np.full((96, 96, 3), 255, np.uint8)
-    answer = Predictor(boosted).predict([tissue_files[0], white])
+    answer = Predictor(boosted).predict([one_file, WHITE])
     rows = json.loads(json.dumps(list(answer)))
     for mark in (answer.called, answer.uncertain, answer.trained, answer.blank):
         assert mark.dtype == bool  # a mask: a tuple would choose rows 0 and 1

@@ -10,8 +10,7 @@ from bchisto.data.images.content import CROP_SEEDS
 from bchisto.encoders import EncoderChoice
 from bchisto.featurize import FeaturizeSettings, View, featurize
 from bchisto.finetune import FinetuneSettings, finetune
-from bchisto.predict import predict
-from packs import ONE_JOB
+from packs import ONE_JOB, predict_here
 from PIL import Image
 from written_tables import rows_of, write_lines
 
@@ -68,14 +67,9 @@ def answers(path):
 @pytest.mark.parametrize("kind", BUNDLES)
 def test_wherever_it_lies(places, tissue, tmp_path, kind):
     model = bundle_of(kind, tmp_path / "run", tissue)
-    predict(model, [places], out=tmp_path / "all.csv", work=ONE_JOB)
-    predict(model, [places / "alone"], out=tmp_path / "alone.csv", work=ONE_JOB)
-    predict(
-        model,
-        [places / "before", places / "Benin" / "z.tif"],
-        out=tmp_path / "some.csv",
-        work=ONE_JOB,
-    )
+    predict_here(model, places, tmp_path / "all.csv")
+    predict_here(model, [places / "alone"], tmp_path / "alone.csv")
+    predict_here(model, [places / "before", places / "Benin" / "z.tif"], tmp_path / "some.csv")
     every, some = answers(tmp_path / "all.csv"), answers(tmp_path / "some.csv")
     (alone,) = answers(tmp_path / "alone.csv").values()
     same = ["Tissu sain/a.png", "Benin/a.png", "Benin/z.tif", "before/k.tiff", "alone/benign02.png"]
@@ -87,16 +81,15 @@ def test_wherever_it_lies(places, tissue, tmp_path, kind):
     assert len(set(every.values())) > 1
 
 
-def test_the_key_is_that_of_shape_and_pixels(tissue_files):
+def test_the_key_is_that_of_shape_and_pixels(one_file):
     import hashlib
 
-    path = tissue_files[0]
-    image = decode_image(path)
+    image = decode_image(one_file)
     expected = hashlib.sha256(b"96x96x3\n" + image.tobytes()).hexdigest()
     assert pixels_sha256(image) == expected
     assert pixels_sha256(image[:, ::-1]) == pixels_sha256(image[:, ::-1].copy()) != expected
     assert pixels_sha256(image.reshape(48, 192, 3)) != expected
-    record = ImageRecord("x", path, None)
+    record = ImageRecord("x", one_file, None)
     assert [crop_key(record, image, crop_seed=rule) for rule in CROP_SEEDS] == ["x", expected]
     with pytest.raises(InputError, match="crop_seed name: choose one of id, pixels"):
         crop_key(record, image, crop_seed="name")
@@ -110,12 +103,11 @@ def test_files_that_are_left_out_as_copies_are_in_the_result(boosted, tmp_path, 
         shutil.copy(files[file], tmp_path / name)
         lines.append(f"{name},{image}")
     write_lines(tmp_path / "images.csv", *lines)
-    work = ONE_JOB
-    result = predict(boosted, tmp_path / "images.csv", out=tmp_path / "p.csv", work=work)
+    result = predict_here(boosted, tmp_path / "images.csv", tmp_path / "p.csv")
     copy = tmp_path / "b.png"
     assert result.duplicates == {str(copy): "x"}
     assert result.images == 2
     assert result.summary()[1] == "left out as copies: 1 file"
-    result = predict(boosted, files, out=tmp_path / "q.csv", work=work)
+    result = predict_here(boosted, files, tmp_path / "q.csv")
     assert result.duplicates == {}
     assert "copies" not in str(result.summary())

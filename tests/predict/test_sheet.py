@@ -17,10 +17,10 @@ from bchisto.predict import PredictSettings, predict
 from bchisto.predict.outputs import measured_at
 from bchisto.predict.settings import OperatingPoint
 from conftest import typed
-from packs import ONE_JOB
+from packs import ONE_JOB, predict_here
 from page_probe import probe
 from PIL import Image
-from written_tables import read_json
+from written_tables import read_json, visible
 from written_tables import rows_of as rows
 
 EVIL = "<img src=x onerror=alert(1)>&amp; é'\".png"
@@ -47,6 +47,12 @@ def made(model, images, tmp_path_factory):
     work = Work(jobs=1, skip_errors=True)
     sheet = PredictSettings(html=out / "sheets" / "s.html")
     return out, predict(model, images, out=out / "p.csv", settings=sheet, work=work)
+
+
+@pytest.fixture
+def moved(tmp_path, boosted_result):
+    """A model file that stands by itself."""
+    return Path(shutil.copy(boosted_result / "model.bchisto", tmp_path))
 
 
 def cells(page):
@@ -111,7 +117,7 @@ def test_an_image_that_shows_nothing_is_marked_where_its_class_stands(model, ima
         marks = {name: mark for name, _, _, mark in cells(text)}
         assert "shows nothing" in marks["white.png"]
         assert "shows nothing" not in marks["a.png"]
-    predict(model, folder / "a.png", out=tmp_path / "q.csv", work=ONE_JOB)
+    predict_here(model, folder / "a.png", tmp_path / "q.csv")
     assert "blank" not in rows(tmp_path / "q.csv")[0]
 
 
@@ -127,16 +133,15 @@ def test_it_holds_all_that_it_needs_and_runs_nothing_else(made):
         assert f"{name} 'sha256-{digest}'" in html.unescape(policy)
 
 
-def test_a_model_without_a_rule_says_so(tmp_path, tissue_files, boosted_result):
+def test_a_model_without_a_rule_says_so(tmp_path, one_file, boosted_result):
     old = altered(
         boosted_result / "model.bchisto",
         tmp_path / "old.bchisto",
         unsure=None,
         training=None,
     )
-    one = tissue_files[0]
     sheet = PredictSettings(html=tmp_path / "s.html")
-    result = predict(old, one, out=tmp_path / "p.csv", settings=sheet, work=ONE_JOB)
+    result = predict_here(old, one_file, tmp_path / "p.csv", settings=sheet)
     assert Bundle.load(boosted_result / "model.bchisto").unsure["calibrated"] is True
     assert result.unsure is None
     assert "uncertain" not in str(result.summary())
@@ -148,11 +153,10 @@ def test_a_model_without_a_rule_says_so(tmp_path, tissue_files, boosted_result):
 
 
 def test_what_a_model_means_for_new_patients_is_that_of_its_card(
-    tmp_path, completed, tissue_files, boosted_result
+    tmp_path, completed, one_file, boosted_result
 ):
     """The report, the terminal and the heat maps take it from the run, and say so if the model stands by itself."""
     folder = boosted_result
-    one = tissue_files[0]
     card = re.findall(r"^- (.*)$", (folder / "model-card.md").read_text(), flags=re.MULTILINE)
     start = next(place for place, line in enumerate(card) if " right: " in line)
     answer, meaning = card[start : start + 2]
@@ -164,9 +168,13 @@ def test_what_a_model_means_for_new_patients_is_that_of_its_card(
     for model in (folder / "model.bchisto", moved):
         out = tmp_path / model.parent.name
         terminal, _ = completed(
-            "predict {} --images {} --out {} --html {}", model, one, f"{out}.csv", f"{out}.html"
+            "predict {} --images {} --out {} --html {}",
+            model,
+            one_file,
+            f"{out}.csv",
+            f"{out}.html",
         )
-        completed("explain {} --images {} --out {} --method map", model, one, f"{out}-maps")
+        completed("explain {} --images {} --out {} --method map", model, one_file, f"{out}-maps")
         assert (f"the model's training: {meaning}" in terminal) == (model != moved)
         for file in (Path(f"{out}.html"), tmp_path / f"{out}-maps" / "map" / "index.html"):
             text = html.unescape(file.read_text())
@@ -189,13 +197,10 @@ def test_what_a_model_means_for_new_patients_is_that_of_its_card(
 
 
 def test_what_was_measured_at_the_operating_point_stands_beside_its_count(
-    tmp_path, tissue_files, boosted_result
+    tmp_path, one_file, boosted_result, moved
 ):
     """As metrics.json has it; another threshold, a calibrated score and a model that stands by itself have nothing."""
     folder = boosted_result
-    moved = tmp_path / "model.bchisto"
-    shutil.copy(folder / "model.bchisto", moved)
-    first = tissue_files[0]
     metrics = read_json(folder / "metrics.json")["tables"]["fusion"]
     (point,) = metrics["two_class"]["thresholds"]
 
@@ -233,8 +238,8 @@ def test_what_was_measured_at_the_operating_point_stands_beside_its_count(
         sheet = tmp_path / f"{number}.html"
         out = tmp_path / f"{number}.csv"
         settings = PredictSettings(html=sheet, **options)
-        predict(model, first, out=out, settings=settings, work=ONE_JOB)
-        text = html.unescape(re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", sheet.read_text())))
+        predict_here(model, one_file, out, settings=settings)
+        text = visible(sheet.read_text())
         expected = measured.replace("at 0.5.", f"at {options.get('threshold', 0.5)}.")
         assert (expected in text) == told
         assert (nothing in text) != told
@@ -254,14 +259,9 @@ def test_a_threshold_of_a_sensitivity_is_told_by_its_own_point():
 @pytest.mark.parametrize(
     "content", ["{", "[]", '{"tables": 3}', '{"tables": {"fusion": {"n": 1}}}']
 )
-def test_damaged_metrics_are_named(
-    tmp_path, completed, refused, content, tissue_files, boosted_result
-):
-    model = tmp_path / "model.bchisto"
-    shutil.copy(boosted_result / "model.bchisto", model)
+def test_damaged_metrics_are_named(tmp_path, completed, refused, content, one_file, moved):
     (tmp_path / "metrics.json").write_text(content)
-    one = tissue_files[0]
-    words = typed("predict {} --images {} --out T/p.csv --jobs 1", model, one)
+    words = typed("predict {} --images {} --out T/p.csv --jobs 1", moved, one_file)
     assert f"{tmp_path / 'metrics.json'}: not " in refused(*words)
     (tmp_path / "metrics.json").unlink()
     completed(*words)
@@ -269,18 +269,15 @@ def test_damaged_metrics_are_named(
 
 @pytest.mark.parametrize("command", ["explain", "export"])
 def test_damaged_metrics_stop_a_command_before_it_writes(
-    tmp_path, refused, command, tissue_files, boosted_result
+    tmp_path, refused, command, one_file, moved
 ):
-    model = tmp_path / "model.bchisto"
-    shutil.copy(boosted_result / "model.bchisto", model)
     (tmp_path / "metrics.json").write_text("[]")
-    one = tissue_files[0]
     out = tmp_path / "out"
     options = {
-        "explain": ("--images", one, "--out", out, "--method", "map"),
+        "explain": ("--images", one_file, "--out", out, "--method", "map"),
         "export": ("--to", out),
     }
-    assert f"{tmp_path / 'metrics.json'}: not " in refused(command, model, *options[command])
+    assert f"{tmp_path / 'metrics.json'}: not " in refused(command, moved, *options[command])
     assert not list(out.rglob("*.png")) + list(out.rglob("*.bchisto"))
 
 

@@ -13,6 +13,7 @@ from bchisto.stains import (
 )
 from bchisto.stains.colours import RUIFROK_FROM_HED, RUIFROK_TO_HED
 from bchisto.stains.foreign import _colours_apart, _fills_side
+from numpy.testing import assert_allclose, assert_array_equal
 
 
 def literal(image, h, e):
@@ -24,10 +25,10 @@ def literal(image, h, e):
 
 
 def test_matrices_are_the_published_ones():
-    np.testing.assert_array_equal(
+    assert_array_equal(
         RUIFROK_TO_HED, [[1.88, -0.07, -0.60], [-1.02, 1.13, -0.48], [-0.55, -0.13, 1.57]]
     )
-    np.testing.assert_array_equal(
+    assert_array_equal(
         RUIFROK_FROM_HED, [[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]]
     )
 
@@ -63,9 +64,7 @@ def test_the_darkest_pixels_are_0_as_published(rng):
 
 def test_optical_density_of_known_levels():
     image = np.array([[[239, 119, 0]]], np.uint8)
-    np.testing.assert_allclose(
-        optical_density(image)[0, 0], [0.0, np.log(2), np.log(240)], rtol=1e-6
-    )
+    assert_allclose(optical_density(image)[0, 0], [0.0, np.log(2), np.log(240)], rtol=1e-6)
 
 
 def test_every_treatment_is_a_stain_method(he_image):
@@ -75,8 +74,8 @@ def test_every_treatment_is_a_stain_method(he_image):
         found, estimate = make_normalizer(method).normalize_with_estimate(he_image)
         assert estimate is None
         assert (found.shape, found.dtype) == (he_image.shape, np.uint8)
-        np.testing.assert_array_equal(he_image, before)
-        np.testing.assert_array_equal(found, treat(he_image, method))
+        assert_array_equal(he_image, before)
+        assert_array_equal(found, treat(he_image, method))
         assert (found != he_image).any()
 
 
@@ -97,7 +96,7 @@ def test_whitening_is_the_zca_of_the_channels(he_image):
 
 def test_demean_centres_the_colour(he_image):
     dark = (he_image // 3).astype(np.uint8)
-    np.testing.assert_allclose(treat(dark, "demean").reshape(-1, 3).mean(axis=0), 128, atol=1)
+    assert_allclose(treat(dark, "demean").reshape(-1, 3).mean(axis=0), 128, atol=1)
 
 
 def test_clahe_raises_local_contrast_and_keeps_colours(rng):
@@ -111,7 +110,7 @@ def test_clahe_raises_local_contrast_and_keeps_colours(rng):
         cv2.cvtColor(x, cv2.COLOR_RGB2LAB)[:, :, 1:].mean(axis=(0, 1))
         for x in (pink, treat(pink, "clahe"))
     )
-    np.testing.assert_allclose(after, before, atol=2)
+    assert_allclose(after, before, atol=2)
 
 
 def test_gaussian_subtraction_removes_slow_shading():
@@ -125,8 +124,8 @@ def test_gaussian_subtraction_removes_slow_shading():
 
 def test_orders_are_what_they_say(he_image):
     one, two = treat(he_image, "clahe-whitening"), treat(he_image, "whitening-clahe")
-    np.testing.assert_array_equal(one, treat(treat(he_image, "clahe"), "whitening"))
-    np.testing.assert_array_equal(two, treat(treat(he_image, "whitening"), "clahe"))
+    assert_array_equal(one, treat(treat(he_image, "clahe"), "whitening"))
+    assert_array_equal(two, treat(treat(he_image, "whitening"), "clahe"))
     assert (one != two).any()
 
 

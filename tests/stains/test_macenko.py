@@ -9,6 +9,8 @@ from bchisto.stains.macenko import (
     REFERENCE_STAINS,
     upper_percentile,
 )
+from conftest import refuses
+from numpy.testing import assert_allclose, assert_array_equal
 
 
 def literal(image):
@@ -55,17 +57,15 @@ def near(a, b, share=0.999):
 
 def test_constants_are_the_published_ones():
     assert (TRANSMITTED_LIGHT, MACENKO_BETA, MACENKO_ALPHA) == (240.0, 0.15, 1.0)
-    np.testing.assert_array_equal(
-        REFERENCE_STAINS, [[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]]
-    )
-    np.testing.assert_array_equal(REFERENCE_MAXIMA, [1.9705, 1.0308])
+    assert_array_equal(REFERENCE_STAINS, [[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]])
+    assert_array_equal(REFERENCE_MAXIMA, [1.9705, 1.0308])
 
 
 def test_equals_the_formulas_written_out(he_image):
     expected, stains, maxima = literal(he_image)
     found = MacenkoNormalizer().estimate(he_image)
-    np.testing.assert_allclose(found.stains, stains, atol=1e-5)
-    np.testing.assert_allclose(found.maxima, maxima, rtol=1e-5)
+    assert_allclose(found.stains, stains, atol=1e-5)
+    assert_allclose(found.maxima, maxima, rtol=1e-5)
     near(MacenkoNormalizer().normalize(he_image), expected, share=1.0)
 
 
@@ -73,7 +73,7 @@ def test_the_robust_estimate_equals_the_formulas_written_out(he_image, pale_imag
     for image in (he_image, pale_image):
         expected, stains = literal_robust(image)
         normalised, estimate = make_normalizer("macenko-robust").normalize_with_estimate(image)
-        np.testing.assert_allclose(estimate.stains, stains, atol=1e-4)
+        assert_allclose(estimate.stains, stains, atol=1e-4)
         near(normalised, expected)
 
 
@@ -93,7 +93,7 @@ def test_agrees_with_torchstain_on_real_images(shared, step):
 def test_haematoxylin_comes_first_and_vectors_have_length_one(he_image):
     estimate = MacenkoNormalizer().estimate(he_image)
     assert estimate.stains[0, 0] > estimate.stains[0, 1]
-    np.testing.assert_allclose(np.linalg.norm(estimate.stains, axis=0), 1.0)
+    assert_allclose(np.linalg.norm(estimate.stains, axis=0), 1.0)
     assert 0.3 < estimate.tissue <= 1.0
     od = -np.log((he_image.reshape(-1, 3).astype(float) + 1) / 240)
     rest = od - od @ np.linalg.pinv(estimate.stains).T @ estimate.stains.T
@@ -105,7 +105,7 @@ def test_glass_around_the_tissue_does_not_move_the_stains(he_image):
     framed[100:292, 100:356] = he_image
     inside = MacenkoNormalizer().estimate(he_image)
     around = MacenkoNormalizer().estimate(framed)
-    np.testing.assert_allclose(around.stains, inside.stains, atol=1e-6)
+    assert_allclose(around.stains, inside.stains, atol=1e-6)
     assert around.tissue == pytest.approx(inside.tissue * he_image.size / framed.size)
 
 
@@ -124,16 +124,14 @@ def test_glass_around_the_tissue_does_not_move_the_stains(he_image):
     ],
 )
 def test_too_little_tissue_is_a_named_condition(image, message):
-    with pytest.raises(TissueError, match=message):
-        MacenkoNormalizer().normalize(image)
+    refuses(TissueError, message, MacenkoNormalizer().normalize, image)
 
 
 def test_ninety_nine_tissue_pixels_are_too_few_and_a_hundred_do(he_image):
     tissue = he_image[(he_image < 200).all(axis=2)]
     image = np.full((40, 40, 3), 255, np.uint8)
     image.reshape(-1, 3)[:99] = tissue[:: len(tissue) // 100][:99]
-    with pytest.raises(TissueError, match="99 tissue pixels"):
-        MacenkoNormalizer().estimate(image)
+    refuses(TissueError, "99 tissue pixels", MacenkoNormalizer().estimate, image)
     image.reshape(-1, 3)[99] = tissue[-1]
     # their concentrations are no 99th percentile of 1,600 pixels that are nearly all glass, so both may be small
     assert MacenkoNormalizer().estimate(image).tissue == 100 / 1600
@@ -143,8 +141,7 @@ def test_ninety_nine_tissue_pixels_are_too_few_and_a_hundred_do(he_image):
     "image", [np.zeros((5, 5, 3)), np.zeros((5, 5), np.uint8), np.zeros((5, 5, 4), np.uint8)]
 )
 def test_other_arrays_are_refused(image):
-    with pytest.raises(ImageError, match="expected a uint8 RGB image"):
-        MacenkoNormalizer().normalize(image)
+    refuses(ImageError, "expected a uint8 RGB image", MacenkoNormalizer().normalize, image)
 
 
 def test_methods_by_name(he_image):
@@ -172,6 +169,6 @@ def test_the_percentile_where_the_sample_misleads():
         values = np.linspace(0, 1, 10_000, dtype=np.float32)
         values[::64] = 1e6 * sign
         expected = np.percentile(values.astype(float), [1, 99])
-        np.testing.assert_allclose(
+        assert_allclose(
             (-upper_percentile(-values, 99.0), upper_percentile(values, 99.0)), expected, rtol=1e-5
         )

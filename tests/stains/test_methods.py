@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from bchisto.core import BundleError, InputError
 from bchisto.stains import STAIN_METHODS, StainSpec, get_stain, known_stain, list_stains
+from numpy.testing import assert_array_equal
 from offers import offer
 
 TREATED = {"clahe", "whitening", "demean", "gaussian-clahe", "clahe-whitening", "whitening-clahe"}
@@ -62,7 +63,7 @@ def test_a_method_of_another_package_is_listed_and_made(inverted):
     spec = get_stain("inverted")
     image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     changed, estimate = spec.make().normalize_with_estimate(image)
-    np.testing.assert_array_equal(changed, 255 - image)
+    assert_array_equal(changed, 255 - image)
     assert estimate is None
     assert spec.cited == "inverted [@ke2017]"
 
@@ -82,7 +83,7 @@ def test_commands_take_it(inverted, tmp_path, completed, he_image):
     Image.fromarray(he_image).save(image)
     completed("stain {} --out T/out --stain inverted", image)
     written = np.asarray(Image.open(tmp_path / "out" / "a.png"))
-    np.testing.assert_array_equal(written, 255 - he_image)
+    assert_array_equal(written, 255 - he_image)
 
 
 def test_settings_take_it_and_hold_its_name(inverted):

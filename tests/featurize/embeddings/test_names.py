@@ -1,11 +1,10 @@
 """Embeddings of which ids, labels and patients stand under other names, and tables of labels of other names."""
 
-import json
-
 import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.featurize import import_features, read_embeddings
+from written_tables import read_json
 
 IDS, LABELS, PATIENTS = ["a", "b", "c", "d"], ["x", "y", "x", "y"], ["p", "p", "q", "r"]
 VALUES = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
@@ -124,7 +123,7 @@ def test_tables_of_labels(tmp_path, name):
     )
     found = read_embeddings(store)
     assert known(found) == [IDS, LABELS, PATIENTS]
-    assert json.loads((tmp_path / "features" / "dataset.json").read_text())["groups"] == dict(
+    assert read_json(tmp_path / "features" / "dataset.json")["groups"] == dict(
         zip(IDS, PATIENTS, strict=True)
     )
 

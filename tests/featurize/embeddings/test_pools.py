@@ -1,6 +1,5 @@
 """Rows of a slide become one row: numbers as NumPy has them from the whole array; what cannot be pooled is refused."""
 
-import csv
 import json
 import re
 
@@ -12,8 +11,10 @@ from bchisto.featurize import export_features, norm_pool, read_embeddings
 from bchisto.featurize.embeddings import pools
 from bchisto.featurize.embeddings.pools import POOLS, pool_named
 from conftest import typed
+from numpy.testing import assert_allclose, assert_array_equal
 from packs import featurize_here
 from PIL import Image
+from written_tables import lines, rows_of
 
 
 def expected(name, rows):
@@ -40,7 +41,7 @@ def test_pools_are_those_of_the_whole_array(name, count, rng):
     for step in (1, 4, 10, 1000):
         row = pool_named(name).row(lambda at: rows[at.start : at.stop], count, step=step)
         assert row.dtype == np.float32
-        np.testing.assert_allclose(row, expected(name, rows), rtol=2e-6, atol=1e-6)
+        assert_allclose(row, expected(name, rows), rtol=2e-6, atol=1e-6)
 
 
 def test_a_name_that_is_none():
@@ -51,9 +52,9 @@ def test_a_name_that_is_none():
 def test_the_norm_is_that_of_crops(rng):
     rows = rng.normal(size=(13, 6)).astype(np.float32)
     row = pool_named("3-norm").row(lambda at: rows[at.start : at.stop], 13, step=5)
-    np.testing.assert_allclose(row, norm_pool(rows), rtol=1e-6)
+    assert_allclose(row, norm_pool(rows), rtol=1e-6)
     large = np.full((3, 2), 3e38, np.float32)
-    np.testing.assert_allclose(pool_named("3-norm").row(lambda _: large, 3), large[0], rtol=1e-6)
+    assert_allclose(pool_named("3-norm").row(lambda _: large, 3), large[0], rtol=1e-6)
 
 
 def test_sums_are_of_float64():
@@ -62,7 +63,7 @@ def test_sums_are_of_float64():
     # far from zero, the spread is not lost in the squares, and that of equal rows is exactly none
     near = np.array([[1e6, 7e5], [1e6 + 0.125, 7e5], [1e6 + 0.25, 7e5]], np.float32)
     spread = pool_named("mean-sd").row(lambda at: near[at.start : at.stop], 3, step=2)[2:]
-    np.testing.assert_allclose(spread, [np.std([0, 0.125, 0.25]), 0], rtol=1e-6)
+    assert_allclose(spread, [np.std([0, 0.125, 0.25]), 0], rtol=1e-6)
 
 
 SLIDES = {"S-ä 1": 1, "über/S 2": 9, "7": 10, "8.x": 11}
@@ -86,10 +87,8 @@ def write_fields(folder, slides=SLIDES, *, labels=None, patients=None, emptied=0
             )
     for row in rows[:emptied]:
         row[3] = ""
-    rows = rows[::2] + rows[1::2]
-    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([["path", "label", "group", "Slide Name", "x"], *rows])
-    return folder / "manifest.csv"
+    header = ("path", "label", "group", "Slide Name", "x")
+    return lines(folder / "manifest.csv", header, rows[::2] + rows[1::2])
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +115,7 @@ def test_fields_are_pooled_by_their_slide(
         f"4 images, 2 rows each, {numbers} numbers, {text} of 1 to 11 fields, encoder tiny, 2 with a label, "
         "4 patients\n"
     )
-    with manifest.open(newline="", encoding="utf-8") as file:
-        slide_of = {row["path"]: row["Slide Name"] for row in csv.DictReader(file)}
+    slide_of = {row["path"]: row["Slide Name"] for row in rows_of(manifest)}
     with h5py.File(store) as file:
         slides = np.array([slide_of[image] for image in file["image_id"].asstr()[::2]])
         rows = file["features"][:].reshape(-1, 2, 16)
@@ -125,7 +123,7 @@ def test_fields_are_pooled_by_their_slide(
     assert set(pooled.image_ids) == set(SLIDES)
     for number, slide in enumerate(pooled.image_ids):
         whole = expected(name, rows[slides == slide])
-        np.testing.assert_allclose(pooled.features[number], whole, rtol=2e-6, atol=1e-6)
+        assert_allclose(pooled.features[number], whole, rtol=2e-6, atol=1e-6)
         assert pooled.groups[number] == f"P {slide}"
     labels = dict(zip(pooled.image_ids, pooled.labels, strict=True))
     assert labels == {"S-ä 1": "yes, 1", "über/S 2": "", "7": "no", "8.x": ""}
@@ -140,7 +138,7 @@ def test_the_mean_is_what_stands_without_a_name(described_fields, tmp_path):
     store, _ = described_fields
     default = export_features(store, tmp_path / "a.npz", by="slide_name")
     named = export_features(store, tmp_path / "b.npz", by="slide_name", pool="mean")
-    np.testing.assert_array_equal(default.features, named.features)
+    assert_array_equal(default.features, named.features)
     assert default.pooled == "mean of 1 to 11 fields"
 
 
@@ -226,7 +224,7 @@ def test_slides_of_other_programs(name, tmp_path, completed, refused, rng):
     pooled = read_embeddings(tmp_path / "s.npz")
     for slide, row in zip(pooled.image_ids, pooled.features[:, 0], strict=True):
         whole = expected(name, tiles[slide].astype(np.float32))
-        np.testing.assert_allclose(row, whole, rtol=2e-6, atol=1e-6)
+        assert_allclose(row, whole, rtol=2e-6, atol=1e-6)
     text = next(pool.text for pool in POOLS if pool.name == name)
     assert pooled.pooled == f"{text} of 11 to 30 tiles"
     # the embedding of a slide has no tiles of which another pooling could be made
@@ -245,18 +243,18 @@ def test_a_model_refuses_rows_that_were_pooled_otherwise(
     described_fields, tmp_path, completed, refused
 ):
     store, manifest = described_fields
-    labels = tmp_path / "labels.csv"
-    rows = [f"{slide},{'no' if number % 2 else 'yes'}" for number, slide in enumerate(SLIDES)]
-    labels.write_text("\n".join(["slide,label", *rows]) + "\n", encoding="utf-8")
+    rows = [(slide, "no" if number % 2 else "yes") for number, slide in enumerate(SLIDES)]
+    lines(tmp_path / "labels.csv", ("slide", "label"), rows)
     files = {name: tmp_path / f"{name}.npz" for name in NAMES}
     for name, file in files.items():
         completed("features {} --by slide_name --pool {} --out {}", store, name, file)
     for name in ("mean", "top-tenth"):
         run = tmp_path / f"run {name}"
         completed(
-            *("boost", "--out", run, "--features", files[name], "--labels", labels),
-            *("--param", "num_iterations=2", "--param", "min_data_in_leaf=1"),
-            *("--folds", 2, "--seeds", 1, "--jobs", 1),
+            "boost --out {} --features {} --labels T/labels.csv --param num_iterations=2 "
+            "--param min_data_in_leaf=1 --folds 2 --seeds 1 --jobs 1",
+            run,
+            files[name],
         )
         (model,) = run.glob("boost/*/model.bchisto")
         words = ("predict", model, "--out", tmp_path / f"{name}.csv")
