@@ -25,6 +25,10 @@ PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
 """Parameters of LightGBM with which twelve images train quickly."""
 
 
+LINEAR = {"params": {}, "settings": {"heads": ("logistic",)}}
+"""What `train_small` trains a linear model with."""
+
+
 def featurize_here(images, run, settings):
     """Describe images in this process."""
     from bchisto.core.jobs import Work

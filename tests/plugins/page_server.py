@@ -34,13 +34,16 @@ class Server:
         )
         return httpx.post(f"{self.base}/api/images", params=query, content=content, **more)
 
+    def images(self):
+        return self.client.get("/api/images").json()
+
     def wait(self):
         """Wait until nothing waits; return the images by name."""
         until = time.monotonic() + 300
         while (queue := self.client.get("/api/queue").json())["waiting"] + queue["working"]:
             assert time.monotonic() < until, queue
             time.sleep(0.1)
-        return {image["name"]: image for image in self.client.get("/api/images").json()}
+        return {image["name"]: image for image in self.images()}
 
     def worker(self):
         """Return the number of the process that predicts."""

@@ -1,7 +1,9 @@
 """Slides that the tests write: pyramids of tiles, white but for pictures pasted at known places."""
 
 import csv
+import io
 import json
+import zipfile
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -76,6 +78,11 @@ def patch(width, height, seed=1):
 
     tile = make_tissue("Invasive", seed=seed, index=1, size=(320, 240))
     return np.tile(tile, (height // 240 + 1, width // 320 + 1, 1))[:height, :width]
+
+
+def tissue_slide(path, width, height, seed=1, **words):
+    """Write a slide that is all tissue, and return its path."""
+    return write_slide(path, (width, height), {(0, 0): patch(width, height, seed)}, **words)
 
 
 def stained(name, width, height, seed=0):
@@ -161,12 +168,30 @@ def damage(path, number):
         file.write(b"\xff" * size)
 
 
+def collection(*features):
+    """Return the text of a FeatureCollection."""
+    return json.dumps({"type": "FeatureCollection", "features": features})
+
+
 def draw(folder, *features):
     """Write features as a FeatureCollection, and return the file."""
-    (folder / "drawn.geojson").write_text(
-        json.dumps({"type": "FeatureCollection", "features": features})
-    )
-    return folder / "drawn.geojson"
+    return written(folder / "drawn.geojson", *features)
+
+
+def written(path, *features):
+    """Write features as a FeatureCollection, also in a folder that is not there yet; return the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(collection(*features))
+    return path
+
+
+def zipped(text, *names):
+    """Return a zip with these files, each of one text."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, text)
+    return held.getvalue()
 
 
 def field_classes(annotations, corners, side, *, least):

@@ -316,7 +316,7 @@ def test_the_command(cli, tmp_path, monkeypatch, in_this_process):
     (private := tmp_path / "Dr Müller").mkdir()
     monkeypatch.chdir(private)
     monkeypatch.setenv("BCHISTO_THREADS", "many")
-    code, out, _ = cli("doctor", "--out", private / "run", "--images", private / "none")
+    code, out, _ = cli("doctor --out {} --images {}", private / "run", private / "none")
     lines = out.splitlines()
     failed = [line.split()[1] for line in lines if line.startswith("failure ")]
     assert (code, failed) == (1, ["networks", "dataset"])  # the backend reads the variable
@@ -325,7 +325,7 @@ def test_the_command(cli, tmp_path, monkeypatch, in_this_process):
     assert lines[-1].endswith("2 failures; -v lists it all")
     monkeypatch.delenv("BCHISTO_THREADS")
     in_this_process()
-    code, out, _ = cli("doctor", "-v", "--json")
+    code, out, _ = cli("doctor -v --json")
     content = json.loads(out)
     assert code == 0
     assert content["failed"] is False
@@ -354,9 +354,7 @@ def test_nothing_names_a_person(tmp_path, monkeypatch, tissue, cli, in_this_proc
         (tmp_path / kind / "1.png").touch()
     for name in ("BCHISTO_CACHE", "BCHISTO_ENCODERS", "KERAS_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "Anna Meier" / name))
-    code, out, _ = cli(
-        "doctor", "-v", "--images", tmp_path, "--out", tmp_path / "Anna Meier/new/run"
-    )
+    code, out, _ = cli("doctor -v --images {} --out {}", tmp_path, tmp_path / "Anna Meier/new/run")
     assert code == 1
     assert "Anna" not in out
     assert "renamed in DIR/../.." in out

@@ -395,17 +395,17 @@ def test_colours_that_mean_next_to_nothing_stay_pale():
     np.testing.assert_array_equal(full, np.round(0.2 * 100 + 0.8 * np.array([178, 12, 36])))
 
 
-def test_the_command(boosted, tissue, tmp_path, cli, refused, completed):
+def test_the_command(boosted, tissue_files, tmp_path, cli, refused, completed):
     """Odd names, a second call that resumes, other settings, a class that is none, pages that load nothing."""
     images = tmp_path / "new images"
     images.mkdir()
-    for name, path in zip(("é <b>&.png", "two.png"), sorted(tissue.rglob("*.png")), strict=False):
+    for name, path in zip(("é <b>&.png", "two.png"), tissue_files, strict=False):
         (images / name).write_bytes(path.read_bytes())
     out = tmp_path / "why not"
     call = ("explain {} --images {} --out {} --method", boosted, images, out)
     said, _ = completed(*call, "map")
     assert "2 images of the method map" in said
-    page = (out / "map" / "index.html").read_text(encoding="utf-8")
+    page = (out / "map" / "index.html").read_text()
     assert page.count('src="data:image/jpeg') == 2
     assert "<b>" not in page.partition("<main")[2]
     assert "<li>limitations: " in page
@@ -446,38 +446,35 @@ def test_the_command(boosted, tissue, tmp_path, cli, refused, completed):
     ("words", "said"),
     [
         (
-            ("--method", "mapp"),
+            "--method mapp",
             "--method mapp: no such method; did you mean map? Choose one of map, gradient",
         ),
         (
-            ("--method", "map", "--target", "malign"),
+            "--method map --target malign",
             "--target malign: no class of this model; did you mean malignant?",
         ),
-        (
-            ("--method", "map", "--layer", "conv2d"),
-            "--layer conv2d: the method map looks at no layer",
-        ),
-        (("--method", "map", "--window", 8), "--window 8: give at least 32"),
-        (("--method", "gradcam"), "holds boosted ensembles on features; choose one of map"),
+        ("--method map --layer conv2d", "--layer conv2d: the method map looks at no layer"),
+        ("--method map --window 8", "--window 8: give at least 32"),
+        ("--method gradcam", "holds boosted ensembles on features; choose one of map"),
     ],
 )
 def test_what_is_refused_before_work_starts(boosted, tissue, tmp_path, refused, words, said):
-    err = refused("explain {} --images {} --out", boosted, tissue, tmp_path / "out", *words)
+    err = refused(f"explain {{}} --images {{}} --out T/out {words}", boosted, tissue)
     assert said in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_no_images_and_bad_images(boosted, tissue, tmp_path, cli, refused):
-    err = refused("explain {} --out {} --method map", boosted, tmp_path / "out")
+def test_no_images_and_bad_images(boosted, tissue_files, tmp_path, cli, refused):
+    err = refused("explain {} --out T/out --method map", boosted)
     assert "--method map: looks at images; give --images" in err
     images = tmp_path / "images"
     images.mkdir()
-    whole = sorted(tissue.rglob("*.png"))[0].read_bytes()
+    whole = tissue_files[0].read_bytes()
     (images / "a.png").write_bytes(whole)
     (images / "b.png").write_bytes(whole[: len(whole) // 2])
     (images / "c.png").write_bytes(b"")
-    call = ("explain {} --images {} --out {} --method map", boosted, images, tmp_path / "out")
+    call = ("explain {} --images {} --out T/out --method map", boosted, images)
     assert "c.png" in refused(*call)
     code, _, err = cli(*call, "--skip-errors")
     assert code == 1
@@ -487,9 +484,9 @@ def test_no_images_and_bad_images(boosted, tissue, tmp_path, cli, refused):
     assert "c.png" in listed
 
 
-def test_a_data_frame_is_explained_as_its_images_are(boosted, tissue, tmp_path):
+def test_a_data_frame_is_explained_as_its_images_are(boosted, tissue_files, tmp_path):
     pandas = pytest.importorskip("pandas")
-    one = sorted(tissue.rglob("*.png"))[0]
+    one = tissue_files[0]
     frame = pandas.DataFrame({"path": [str(one)]})
     pictures = []
     for folder, images in (("a", one), ("b", frame)):
@@ -500,8 +497,8 @@ def test_a_data_frame_is_explained_as_its_images_are(boosted, tissue, tmp_path):
     assert pictures[0] == pictures[1]
 
 
-def test_arrays_that_are_damaged_are_made_again(boosted, tissue, tmp_path):
-    one = sorted(tissue.rglob("*.png"))[0]
+def test_arrays_that_are_damaged_are_made_again(boosted, tissue_files, tmp_path):
+    one = tissue_files[0]
     (result,) = explain(boosted, one, out=tmp_path, settings=ExplainSettings("map"))
     (arrays,) = (result.folder / "arrays").iterdir()
     before = dict(np.load(arrays))
@@ -539,9 +536,9 @@ def stretched():
     return keras.Model(inputs, x)
 
 
-def test_the_threshold_in_force_is_white(boosted, tissue, tmp_path, completed, refused):
+def test_the_threshold_in_force_is_white(boosted, tissue_files, tmp_path, completed, refused):
     """That of the command, else that of the model, for whichever class is mapped; the call follows it."""
-    first = sorted(tissue.rglob("*.png"))[0]
+    first = tissue_files[0]
     call = ("explain {} --images {} --method map", boosted, first)
     for target, white in (("malignant", 0.03), ("benign", 0.97)):
         out = tmp_path / target
@@ -551,7 +548,7 @@ def test_the_threshold_in_force_is_white(boosted, tissue, tmp_path, completed, r
                 pytest.approx(white),
                 "malignant",
             )
-        page = (out / "map" / "index.html").read_text(encoding="utf-8")
+        page = (out / "map" / "index.html").read_text()
         assert "predicted benign, called malignant by the threshold, probability of " in page
         assert f"white: probability of {target} {white};" in page
     err = refused(*call, "--out", tmp_path / "no", "--threshold", 1.5)
@@ -604,11 +601,11 @@ def test_a_map_of_two_classes_is_of_the_positive_one():
 
 
 @pytest.mark.parametrize(("side", "single"), [(64, True), (96, False)])
-def test_a_map_of_one_value_says_so(boosted, tissue, tmp_path, side, single):
+def test_a_map_of_one_value_says_so(boosted, tissue_files, tmp_path, side, single):
     """A patch as small as one window has one value, and so one colour."""
     model, source = (
         boosted / "boost" / "3-lightgbm" / "model.bchisto",
-        sorted(tissue.rglob("*.png"))[0],
+        tissue_files[0],
     )
     with Image.open(source) as image:
         image.crop((0, 0, side, side)).save(tmp_path / "small.png")

@@ -128,17 +128,16 @@ def test_the_command_prints_and_draws_it(tmp_path, completed, rng):
         groups=np.array([f"P{group}" for group in (*groups, *groups[:4])]),
     )
     run = tmp_path / "run"
-    words = ("--head", "prototype", "--folds", 2, "--jobs", 1)
-    completed("boost", "--features", tmp_path / "x.npz", "--out", run, *words)
-    printed, _ = completed("next", run, "--count", 2, "--curve")
+    completed("boost --features T/x.npz --out {} --head prototype --folds 2 --jobs 1", run)
+    printed, _ = completed("next {} --count 2 --curve", run)
     lines = [line for line in printed.splitlines() if "labels gained" in line]
     lines += [line for line in printed.splitlines() if "patients gained" in line]
     assert len(lines) == 2
-    page = (run / "next" / "index.html").read_text(encoding="utf-8")
+    page = (run / "next" / "index.html").read_text()
     assert page.count("<svg") == 2
     for line in lines:
         assert f"{line[0].upper()}{line[1:]}." in page
-    printed, _ = completed("next", run, "--count", 2)
+    printed, _ = completed("next {} --count 2", run)
     assert "gained" not in printed
     with (run / "next" / "manifest.csv").open(encoding="utf-8") as file:
         assert next(csv.DictReader(file)).keys() == {

@@ -15,7 +15,7 @@ from bchisto.apps.next import choice
 from bchisto.apps.next.images import RunImages
 from bchisto.featurize import open_store
 from conftest import snapshot, write_tissue
-from written_tables import fill, rows_of, written
+from written_tables import fill, read_json, rows_of, written
 
 CLASSES = ("gutartig", "bösartig")
 
@@ -53,9 +53,16 @@ def strange(tmp_path_factory, tiny_options):
     assert snapshot(run) == before, "next changed what it reads, or wrote where it was not to"
 
 
+def labels_in(run):
+    """Return the label of each image that the features of a run know."""
+    (path,) = (run / "features").glob("*.h5")
+    with open_store(path) as store:
+        return dict(zip(store.image_ids, store.labels, strict=True))
+
+
 def test_a_manifest_and_a_page_of_what_to_label(strange, tmp_path, completed):
     out = tmp_path / "nächste"
-    printed, errors = completed("next", strange, "--count", 10, "--out", out)
+    printed, errors = completed("next {} --count 10 --out {}", strange, out)
     assert printed.splitlines() == [
         "round 1: 10 of 26 images without a label (2 by random, 8 by doubt)",
         "labels by now: bösartig 2, gutartig 2",
@@ -76,7 +83,7 @@ def test_a_manifest_and_a_page_of_what_to_label(strange, tmp_path, completed):
         assert {found[1], found[3]} == set(CLASSES)
         shares.append(int(found[2]))
     assert shares == sorted(shares)
-    page = (out / "index.html").read_text(encoding="utf-8")
+    page = (out / "index.html").read_text()
     assert page.count("<img ") == 10
     for row in rows:
         assert row["image_id"] in page
@@ -88,26 +95,26 @@ def test_a_manifest_and_a_page_of_what_to_label(strange, tmp_path, completed):
 
 def test_the_same_call_chooses_the_same(strange, tmp_path, completed):
     for name in ("a", "b"):
-        completed("next", strange, "--count", 7, "--out", tmp_path / name)
+        completed("next {} --count 7 --out {}", strange, tmp_path / name)
     for name in ("manifest.csv", "images.csv", "index.html"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     before = snapshot(tmp_path / "a")
-    completed("next", strange, "--count", 7, "--out", tmp_path / "a")
+    completed("next {} --count 7 --out T/a", strange)
     assert snapshot(tmp_path / "a") == before
-    completed("next", strange, "--count", 7, "--seed", 1, "--out", tmp_path / "a")
+    completed("next {} --count 7 --seed 1 --out T/a", strange)
     assert snapshot(tmp_path / "a") != before
 
 
 def test_labels_begin_the_next_round_and_none_is_lost(strange, tmp_path, completed):
     manifest = tmp_path / "manifest.csv"
-    completed("next", strange, "--count", 6, "--out", tmp_path)
+    completed("next {} --count 6 --out {}", strange, tmp_path)
     rows = rows_of(manifest)
     for row, label in zip(rows, ("Bösartig", "gutartig", "n/a", "Neue Klasse"), strict=False):
         row["label"] = label
         row["Bemerkung"] = "schwierig; =1+1"
     rows = [{"Bemerkung": "", **row} for row in rows]
     written(manifest, rows)
-    printed, errors = completed("next", strange, "--count", 6, "--out", tmp_path)
+    printed, errors = completed("next {} --count 6 --out {}", strange, tmp_path)
     assert printed.startswith("round 2: 6 of 23 images without a label")
     assert "labels by now: Neue Klasse 1, bösartig 3, gutartig 3" in printed
     assert "bchisto featurize --config" in errors
@@ -120,19 +127,19 @@ def test_labels_begin_the_next_round_and_none_is_lost(strange, tmp_path, complet
     assert {row["image_id"] for row in again[:6]}.isdisjoint(kept)
     # without further labels it is the same round
     before = snapshot(tmp_path)
-    completed("next", strange, "--count", 6, "--out", tmp_path)
+    completed("next {} --count 6 --out {}", strange, tmp_path)
     assert snapshot(tmp_path) == before
-    completed("next", strange, "--count", 3, "--out", tmp_path)
+    completed("next {} --count 3 --out {}", strange, tmp_path)
     assert sum(row["chosen"].endswith(" 2") for row in rows_of(manifest)) == 3
 
 
 def test_the_random_parts_of_all_rounds_are_one_draw(strange, tmp_path, completed):
     """It is what would have been drawn if nothing else had been chosen: the first of one order."""
-    completed("next", strange, "--strategy", "random", "--count", 26, "--out", tmp_path / "all")
+    completed("next {} --strategy random --count 26 --out T/all", strange)
     order = [row["image_id"] for row in rows_of(tmp_path / "all" / "manifest.csv")]
     out = tmp_path / "rounds"
     for _ in range(4):
-        completed("next", strange, "--count", 6, "--random-share", 0.34, "--out", out)
+        completed("next {} --count 6 --random-share 0.34 --out {}", strange, out)
         rows = fill(out / "manifest.csv")
     drawn = {row["image_id"] for row in rows if "random" in row["chosen"]}
     assert drawn == set(order[: len(drawn)])
@@ -145,9 +152,9 @@ def test_the_random_parts_of_all_rounds_are_one_draw(strange, tmp_path, complete
 def test_labels_come_back_into_the_run_without_new_features(strange, tmp_path, completed, run_copy):
     run = run_copy(strange)
     out = run / "next"
-    completed("next", run, "--count", 8)
+    completed("next {} --count 8", run)
     rows = fill(out / "manifest.csv")
-    printed, errors = completed("next", run, "--count", 8)
+    printed, errors = completed("next {} --count 8", run)
     words = re.search(r"next: bchisto (featurize .*)", errors)[1]
     command = shlex.split(words)
     printed, errors = completed(*command, *("--jobs", 1))
@@ -164,21 +171,21 @@ def test_labels_come_back_into_the_run_without_new_features(strange, tmp_path, c
     assert sum(map(bool, labels.values())) == 12
     # figures say that images were chosen, and which are a sample; four had their label before
     rows = fill(out / "manifest.csv", "bösartig")
-    completed("next", run, "--count", 1)
+    completed("next {} --count 1", run)
     completed(*command, *("--jobs", 1))
     printed, _ = completed(
-        "boost", "--out", run, *("--folds", 3, "--head", "prototype", "--jobs", 1)
+        "boost --out {}", run, *("--folds", 3, "--head", "prototype", "--jobs", 1)
     )
     others = sum("random" not in row["chosen"] for row in rows)
     assert f"CHOSEN IMAGES: {others} of 20 images" in printed
-    completed("evaluate", run, "--by", "chosen", "--out", tmp_path / "evaluation")
-    (table,) = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["tables"].values()
+    completed("evaluate {} --by chosen --out T/evaluation", run)
+    (table,) = read_json(tmp_path / "evaluation" / "metrics.json")["tables"].values()
     shown = {group["value"]: group["n"] for group in table["subgroups"]["chosen"]}
     assert shown == {"not random": others, "random": len(rows) - others, "not known": 4}
     assert "CHOSEN IMAGES" in (tmp_path / "evaluation" / "report.html").read_text()
     # what the run knows now is enough to go on with, even without the manifest
     shutil.rmtree(out)
-    printed, _ = completed("next", run, "--count", 2)
+    printed, _ = completed("next {} --count 2", run)
     assert printed.startswith("round 3: 2 of 10 images")
 
 
@@ -191,8 +198,8 @@ def test_without_two_classes_the_most_unlike_come_first(labels, tiny_options, tm
         rows[0]["label"] = label
     written(tmp_path / "t.csv", rows)
     run = tmp_path / "run"
-    completed("featurize", "--images", tmp_path / "t.csv", "--out", run, *tiny_options)
-    printed, _ = completed("next", run, "--count", 4)
+    completed("featurize --images T/t.csv --out {}", run, *tiny_options)
+    printed, _ = completed("next {} --count 4", run)
     assert "(1 by random, 3 by diversity)" in printed
     assert "too few labels for a model" in printed
     rows = rows_of(run / "next" / "manifest.csv")
@@ -203,13 +210,11 @@ def test_without_two_classes_the_most_unlike_come_first(labels, tiny_options, tm
 def test_near_duplicates_are_kept_out(strange, tmp_path, completed, run_copy):
     run = run_copy(strange)
     path = run / "features" / "dataset.json"
-    facts = json.loads(path.read_text(encoding="utf-8"))
-    completed("next", run, "--count", 26)
+    facts = read_json(path)
+    completed("next {} --count 26", run)
     rows = rows_of(run / "next" / "manifest.csv")
     names = [row["image_id"] for row in rows]
-    (store_path,) = (run / "features").glob("*.h5")
-    with open_store(store_path) as store:
-        labelled = [n for n, label in zip(store.image_ids, store.labels, strict=True) if label]
+    labelled = [name for name, label in labels_in(run).items() if label]
     # one of a label, two that are chosen one after the other, and an image that failed
     facts["copies"] = [
         [labelled[0], names[3]],
@@ -217,9 +222,9 @@ def test_near_duplicates_are_kept_out(strange, tmp_path, completed, run_copy):
         [names[6], names[7]],
         ["fort.png", names[9]],
     ]
-    path.write_text(json.dumps(facts), encoding="utf-8")
+    path.write_text(json.dumps(facts))
     shutil.rmtree(run / "next")
-    printed, _ = completed("next", run, "--count", 26)
+    printed, _ = completed("next {} --count 26", run)
     chosen = {row["image_id"] for row in rows_of(run / "next" / "manifest.csv")}
     assert "only 23 images can be chosen" in printed
     assert names[3] not in chosen
@@ -231,21 +236,20 @@ def test_near_duplicates_are_kept_out(strange, tmp_path, completed, run_copy):
 def test_only_near_duplicates_are_nothing_to_label(strange, refused, run_copy):
     run = run_copy(strange)
     path = run / "features" / "dataset.json"
-    facts = json.loads(path.read_text(encoding="utf-8"))
-    (store_path,) = (run / "features").glob("*.h5")
-    with open_store(store_path) as store:
-        known = [n for n, label in zip(store.image_ids, store.labels, strict=True) if label]
-        facts["copies"] = [[known[0], name] for name in store.image_ids if name not in known]
-    path.write_text(json.dumps(facts), encoding="utf-8")
+    facts = read_json(path)
+    labels = labels_in(run)
+    first = next(filter(labels.get, labels))
+    facts["copies"] = [[first, name] for name, label in labels.items() if not label]
+    path.write_text(json.dumps(facts))
     assert "near-duplicate of one that was" in refused("next", run)
     assert not (run / "next").exists()
 
 
 def test_an_image_of_a_class_with_few_labels_says_so(strange, tmp_path, completed):
     manifest = tmp_path / "manifest.csv"
-    completed("next", strange, "--count", 8, "--out", tmp_path)
+    completed("next {} --count 8 --out {}", strange, tmp_path)
     fill(manifest, "gutartig")
-    printed, _ = completed("next", strange, "--count", 4, "--out", tmp_path)
+    printed, _ = completed("next {} --count 4 --out {}", strange, tmp_path)
     assert "bösartig 2, gutartig 10" in printed
     reasons = [row["why"] for row in rows_of(manifest) if row["chosen"] == "doubt 2"]
     assert len(reasons) == 3
@@ -254,14 +258,23 @@ def test_an_image_of_a_class_with_few_labels_says_so(strange, tmp_path, complete
 
 class TestRefusals:
     def test_more_than_there_are(self, strange, tmp_path, completed):
-        printed, _ = completed("next", strange, "--count", 99, "--out", tmp_path)
+        printed, _ = completed("next {} --count 99 --out {}", strange, tmp_path)
         assert "only 26 images can be chosen" in printed
-        completed("next", strange, "--count", 26, "--random-share", 1, "--out", tmp_path / "all")
+        completed("next {} --count 26 --random-share 1 --out T/all", strange)
         assert len(rows_of(tmp_path / "manifest.csv")) == 26
 
-    def test_all_have_a_label(self, described, tmp_path, refused):
-        error = refused("next", described, "--out", tmp_path / "x")
-        assert "each of its 12 images has a label" in error
+    @pytest.mark.parametrize(
+        ("run", "words", "message"),
+        [
+            ("described", "", "each of its 12 images has a label"),
+            ("tmp_path", "", "run bchisto featurize first"),
+            ("strange", "--strategy margn", "margin"),
+            ("strange", "--count 0", "--count 0"),
+            ("strange", "--random-share 2", "--random-share"),
+        ],
+    )
+    def test_what_cannot_be_chosen_from(self, run, words, message, tmp_path, refused, request):
+        assert message in refused(f"next {{}} --out T/x {words}", request.getfixturevalue(run))
         assert not (tmp_path / "x").exists()
 
     def test_several_feature_files(self, strange, tmp_path, refused, completed):
@@ -270,18 +283,8 @@ class TestRefusals:
         (path,) = (run / "features").glob("*.h5")
         shutil.copy(path, path.with_name("ü.h5"))
         assert "several feature files" in refused("next", run)
-        completed("next", path, "--count", 2)
+        completed("next {} --count 2", path)
         assert len(rows_of(run / "next" / "manifest.csv")) == 2
-
-    def test_no_features(self, tmp_path, refused):
-        assert "run bchisto featurize first" in refused("next", tmp_path)
-
-    def test_an_unknown_strategy(self, strange, tmp_path, refused):
-        assert "margin" in refused("next", strange, "--strategy", "margn", "--out", tmp_path)
-
-    def test_numbers_out_of_bounds(self, strange, tmp_path, refused):
-        assert "--count 0" in refused("next", strange, "--count", 0, "--out", tmp_path)
-        assert "--random-share" in refused("next", strange, "--random-share", 2, "--out", tmp_path)
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -308,10 +311,10 @@ class TestRefusals:
     )
     def test_a_manifest_that_is_none(self, strange, tmp_path, refused, text, message):
         manifest = tmp_path / "manifest.csv"
-        manifest.write_text(text, encoding="utf-8")
-        error = refused("next", strange, "--out", tmp_path)
+        manifest.write_text(text)
+        error = refused("next {} --out {}", strange, tmp_path)
         assert message in error
-        assert manifest.read_text(encoding="utf-8") == text
+        assert manifest.read_text() == text
 
     def test_the_table_of_the_images_is_not_replaced(
         self, strange, tmp_path, refused, completed, tiny_options
@@ -321,19 +324,23 @@ class TestRefusals:
         table = folder / "images.csv"
         shutil.copy(strange.parent / "tabelle.csv", table)
         text = table.read_bytes()
-        words = ("--path-column", "Datei", "--label-column", "Diagnose")
         run = folder / "lauf"
-        completed("featurize", "--images", table, "--out", run, *words, *tiny_options)
-        assert "would overwrite" in refused("next", run, "--out", folder)
+        completed(
+            "featurize --images {} --out {} --path-column Datei --label-column Diagnose",
+            table,
+            run,
+            *tiny_options,
+        )
+        assert "would overwrite" in refused("next {} --out {}", run, folder)
         assert table.read_bytes() == text
 
     def test_an_image_that_is_gone_has_no_picture(self, strange, tmp_path, completed, run_copy):
         run = run_copy(strange)
         cache = run / "features" / "images.csv"
-        text = cache.read_text(encoding="utf-8").replace("für alle", "nirgends")
-        cache.write_text(text, encoding="utf-8")
-        completed("next", run, "--count", 3)
-        assert "<img" not in (run / "next" / "index.html").read_text(encoding="utf-8")
+        text = cache.read_text().replace("für alle", "nirgends")
+        cache.write_text(text)
+        completed("next {} --count 3", run)
+        assert "<img" not in (run / "next" / "index.html").read_text()
 
 
 def test_embeddings_of_other_programs_have_no_pictures(tissue, tmp_path, completed, refused, rng):
@@ -342,25 +349,24 @@ def test_embeddings_of_other_programs_have_no_pictures(tissue, tmp_path, complet
     names = np.array([f"Präparat {place}" for place in range(30)])
     np.savez(tmp_path / "x.npz", features=features, labels=labels, image_ids=names)
     run = tmp_path / "run"
-    words = ("--head", "prototype", "--folds", 2, "--jobs", 1)
-    completed("boost", "--features", tmp_path / "x.npz", "--out", run, *words)
-    printed, errors = completed("next", run, "--count", 5)
+    completed("boost --features T/x.npz --out {} --head prototype --folds 2 --jobs 1", run)
+    printed, errors = completed("next {} --count 5", run)
     assert "round 1: 5 of 18 images" in printed
     assert "near-duplicates are not known" in printed
-    assert "a pool gets no features" in refused("next", run, "--images", tissue)
+    assert "a pool gets no features" in refused("next {} --images {}", run, tissue)
     fill(run / "next" / "manifest.csv", "a")
-    printed, errors = completed("next", run, "--count", 5)
+    printed, errors = completed("next {} --count 5", run)
     assert "round 2: 5 of 13 images" in printed
     assert "bchisto featurize" not in errors
 
 
 def test_rows_of_other_images_stay_in_the_manifest(strange, tmp_path, completed):
     """An image may have left the run; what a person said of it is work."""
-    completed("next", strange, "--count", 3, "--out", tmp_path)
+    completed("next {} --count 3 --out {}", strange, tmp_path)
     manifest = tmp_path / "manifest.csv"
     rows = fill(manifest)
     written(manifest, [*rows, {**rows[0], "image_id": "fort.png", "label": "bösartig"}])
-    printed, _ = completed("next", strange, "--count", 3, "--out", tmp_path)
+    printed, _ = completed("next {} --count 3 --out {}", strange, tmp_path)
     assert "labels of images that the run lacks do not count: fort.png\n" in printed
     assert "labels by now: bösartig 2, gutartig 5" in printed
     kept = {row["image_id"]: row["label"] for row in rows_of(manifest)}
@@ -397,17 +403,17 @@ def test_classes_that_are_nearly_one_are_two_if_all_are_named(
 ):
     run = run_copy(strange)
     config = run / "next" / "featurize.json"
-    completed("next", run, "--count", 3)
+    completed("next {} --count 3", run)
     classes = ("--classes", "gutartig,bösartig,gutratig")
-    completed("featurize", "--config", config, *classes, "--jobs", 1)
+    completed("featurize --config {}", config, *classes, "--jobs", 1)
     fill(run / "next" / "manifest.csv", "gutratig")
-    printed, _ = completed("next", run, "--count", 3)
+    printed, _ = completed("next {} --count 3", run)
     assert "gutratig 3" in printed
 
 
 @pytest.mark.slow
 def test_kill_9_at_any_moment_loses_no_label(strange, tmp_path, completed):
-    completed("next", strange, "--count", 5, "--out", tmp_path)
+    completed("next {} --count 5 --out {}", strange, tmp_path)
     manifest = tmp_path / "manifest.csv"
     labels = {row["image_id"]: row["label"] for row in fill(manifest)}
     command = [sys.executable, "-m", "bchisto", "next", str(strange), "--out", str(tmp_path)]
@@ -422,5 +428,5 @@ def test_kill_9_at_any_moment_loses_no_label(strange, tmp_path, completed):
             process.kill()
         rows = {row["image_id"]: row["label"] for row in rows_of(manifest)}
         assert rows.items() >= labels.items()
-    printed, _ = completed("next", strange, "--count", 5, "--out", tmp_path)
+    printed, _ = completed("next {} --count 5 --out {}", strange, tmp_path)
     assert printed.startswith("round 2: 5 of 21 images")

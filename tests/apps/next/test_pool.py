@@ -24,7 +24,7 @@ def few(tmp_path, tiny_options, completed):
         rows.append({"path": str(path), "label": label, "group": f"P{place % 4}"})
     written(tmp_path / "t.csv", rows)
     run = tmp_path / "lauf"
-    completed("featurize", "--images", tmp_path / "t.csv", "--out", run, *tiny_options)
+    completed("featurize --images T/t.csv --out {}", run, *tiny_options)
     pool = tmp_path / "neue, Bilder (ü) 1.2"
     write_tissue(pool, per_class=4, classes=CLASSES, seed=1)
     # a copy of an image with a label, and a near-duplicate of another
@@ -41,7 +41,7 @@ def names_in(run):
 def test_a_pool_joins_and_its_labels_come_into_the_run(few, completed):
     run, pool, _ = few
     before = snapshot(run)
-    printed, _ = completed("next", run, "--images", pool, "--count", 30)
+    printed, _ = completed("next {} --images {} --count 30", run, pool)
     assert "round 1: 12 of 12 images without a label" in printed
     assert snapshot(run / "features").items() <= before.items()
     manifest = run / "next" / "manifest.csv"
@@ -52,20 +52,20 @@ def test_a_pool_joins_and_its_labels_come_into_the_run(few, completed):
     assert {row["path"] for row in of_pool} == {
         str(path) for path in pool.rglob("*.png") if path.name != "kopie.png"
     }
-    page = (run / "next" / "index.html").read_text(encoding="utf-8")
+    page = (run / "next" / "index.html").read_text()
     assert page.count("<img ") == 12
     # only those with a label or chosen come into the run
     shutil.rmtree(run / "next")
-    completed("next", run, "--count", 4, "--seed", 3)
+    completed("next {} --count 4 --seed 3", run)
     chosen = fill(manifest)
-    _, errors = completed("next", run, "--count", 2)
+    _, errors = completed("next {} --count 2", run)
     further = {row["image_id"] for row in rows_of(manifest)} - set(names_in(run))
     assert 0 < len(further) < 8
     command = shlex.split(re.search(r"next: bchisto (featurize .*)", errors)[1])
     completed(*command, "--jobs", 1)
     assert set(names_in(run)) >= further
     assert len(names_in(run)) == 8 + len(further)
-    printed, _ = completed("next", run, "--count", 2)
+    printed, _ = completed("next {} --count 2", run)
     assert "round 2: 2 of 8 images" in printed
 
 
@@ -81,22 +81,22 @@ def test_features_of_a_pool_are_computed_once(few, completed, monkeypatch):
         return describe(records, **options)
 
     monkeypatch.setattr(units, "describe_images", counting)
-    completed("next", run, "--images", pool, "--count", 2)
+    completed("next {} --images {} --count 2", run, pool)
     (path,) = (run / "pool" / "features").glob("*.h5")
     assert len(described) == 8
     stamp = path.stat().st_mtime_ns
-    completed("next", run, "--images", pool, "--count", 2)
-    completed("next", run, "--count", 2)
+    completed("next {} --images {} --count 2", run, pool)
+    completed("next {} --count 2", run)
     assert len(described) == 8
     assert path.stat().st_mtime_ns == stamp
     # the pool grows, in the same folder and by another one
     described.clear()
     write_tissue(pool / "später", per_class=1, classes=CLASSES, seed=2)
-    completed("next", run, "--images", pool, "--count", 2)
+    completed("next {} --images {} --count 2", run, pool)
     assert len(described) == 2
     described.clear()
     other = write_tissue(pool.parent / "zweite", per_class=1, classes=CLASSES, seed=3)
-    printed, _ = completed("next", run, "--images", other, "--count", 2)
+    printed, _ = completed("next {} --images {} --count 2", run, other)
     assert len(described) == 2
     assert "of 16 images without a label" in printed
     names = [row["image_id"] for row in rows_of(run / "pool" / "added.csv")]
@@ -111,7 +111,7 @@ def test_near_duplicates_across_run_and_pool_are_kept_out(few, completed):
     pool.mkdir()
     pixels = np.asarray(Image.open(rows[0]["path"])).astype(int)
     Image.fromarray(np.clip(pixels + 1, 0, 255).astype(np.uint8)).save(pool / "heller.png")
-    printed, _ = completed("next", run, "--images", pool, "--count", 9)
+    printed, _ = completed("next {} --images {} --count 9", run, pool)
     assert "only 4 images can be chosen" in printed
     assert not any("heller" in row["image_id"] for row in rows_of(run / "next" / "manifest.csv"))
 
@@ -123,7 +123,7 @@ def test_patients_of_a_table_and_no_label_of_the_pool_count(few, completed):
         for path in sorted((pool / CLASSES[0]).glob("*.png"))
     ]
     written(pool / "liste.csv", rows)
-    printed, _ = completed("next", run, "--images", pool / "liste.csv", "--count", 30)
+    printed, _ = completed("next {} --images {} --count 30", run, pool / "liste.csv")
     assert "labels by now: bösartig 2, gutartig 2" in printed
     chosen = rows_of(run / "next" / "manifest.csv")
     assert sum(row["group"] == "P7" for row in chosen) == 4
@@ -134,7 +134,7 @@ class TestRefusals:
     @pytest.mark.parametrize("kind", ["none", "empty", "unreadable", "small"])
     def test_a_bad_pool_changes_nothing(self, few, refused, completed, kind):
         run, pool, _ = few
-        completed("next", run, "--count", 2)
+        completed("next {} --count 2", run)
         bad = pool.parent / "schlecht"
         if kind != "none":
             bad.mkdir()
@@ -143,14 +143,14 @@ class TestRefusals:
         if kind == "small":
             write_tissue(bad / "a", per_class=1, classes=CLASSES, size=(40, 40))
         before = snapshot(run / "next")
-        error = refused("next", run, "--images", bad, "--count", 2)
+        error = refused("next {} --images {} --count 2", run, bad)
         assert "schlecht" in error or "x.png" in error
         if kind == "small":
             assert "40" in error
         assert snapshot(run / "next") == before
         # and the run goes on without it
-        completed("next", run, "--count", 2)
-        completed("next", run, "--images", pool, "--count", 2)
+        completed("next {} --count 2", run)
+        completed("next {} --images {} --count 2", run, pool)
 
 
 @pytest.mark.slow
@@ -164,6 +164,6 @@ def test_kill_9_in_the_features_of_a_pool_resumes(few, start, completed):
     assert not (run / "pool" / "added.csv").exists()
     kept = snapshot(run / "pool" / "features")
     assert any(path.suffix == ".npz" for path in kept), "it was killed too late"
-    printed, errors = completed("next", run, "--images", pool, "--count", 2)
+    printed, errors = completed("next {} --images {} --count 2", run, pool)
     assert "of 92 images without a label" in printed
     assert re.search(r"\b[1-9]\d* (of \d+ )?blocks are done", errors), errors

@@ -14,6 +14,7 @@ from bchisto.core.jobs import Work
 from bchisto.core.runs import science
 from bchisto.featurize import View
 from bchisto.featurize.crops import GRID
+from conftest import typed
 from documented import breakhis, idc
 from miniatures import write_bach
 
@@ -35,20 +36,19 @@ def small_bach(tmp_path_factory):
 
 def test_it_needs_an_encoder_and_others_take_none(small_bach, refused, tmp_path):
     assert "bach-encoder" in list_recipes()
-    err = refused("reproduce", "bach-encoder", "--images", small_bach, "--out", tmp_path / "run")
+    err = refused("reproduce bach-encoder --images {} --out T/run", small_bach)
     assert "measures an encoder; name it with --encoder NAME" in err
-    words = ("--encoder", "tiny", "--images", small_bach, "--out", tmp_path / "run")
-    assert "--encoder tiny: rakhlin2018 names its own" in refused(
-        "reproduce", "rakhlin2018", *words
-    )
+    words = typed("--encoder tiny --images {} --out T/run", small_bach)
+    assert "--encoder tiny: rakhlin2018 names its own" in refused("reproduce rakhlin2018", *words)
 
 
 def test_what_the_encoder_brings_is_printed_and_its_weights_are_asked_for(
     small_bach, refused, tmp_path
 ):
-    words = ("--encoder", "uni2-h", "--images", small_bach, "--out", tmp_path / "run")
-    words += ("--quick", "--variant", "eva-logistic")
-    err = refused("reproduce", "bach-encoder", *words)
+    err = refused(
+        "reproduce bach-encoder --encoder uni2-h --images {} --out T/run --quick --variant eva-logistic",
+        small_bach,
+    )
     assert "--weights uni2-h=DIR" in err
     assert "uni2-h brings" in err
     request = ReproduceRequest(
@@ -65,10 +65,10 @@ def test_what_the_encoder_brings_is_printed_and_its_weights_are_asked_for(
 
 @pytest.mark.slow
 def test_three_protocols_and_three_heads_beside_published_rows(bach, completed, tmp_path):
-    words = ("--encoder", "tiny", "--weights", "random", "--images", bach, "--quick", "--jobs", 1)
-    out, _ = completed("reproduce", "bach-encoder", *words, "--plan")
+    words = typed("--encoder tiny --weights random --images {} --quick --jobs 1", bach)
+    out, _ = completed("reproduce bach-encoder", *words, "--plan")
     assert "rakhlin10-lightgbm: boost" in out
-    completed("reproduce", "bach-encoder", *words, "--out", tmp_path / "run")
+    completed("reproduce bach-encoder", *words, "--out", tmp_path / "run")
     folder = tmp_path / "run" / "reproduce" / "bach-encoder"
     for key, row in (
         ("eva", "UNI2-h, linear"),
@@ -96,11 +96,14 @@ def test_an_encoder_elsewhere_adds_its_rows(name, write, folder, unit, tmp_path)
     """The command of docs/reproduce.md: groups stay whole, and each classifier has its rows."""
     write(tmp_path)
     file = tmp_path / "measured.csv"
-    words = ("--encoder", "tiny", "--weights", "random", "--jobs", 1, "--all-variants", "--quick")
-    images = tmp_path / folder
     tool = Path(__file__).resolve().parents[3] / "tools" / "benchmarks" / "ledger.py"
-    command = ("reproduce", name, "--images", images, "--out", tmp_path / "run", *words)
-    subprocess.run([sys.executable, tool, file, *map(str, command)], check=True)
+    command = typed(
+        "reproduce {} --images {} --out {} --encoder tiny --weights random --jobs 1 --all-variants --quick",
+        name,
+        tmp_path / folder,
+        tmp_path / "run",
+    )
+    subprocess.run([sys.executable, tool, file, *command], check=True)
     with file.open(encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
     assert {row["name"] for row in rows} >= {

@@ -1,6 +1,5 @@
 """The CNN systems for patches of tissue, run quickly on a miniature in the true layout and on real images."""
 
-import json
 import shutil
 
 import numpy as np
@@ -11,6 +10,8 @@ from bchisto.apps.recipes.recipe import ReproduceRequest
 from bchisto.apps.recipes.settings import effective_settings
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
+from packs import ONE_JOB
+from written_tables import read_json
 from written_tables import rows_of as rows
 
 pytestmark = pytest.mark.slow
@@ -48,7 +49,7 @@ def breakhis(tmp_path_factory):
 def quick(breakhis, run):
     scope = Scope(quick=True, variants=["best", "normal", "decaf"])
     return reproduce(
-        "breakhis-resnet", breakhis, out=run, scope=scope, weights=["random"], work=Work(jobs=1)
+        "breakhis-resnet", breakhis, out=run, scope=scope, weights=["random"], work=ONE_JOB
     )
 
 
@@ -80,7 +81,7 @@ def test_the_printed_settings_are_those_of_the_run(done, breakhis):
     request = ReproduceRequest(images=breakhis, run=run, quick=True, weights=("random",))
     for variant, network in (("best", "breakhis-resnet-stride2"), ("normal", "breakhis-resnet")):
         folder = run / "40x" / "finetune" / f"2-grouped-{network}-{variant}"
-        used = json.loads((folder / "settings.json").read_text())["settings"]
+        used = read_json(folder / "settings.json")["settings"]
         said = {
             one.name: one.value
             for one in effective_settings(load_recipe("breakhis-resnet"), request, variant)
@@ -105,6 +106,10 @@ def test_the_printed_settings_are_those_of_the_run(done, breakhis):
 def test_published_and_obtained_stand_side_by_side(done):
     run, result = done
     folder = run / "reproduce" / "breakhis-resnet"
+
+    def obtained_in(name):
+        return {row["figure"]: row["obtained"] for row in rows(folder / f"{name}.csv")}
+
     # no table of which nothing was run; precision has no value where nothing was called malignant
     assert [one.key for one in result.published if one.key != "precision"] == [
         "networks",
@@ -121,21 +126,20 @@ def test_published_and_obtained_stand_side_by_side(done):
         "papers-patients",
         "papers-recognition",
     ]
-    networks = rows(folder / "networks.csv")
-    assert {row["published"] for row in networks} == {"not printed"}
-    obtained = {row["figure"]: row["obtained"] for row in networks}
+    assert {row["published"] for row in rows(folder / "networks.csv")} == {"not printed"}
+    obtained = obtained_in("networks")
     assert obtained["best at 40x"]
     assert obtained["normal at 100x"]
     assert obtained["kernel3 at 40x"] == ""
     assert "best at 200x" not in obtained
-    first = json.loads((result.protocols[0].folder / "metrics.json").read_text())["tables"]
+    first = read_json(result.protocols[0].folder / "metrics.json")["tables"]
     assert float(obtained["best at 40x"]) == pytest.approx(
         100 * first["breakhis-resnet-stride2"]["accuracy"]["value"]
     )
-    rules = {row["figure"]: row["obtained"] for row in rows(folder / "rules.csv")}
+    rules = obtained_in("rules")
     vote = first["breakhis-resnet-stride2 (image, vote)"]["accuracy"]["value"]
     assert float(rules["vote at 40x"]) == pytest.approx(100 * vote)
-    levels = {row["figure"]: row["obtained"] for row in rows(folder / "levels.csv")}
+    levels = obtained_in("levels")
     assert float(levels["patch auc at 40x"]) == pytest.approx(
         100 * first["breakhis-resnet-stride2 (patch)"]["auc"]["value"]
     )
@@ -149,7 +153,7 @@ def test_published_and_obtained_stand_side_by_side(done):
     patients = first["breakhis-resnet-stride2 (group, average)"]["accuracy"]["value"]
     assert float(papers["best at 40x"]["obtained"]) == pytest.approx(100 * patients)
     assert papers["decaf at 40x"]["obtained"]
-    recognised = {row["figure"]: row for row in rows(folder / "papers-recognition.csv")}
+    recognised = obtained_in("papers-recognition")
     tested = rows(result.protocols[0].folder / "predictions.csv")
     by_patient = {}
     for row in tested:
@@ -157,9 +161,9 @@ def test_published_and_obtained_stand_side_by_side(done):
         hit = max(names, key=lambda name: float(row[f"p_{name}"])) == row["label"]
         by_patient.setdefault(row["group"], []).append(hit)
     mean = 100 * np.mean([np.mean(hits) for hits in by_patient.values()])
-    assert float(recognised["best at 40x"]["obtained"]) == pytest.approx(mean)
-    assert recognised["decaf at 40x"]["obtained"]
-    sure = {row["figure"]: row["obtained"] for row in rows(folder / "confidence.csv")}
+    assert float(recognised["best at 40x"]) == pytest.approx(mean)
+    assert recognised["decaf at 40x"]
+    sure = obtained_in("confidence")
     confidence = np.mean([max(float(row["p_benign"]), float(row["p_malignant"])) for row in tested])
     assert float(sure["image confidence at 40x"]) == pytest.approx(100 * confidence)
     assert 50 <= float(sure["patch confidence at 100x"]) <= 100
@@ -200,14 +204,14 @@ def test_a_second_run_trains_nothing_and_draws_nothing(done, breakhis):
 
 def test_whole_runs_do_not_leave_magnifications_out(breakhis, tmp_path):
     with pytest.raises(InputError, match="no image at 400x is present"):
-        reproduce("breakhis-resnet", breakhis, out=tmp_path / "a", work=Work(jobs=1))
+        reproduce("breakhis-resnet", breakhis, out=tmp_path / "a", work=ONE_JOB)
     few = tmp_path / "few" / "BreaKHis_v1"
     shutil.copytree(breakhis, few)
     for path in [*few.rglob("*-100-001.png")]:
         target = path.with_name(path.name.replace("-100-", "-400-"))
         target.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(InputError, match="the only image of benign is of one patient"):
-        reproduce("breakhis-resnet", few, out=tmp_path / "b", work=Work(jobs=1))
+        reproduce("breakhis-resnet", few, out=tmp_path / "b", work=ONE_JOB)
     assert not list((tmp_path / "b").rglob("models/*.npz"))
 
 
@@ -248,7 +252,7 @@ def test_what_is_tested_is_balanced_and_every_output_says_so(tmp_path):
         tmp_path / "images",
         out=tmp_path / "run",
         scope=Scope(seeds=2),
-        work=Work(jobs=1),
+        work=ONE_JOB,
     )
     kept = []
     for run in (tmp_path / "run", tmp_path / "run" / "seed-1"):
@@ -272,7 +276,7 @@ def test_what_is_tested_is_balanced_and_every_output_says_so(tmp_path):
 def test_real_idc_patches(shared, tmp_path, completed):
     images = shared / "data" / "idc" / "IDC_regular_ps50_idx5"
     out, _ = completed(
-        "reproduce", "idc-patches", "--images", images, "--out", tmp_path, "--quick", "--jobs", 1
+        "reproduce idc-patches --images {} --out {} --quick --jobs 1", images, tmp_path
     )
     assert "finetune/2-grouped-patch-resnet-resnet: " in out
     assert "By network (positive is invasive ductal carcinoma)" in out
@@ -287,6 +291,4 @@ def test_plan(breakhis, tmp_path):
     assert stage.seconds > 0
     assert stage.bytes > 0
     with pytest.raises(InputError, match="no image at 400x is present"):  # as the run itself
-        estimate_recipe(
-            "breakhis-resnet", breakhis, scope=Scope(variants=["best"]), work=Work(jobs=1)
-        )
+        estimate_recipe("breakhis-resnet", breakhis, scope=Scope(variants=["best"]), work=ONE_JOB)

@@ -22,16 +22,14 @@ def maker():
 
 
 def test_the_page_shows_the_recipes(maker):
-    assert maker.PAGE.read_text(encoding="utf-8") == maker.page(), (
-        "run: python docs/make_elements.py"
-    )
+    assert maker.PAGE.read_text() == maker.page(), "run: python docs/make_elements.py"
 
 
 def test_tests_that_recipes_name_exist_and_are_shown(maker):
-    code = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*.py"))
+    code = "\n".join(path.read_text() for path in ROOT.glob("tests/**/test_*.py"))
     existing = set(re.findall(r"^def (test_\w+)", code, flags=re.MULTILINE))
     for name in maker.SYSTEMS:
-        text = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
+        text = (RECIPES / f"{name}.yaml").read_text()
         shown = "\n".join(maker.section_of(name))
         tests, differences = maker.comments_of(text)
         named = [test for names in tests.values() for test in names]

@@ -1,6 +1,5 @@
 """The CNN systems for mammograms, run quickly on miniatures in the true layouts."""
 
-import json
 from importlib.resources import files
 
 import miniatures
@@ -8,10 +7,11 @@ import numpy as np
 import pytest
 import yaml
 from bchisto.apps.recipes import Scope, reproduce
-from bchisto.core.jobs import Work
 from bchisto.data import read_dataset
 from bchisto.finetune import build_network
 from bchisto.predict import predict
+from packs import ONE_JOB
+from written_tables import read_json
 from written_tables import rows_of as rows
 
 pytestmark = pytest.mark.slow
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 def recipe_of(name):
     path = files("bchisto.apps.recipes") / f"{name}.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return yaml.safe_load(path.read_text())
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
         out=tmp_path,
         scope=scope,
         weights=["random"],
-        work=Work(jobs=1),
+        work=ONE_JOB,
     )
     cross, every = result.protocols
     assert [one.folder.name for one in result.protocols] == [
@@ -153,7 +153,7 @@ def test_further_seeds_test_the_same_list_and_a_patient_may_be_on_both_sides(
         str(tmp_path / "small.yaml"),
         inbreast,
         out=tmp_path / "run",
-        work=Work(jobs=1),
+        work=ONE_JOB,
         scope=Scope(seeds=2, variants=variants),
     )
     image = next(one for one in result.protocols if one.folder.name == "2-speck-image-level")
@@ -182,10 +182,10 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
     )
     scope, weights = Scope(quick=True, variants=["googlenet", "baseline"]), [f"googlenet={path}"]
     result = reproduce(
-        "ddsm-masses", masses, out=tmp_path / "run", scope=scope, work=Work(jobs=1), weights=weights
+        "ddsm-masses", masses, out=tmp_path / "run", scope=scope, work=ONE_JOB, weights=weights
     )
     assert not any("RANDOM START" in banner for banner in result.banners)
-    settings = json.loads((result.protocols[0].folder / "settings.json").read_text())
+    settings = read_json(result.protocols[0].folder / "settings.json")
     assert settings["settings"]["rate_multipliers"] == [
         ["conv", 0.1],
         ["inception", 0.1],
@@ -224,7 +224,7 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
             assert arrays["values"].shape == (bottom - top, right - left)
     # new masses are shown in the context that the network was trained on
     bundle = result.protocols[1].folder / "model.bchisto"
-    found = predict(bundle, [masses], out=tmp_path / "p.csv", work=Work(jobs=1))
+    found = predict(bundle, [masses], out=tmp_path / "p.csv", work=ONE_JOB)
     assert found.images == len(read_dataset(masses).records)
     expected = {
         row["image_id"]: row for row in rows(result.protocols[1].folder / "predictions.csv")

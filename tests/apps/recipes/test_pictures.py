@@ -29,9 +29,7 @@ from bchisto.evaluate import PredictionTable
     ],
 )
 def test_a_section_that_does_not_fit_is_refused_before_any_work(tmp_path, change, message):
-    content = yaml.safe_load(
-        (files("bchisto.apps.recipes") / "breakhis-resnet.yaml").read_text(encoding="utf-8")
-    )
+    content = yaml.safe_load((files("bchisto.apps.recipes") / "breakhis-resnet.yaml").read_text())
     content["explain"] |= {
         name: {"value": value, "source": "ours"} for name, value in change.items()
     }
@@ -76,7 +74,7 @@ def test_the_surest_right_and_wrong_images_in_turns_and_a_failure_that_costs_not
     failed: list[str] = []
     asked = pictures_of(load_recipe("breakhis-resnet"))
     assert [*make_pictures(asked, trained, work=Work(jobs=1), failed=failed)] == []
-    listed = (tmp_path / "explain" / "best" / "images.csv").read_text(encoding="utf-8").split("\n")
+    listed = (tmp_path / "explain" / "best" / "images.csv").read_text().split("\n")
     assert listed[:6] == ["image_id", "b1", "b3", "b2", "b4", "é 1"]
     assert len(failed) == 2
     assert all("gone.bchisto" in line for line in failed)

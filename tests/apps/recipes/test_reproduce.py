@@ -16,8 +16,9 @@ from bchisto.core.jobs import Work
 from bchisto.data import make_bach, match_class
 from bchisto.evaluate import Figure, Panel, TwoClassView, measure, read_predictions
 from bchisto.featurize import FeaturizeSettings, open_store
+from conftest import typed
 from miniatures import write_bach
-from written_tables import rows_of
+from written_tables import read_json, rows_of
 
 pytestmark = pytest.mark.slow
 
@@ -194,7 +195,7 @@ def test_a_quick_run_says_so_in_every_output(done):
     )
     reports = run / "report.html", run / "reproduce" / "small" / "report.html"
     for path in (run / "boost").rglob("metrics.json"):
-        kinds = {banner.kind for banner in banners_of(json.loads(path.read_text())["run"])}
+        kinds = {banner.kind for banner in banners_of(read_json(path)["run"])}
         assert kinds >= {Kind.QUICK, Kind.SYNTHETIC, Kind.RANDOM_WEIGHTS}, path
     for path in (*reports, *(run / "boost").rglob("report.html")):
         text = path.read_text()
@@ -235,14 +236,14 @@ def test_published_and_obtained_stand_side_by_side(done):
     assert "published in interval" not in report
     assert "Not comparable (quick, synthetic images, random weights)." in report
     assert "(sec. 2.3)" in report
-    metrics = json.loads((result.protocols[0].folder / "metrics.json").read_text())
+    metrics = read_json(result.protocols[0].folder / "metrics.json")
     assert (
         metrics["run"]["two_class"]["rule"]
         == metrics["tables"]["fusion"]["two_class"]["rule"]
         == "max"
     )
     # a test of a second run may have come before
-    record = json.loads((run / "run.json").read_text())["records"][:4]
+    record = read_json(run / "run.json")["records"][:4]
     # the descriptors serve both variants
     assert [entry["command"] for entry in record] == ["reproduce", "featurize", "boost", "boost"]
     assert {entry["status"] for entry in record} == {"ok"}
@@ -303,17 +304,7 @@ def test_test_images_agree_with_the_predictions_of_the_authors(
     for k, path in enumerate(taken):
         (folder / f"test{k}.tif").write_bytes(path.read_bytes())
     (folder / "notes.txt").write_text("x")
-    options = (
-        "--images",
-        bach,
-        "--out",
-        tmp_path / "run",
-        "--quick",
-        "--weights",
-        "random",
-        "--jobs",
-        1,
-    )
+    options = typed("--images {} --out T/run --quick --weights random --jobs 1", bach)
     recipe = write(tmp_path, small())
     out, _ = completed("reproduce", recipe, *options)
     empty = out.partition("Agreement with")[2]
@@ -363,18 +354,10 @@ def test_a_fine_tuned_network_stands_beside_the_fusion_on_the_same_folds(tmp_pat
     }
     variants = {"published": recipe["variants"]["published"], "fine-tuned": network}
     completed(
-        "reproduce",
-        write(tmp_path, {**recipe, "variants": variants}),
-        "--images",
-        bach,
-        "--out",
-        tmp_path / "run",
-        "--quick",
-        "--weights",
-        "tiny=random",
-        "--jobs",
-        1,
+        "reproduce {} --images {} --out T/run --quick --weights tiny=random --jobs 1 "
         "--all-variants",
+        write(tmp_path, {**recipe, "variants": variants}),
+        bach,
     )
     rows = {
         row["figure"]: row
@@ -530,21 +513,9 @@ def test_the_published_recipe_runs_quickly_on_synthetic_images(tmp_path, complet
     described once each.
     """
     bach = make_bach(tmp_path / "bach", images_per_class=2, size=(1320, 1304))
-    content = yaml.safe_load(
-        (files("bchisto.apps.recipes") / "rakhlin2018.yaml").read_text(encoding="utf-8")
-    )
+    content = yaml.safe_load((files("bchisto.apps.recipes") / "rakhlin2018.yaml").read_text())
     content["quick"]["featurize"]["augmentations"] = 1
-    options = (
-        "--images",
-        bach,
-        "--out",
-        tmp_path / "run",
-        "--quick",
-        "--weights",
-        "random",
-        "--jobs",
-        1,
-    )
+    options = typed("--images {} --out T/run --quick --weights random --jobs 1", bach)
     out, _ = completed("reproduce", write(tmp_path, content), *options)
     assert out.startswith("QUICK: 8 of 400 images")
     for name in (
@@ -590,20 +561,10 @@ def varied(tmp_path_factory, bach):
 def test_draws_may_be_new_for_each_store(varied, bach, tmp_path, refused, completed):
     """Published code drew colours and crops for each encoder and size by itself."""
     completed(
-        "reproduce",
+        "reproduce {} --images {} --out T/run --quick --weights random --jobs 1 --variant "
+        "other --fresh-draws",
         write(tmp_path, beside()),
-        "--images",
         bach,
-        "--out",
-        tmp_path / "run",
-        "--quick",
-        "--weights",
-        "random",
-        "--jobs",
-        1,
-        "--variant",
-        "other",
-        "--fresh-draws",
     )
     seeds = set()
     for name in ("tiny-1.0-48.h5", "tiny-1.0-40.h5"):
@@ -618,8 +579,6 @@ def test_draws_may_be_new_for_each_store(varied, bach, tmp_path, refused, comple
     assert len(seeds) == 2
     report = (tmp_path / "run" / "reproduce" / "small" / "report.html").read_text()
     assert "new colours and crops for each feature file" in report
-    assert "fresh_draws" in json.dumps(json.loads((tmp_path / "run" / "run.json").read_text()))
-    err = refused(
-        "reproduce", "idc-patches", "--images", bach, "--out", tmp_path / "x", "--fresh-draws"
-    )
+    assert "fresh_draws" in json.dumps(read_json(tmp_path / "run" / "run.json"))
+    err = refused("reproduce idc-patches --images {} --out T/x --fresh-draws", bach)
     assert "--fresh-draws: idc-patches extracts no features with frozen encoders" in err

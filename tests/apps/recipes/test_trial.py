@@ -19,8 +19,9 @@ from bchisto.featurize import (
     preset_options,
 )
 from bchisto.featurize.settings import recorded_seconds
-from conftest import seen_gpus, write_tissue
+from conftest import seen_gpus, typed, write_tissue
 from PIL import Image
+from written_tables import read_json
 
 
 @pytest.fixture(scope="module")
@@ -39,44 +40,32 @@ def write_one(folder, side):
     )
 
 
-@pytest.mark.parametrize("typed", [{}, {"augmentations": 1}])
-def test_a_preset_gives_values_that_typed_options_change(tissue, completed, tmp_path, typed):
-    words = [word for name, value in typed.items() for word in (f"--{name}", value)]
+@pytest.mark.parametrize("given", [{}, {"augmentations": 1}])
+def test_a_preset_gives_values_that_typed_options_change(tissue, completed, tmp_path, given):
+    words = [word for name, value in given.items() for word in (f"--{name}", value)]
     _, err = completed(
-        "featurize",
-        "--images",
+        "featurize --images {} --out T/run --preset quick --encoder tiny --mode exact "
+        "--weights random --jobs 1",
         tissue,
-        "--out",
-        tmp_path / "run",
-        "--preset",
-        "quick",
-        "--encoder",
-        "tiny",
-        "--mode",
-        "exact",
-        "--weights",
-        "random",
-        "--jobs",
-        1,
         *words,
     )
     assert "views that fit the images: 1.0:70" in err
-    options = json.loads((tmp_path / "run" / "run.json").read_text())["records"][-1]["config"]
+    options = read_json(tmp_path / "run" / "run.json")["records"][-1]["config"]
     assert options["mode"] == "exact"
     assert options["views"] == ["1.0:70"]
     assert options["encoders"] == ["tiny"]
     (store,) = (tmp_path / "run" / "features").glob("*.h5")
     with h5py.File(store) as file:
-        assert len(np.unique(file["augmentation"][:])) == typed.get("augmentations", 12)
+        assert len(np.unique(file["augmentation"][:])) == given.get("augmentations", 12)
 
 
 def test_the_views_of_a_check_are_those_of_the_work(tissue, completed, tmp_path):
-    for typed, views in (
+    for given, views in (
         (("--preset", "quick"), ["1.0:70"]),
         (("--view", "auto", "--mode", "dense"), ["1.0:70", "1.0:120"]),
     ):
-        words = ("--images", tissue, "--encoder", "convs", "--augmentations", 1, *typed)
-        out, _ = completed("data", "check", "--no-timing", *words, "--json")
+        words = typed("--images {} --encoder convs --augmentations 1", tissue, *given)
+        out, _ = completed("data check --no-timing", *words, "--json")
         check = json.loads(out)
         assert [view["view"] for view in check["planned_views"]] == views
         featurize = shlex.split(check["next"][0])[1:]
@@ -87,20 +76,11 @@ def test_the_views_of_a_check_are_those_of_the_work(tissue, completed, tmp_path)
 
 def test_a_preset_of_boost_sets_heads_and_seeds(tissue, completed, tmp_path):
     run = tmp_path / "run"
-    described = (
-        "--images",
-        tissue,
-        "--out",
-        run,
-        "--encoder",
-        "tiny",
-        "--view",
-        "auto",
-        "--augmentations",
-        1,
+    described = typed(
+        "--images {} --out {} --encoder tiny --view auto --augmentations 1", tissue, run
     )
     completed("featurize", *described, "--crops", 2, "--weights", "random", "--jobs", 1)
-    completed("boost", "--out", run, "--preset", "quick", "--folds", 2, "--jobs", 1)
+    completed("boost --out {} --preset quick --folds 2 --jobs 1", run)
     assert sorted(
         folder.name
         for folder in (run / "boost").iterdir()
@@ -119,13 +99,13 @@ def test_a_trial_of_breakhis_in_class_folders_answers_by_patient(shared, complet
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, folder)
     run = tmp_path / "trial"
-    words = ("trial", "--images", tmp_path / "images", "--out", run, "--encoder", "tiny")
+    words = ("trial --images T/images --out {} --encoder tiny", run)
     out, err = completed(*words, "--weights", "random", "--jobs", 1)
     assert (
         "104 of 104 names are those of breakhis: classes from the folders, 19 patients from the names"
     ) in err
     assert "PATIENTS UNKNOWN" not in out + err
-    results = [json.loads(path.read_text()) for path in run.glob("boost/*/metrics.json")]
+    results = [read_json(path) for path in run.glob("boost/*/metrics.json")]
     assert len(results) == 3
     for units in (table["units"] for each in results for table in each["tables"].values()):
         assert (units["kind"], units["count"], units["divided"]) == ("group", 19, 0)
@@ -147,7 +127,7 @@ def test_settings_that_fit(tissue, tmp_path):
 @pytest.mark.parametrize("encoder", ["tiny", pytest.param("", marks=pytest.mark.slow)])
 def test_a_trial_answers(tissue, completed, tmp_path, encoder):
     run = tmp_path / "trial"
-    words = ("trial", "--images", tissue, "--out", run, "--weights", "random", "--jobs", 1)
+    words = typed("trial --images {} --out {} --weights random --jobs 1", tissue, run)
     words += ("--encoder", encoder) if encoder else ()
     out, err = completed(*words)
     rows = re.findall(r"^(best|highest)? +(\w+) +(\d+) of 12 ", out, flags=re.MULTILINE)
@@ -166,9 +146,7 @@ def test_a_trial_answers(tissue, completed, tmp_path, encoder):
     assert (run / "report.html").is_file()
     models = sorted((run / "boost").glob("*/model.bchisto"))
     assert len(models) == 3  # and the quick one of the first figures
-    completed(
-        "predict", models[0], "--images", tissue, "--out", tmp_path / "p.csv", "--weights", "random"
-    )
+    completed("predict {} --images {} --out T/p.csv --weights random", models[0], tissue)
     assert "already" in completed(*words)[1]
 
 
@@ -195,9 +173,8 @@ def test_a_trial_of_few_patients_and_an_image_that_is_too_small(completed, tmp_p
     (tmp_path / "images.csv").write_text(
         "path,label,patient\n" + "\n".join(sorted(rows)) + "\n", encoding="utf-8"
     )
-    words = ("--encoder", "tiny", "--weights", "random", "--jobs", 1)
     out, err = completed(
-        "trial", "--images", tmp_path / "images.csv", "--out", tmp_path / "run", *words
+        "trial --images T/images.csv --out T/run --encoder tiny --weights random --jobs 1"
     )
     assert "going on with lightgbm only" in err
     assert [path.parent.name for path in (tmp_path / "run" / "boost").glob("*/model.bchisto")] == [
@@ -209,9 +186,9 @@ def test_a_trial_of_few_patients_and_an_image_that_is_too_small(completed, tmp_p
 
 def test_a_trial_of_what_cannot_work(tissue, cli, refused, tmp_path):
     write_one(tmp_path / "one" / "a", 150)
-    err = refused("trial", "--images", tmp_path / "one", "--out", tmp_path / "run")
+    err = refused("trial --images T/one --out T/run")
     assert "all labelled images are of class a, and training needs two classes" in err
-    assert cli("trial", "--images", tmp_path / "nothing", "--out", tmp_path / "run")[0] == 2
+    assert cli("trial --images T/nothing --out T/run")[0] == 2
 
 
 @pytest.mark.slow
@@ -220,7 +197,7 @@ def test_a_trial_beside_a_gpu_uses_it_or_says_why_not(tissue, completed, tmp_pat
     pytest.importorskip("openvino")
 
     def trial_of(out, gpu):
-        words = ("trial", "--images", tissue, "--out", out, "--encoder", "mobilenetv2")
+        words = ("trial --images {} --out {} --encoder mobilenetv2", tissue, out)
         with seen_gpus(gpu) as counts:
             err = completed(*words, "--weights", "random", "--jobs", 1)[1]
         (store,) = (out / "features").glob("*.h5")

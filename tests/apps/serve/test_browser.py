@@ -289,7 +289,7 @@ def test_micrometres_as_people_type_them(tab, files, page, typed, taken):
         window.wait_for_selector(
             "text=Nothing was added: give micrometres per pixel from 0.02 to 20"
         )
-        assert page.client.get("/api/images").json() == []
+        assert page.images() == []
         return
     listed(window, 1)
     assert page.wait()[files[0].name]["mpp"] == taken
@@ -341,7 +341,7 @@ def test_removing_all_asks_again_if_a_label_was_given_meanwhile(tab, files, page
     """As here while the question is open; who then says no has removed nothing."""
     window, asked = tab(), []
     send(window, files[:2], expected=2)
-    number = page.client.get("/api/images").json()[0]["number"]
+    number = page.images()[0]["number"]
 
     def answer(dialog):
         asked.append(dialog.message)
@@ -435,10 +435,10 @@ def test_a_label_is_only_what_a_person_chooses(tab, files, page):
     """Neither the model's class nor what another state of the page had is chosen; keys choose, and store nothing."""
     window = tab()
     opened_image(window, page, files)
-    number = page.client.get("/api/images").json()[0]["number"]
+    number = page.images()[0]["number"]
 
     def stored():
-        (image,) = page.client.get("/api/images").json()
+        (image,) = page.images()
         return image["reviewed"] and image["label"]
 
     assert chosen(window) == "choose ..."
@@ -497,7 +497,7 @@ def test_two_browsers_label_one_image(tab, files, page):
         tab.click("#review")
 
     def stands():
-        return page.client.get("/api/images").json()[0]["label"]
+        return page.images()[0]["label"]
 
     def until(found, expected):
         end = time.monotonic() + 20
@@ -605,7 +605,7 @@ def test_odd_names_of_classes(tab, start, odd, files, width):
             window.click("#review")
             window.wait_for_selector("text=Reviewed.")
             window.wait_for_load_state()
-            (image,) = page.client.get("/api/images").json()
+            (image,) = page.images()
             assert (image["label"], fits(window)) == (name, True)
             assert window.evaluate("document.getElementById('label').value") == name
         for key, name in (("3", "grade 3"), ("2", "grade 2"), ("0", "")):

@@ -1,7 +1,6 @@
 """`bchisto serve --label`: answers in the manifest of `bchisto next`, as programs give them."""
 
 import asyncio
-import json
 import re
 import shutil
 import signal
@@ -22,10 +21,10 @@ from bchisto.apps.serve.rounds import (
     train_models,
 )
 from bchisto.core import InputError
-from conftest import write_tissue
+from conftest import typed, write_tissue
 from fastapi import HTTPException
 from page_server import serving
-from written_tables import rows_of, written
+from written_tables import read_json, rows_of, written
 
 CLASSES = ("gutartig, klar", 'bösartig "G3"', "-unklar'")
 """Commas, quotes and umlauts; the last begins as a formula does."""
@@ -278,7 +277,7 @@ def make_run(root, completed, tiny_options, *, labelled=2, per_class=15):
     ]
     written(root / "tabelle.csv", rows)
     run = root / "lauf"
-    completed("featurize", "--images", root / "tabelle.csv", "--out", run, *tiny_options)
+    completed("featurize --images {} --out {}", root / "tabelle.csv", run, *tiny_options)
     return run
 
 
@@ -288,7 +287,7 @@ def strange(tmp_path_factory, tiny_options):
 
     def completed(*words):
         with pytest.raises(SystemExit) as ended:
-            main([*map(str, words)])
+            main(typed(*words))
         assert ended.value.code == 0
 
     return make_run(tmp_path_factory.mktemp("label") / "Zürich, ü", completed, tiny_options)
@@ -363,7 +362,7 @@ def test_rounds_by_the_api(labelling, tmp_path):
     wait(page, lambda current: not current["doing"])
     assert trained["trouble"] == ""
     assert "of 9 images right" in trained["figures"], "four labels of before and five new ones"
-    records = json.loads((run / "run.json").read_text())["records"]
+    records = read_json(run / "run.json")["records"]
     assert [record["command"] for record in records] == ["featurize", "featurize", "boost"]
     rows = rows_of(manifest)
     assert sum(row["label"] != "" for row in rows) == 5
@@ -418,7 +417,7 @@ def test_a_manifest_that_was_spoiled_begins_no_round(strange, run_copy, refused,
         written(manifest, rows)
         with pytest.raises(InputError, match=re.escape(message)):
             rounds.begin(1)
-        assert message in refused("serve", run, "--label")
+        assert message in refused("serve {} --label", run)
         assert rows_of(manifest) == rows
     written(manifest, [*good, {**good[0], "image_id": "fort.png"}])
     rounds.begin(1)
@@ -498,13 +497,13 @@ def test_pictures(labelling, tmp_path):
 def test_what_is_refused(strange, run_copy, refused, tmp_path, completed, tiny_options):
     run = run_copy(strange)
     for more in (("--keep", tmp_path / "k"), (run,), ("--weights", "tiny=x")):
-        assert "--label: takes one run" in refused("serve", run, "--label", *more)
-    assert "no feature file" in refused("serve", tmp_path, "--label")
+        assert "--label: takes one run" in refused("serve {} --label", run, *more)
+    assert "no feature file" in refused("serve {} --label", tmp_path)
     (run / "next").mkdir()
     (run / "next" / "manifest.csv").write_text("a;b\n1;2\n")
-    assert str(run / "next" / "manifest.csv") in refused("serve", run, "--label")
+    assert str(run / "next" / "manifest.csv") in refused("serve {} --label", run)
     unlabelled = make_run(tmp_path / "ohne", completed, tiny_options, labelled=0, per_class=4)
-    told = refused("serve", unlabelled, "--label")
+    told = refused("serve {} --label", unlabelled)
     assert "fewer than two classes are known; name them with" in told
     assert "--classes" in told
 
@@ -572,7 +571,7 @@ def label_rightly(window, told):
 @pytest.mark.slow
 def test_a_person_labels_a_round(chrome, start, completed, tiny_options, tmp_path):
     run = make_run(tmp_path / "Zürich, ü", completed, tiny_options)
-    completed("next", run, "--count", 6)
+    completed("next {} --count 6", run)
     manifest = run / "next" / "manifest.csv"
     errors = []
     told = {}

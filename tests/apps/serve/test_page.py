@@ -32,6 +32,7 @@ from bchisto.data import ImageRecord, read_dataset, with_headers
 from bchisto.featurize import featurize
 from bchisto.predict import ModelFile, PredictSettings, predict
 from fastapi import HTTPException
+from packs import ONE_JOB
 from page_server import serving
 from PIL import Image
 
@@ -47,8 +48,8 @@ def flat(tissue, tmp_path_factory):
 
 
 @pytest.fixture
-def content(tissue):
-    return next(tissue.rglob("*.png")).read_bytes()
+def content(tissue_files):
+    return tissue_files[0].read_bytes()
 
 
 def rows_of(text):
@@ -110,11 +111,11 @@ def test_numbers_are_those_of_predict(page, run_folders, flat, tmp_path):
     assert without_pictures(shown) == without_pictures((tmp_path / "sheet.html").read_text())
 
 
-def test_ids_are_the_names_on_the_page(page, tissue):
+def test_ids_are_the_names_on_the_page(page, tissue_files):
     """So one image keeps its id, whatever else is dropped; an equal name in another folder is another image."""
     names = [f"{folder}SOB_B_A-14-22549AB-40-001.png" for folder in ("A/40X/", "A/", "")]
     names += ["P1/img9.png", "P2/img9.png"]
-    for name, path in zip(names, sorted(tissue.rglob("*.png")), strict=False):
+    for name, path in zip(names, tissue_files, strict=False):
         page.add(name, path.read_bytes())
     shown = page.wait()
     rows = page.table()
@@ -134,8 +135,8 @@ def test_names_of_folders_are_no_labels(page, content):
     assert "Names of folders are not read as labels" in page.client.get("/").text
 
 
-def test_pictures_of_an_image(page, tissue):
-    path = next(tissue.rglob("*.png"))
+def test_pictures_of_an_image(page, tissue_files):
+    path = tissue_files[0]
     buffer = io.BytesIO()
     Image.open(path).save(buffer, "TIFF")
     number = page.add(name := "<b onclick=alert(1)>.tif", buffer.getvalue()).json()["number"]
@@ -284,9 +285,9 @@ def test_names_stay_in_their_folder(page, content):
     assert {image["state"] for image in page.wait().values()} == {"done"}
 
 
-def test_the_same_name_again(page, tissue):
+def test_the_same_name_again(page, tissue_files):
     """An image is never renamed, nor added twice; one that failed is tried again."""
-    first, second = (path.read_bytes() for path in sorted(tissue.rglob("*.png"))[:2])
+    first, second = (path.read_bytes() for path in tissue_files[:2])
     names = [f"{patient}/img1.png" for patient in ("patient1", "patient\u202f1", "patient1")]
     numbers = [page.add(name, first).json()["number"] for name in names]
     assert numbers == [numbers[0], numbers[1], numbers[0]]
@@ -319,7 +320,7 @@ def scaled(tissue, tmp_path_factory):
     from bchisto.encoders import EncoderChoice
     from bchisto.featurize import FeaturizeSettings, View, featurize
 
-    run, work = tmp_path_factory.mktemp("scaled") / "run", Work(jobs=1)
+    run, work = tmp_path_factory.mktemp("scaled") / "run", ONE_JOB
     views, small = (
         (View.parse("0.5um:64"),),
         {"weights": ("random",), "augmentations": 2, "crops": 3},
@@ -331,9 +332,9 @@ def scaled(tissue, tmp_path_factory):
     return run
 
 
-def test_micrometres_are_those_of_predict(start, scaled, tissue, tmp_path):
+def test_micrometres_are_those_of_predict(start, scaled, tissue_files, tmp_path):
     """Those of a published data set are known by its names, as `predict` knows them; others are named as unknown."""
-    paths = sorted(tissue.rglob("*.png"))
+    paths = tissue_files
     for at, (folder, name) in enumerate(
         [
             ("published", "SOB_B_A-14-22549AB-40-001.png"),
@@ -527,7 +528,7 @@ def test_removing_the_image_in_work(page, content):
         os.kill(worker, signal.SIGSTOP)
         time.sleep(0.1)  # until an answer that was under way has come
         working = next(
-            (i["number"] for i in page.client.get("/api/images").json() if i["state"] == "working"),
+            (i["number"] for i in page.images() if i["state"] == "working"),
             None,
         )
     page.client.delete(f"/api/images/{working}")
@@ -536,9 +537,9 @@ def test_removing_the_image_in_work(page, content):
     assert not Path(f"/proc/{worker}").exists()
 
 
-def test_a_review(page, tissue):
+def test_a_review(page, tissue_files):
     """A person's label is in the table, of which the next training takes it; undoing it removes both."""
-    paths = sorted(tissue.rglob("*.png"))[:3]
+    paths = tissue_files[:3]
     numbers = [page.add(path.name, path.read_bytes()).json()["number"] for path in paths]
     page.wait()
     for number, label in zip(numbers, ("malignant", "", "benign"), strict=True):
@@ -563,7 +564,7 @@ def test_a_label_that_somebody_else_has_given_meanwhile(page, content):
 
     def put(**params):
         answer = page.client.put(address, params=params)
-        (image,) = page.client.get("/api/images").json()
+        (image,) = page.images()
         return answer.status_code, image["reviewed"] and image["label"], image["reviews"]
 
     assert put(label="malignant", seen=0) == (200, "malignant", 1)
@@ -601,10 +602,10 @@ def test_removing_all_after_somebody_else_has_given_a_label(page, content):
     said = "labels were given or images removed since this page was opened"
     assert (refused.status_code, refused.json()["detail"]) == (409, said)
     assert refused.headers["x-seen"] == str(seen()) != str(before)
-    assert len(page.client.get("/api/images").json()) == 1
+    assert len(page.images()) == 1
     query = {"model": 0, "seen": seen()}
     assert page.client.delete("/api/images", params=query).status_code == 204
-    assert page.client.get("/api/images").json() == []
+    assert page.images() == []
 
 
 def test_uploads_are_whole_or_not_there(tmp_path, monkeypatch):
@@ -660,8 +661,8 @@ def test_uploads_are_whole_or_not_there(tmp_path, monkeypatch):
     asyncio.run(work())
 
 
-def test_an_image_that_needs_more_memory_than_there_is(tissue, monkeypatch):
-    path = next(tissue.rglob("*.png"))
+def test_an_image_that_needs_more_memory_than_there_is(tissue_files, monkeypatch):
+    path = tissue_files[0]
     (record,) = with_headers([ImageRecord("a.png", path, None)])
     _refuse_too_large(record)
     monkeypatch.setattr(limits, "SERVED_PIXEL_BYTES", 10**10)
@@ -809,9 +810,9 @@ def test_nothing_is_kept_and_an_interrupt_ends_it(start, run_folders, content, t
     assert "others can read the token; chmod 600" in err
 
 
-def test_what_is_to_be_kept(start, cli, run_folders, tissue, tiny_settings, tmp_path):
+def test_what_is_to_be_kept(start, refused, run_folders, tissue_files, tiny_settings, tmp_path):
     """The folder holds what `predict` makes of its images, and its table is a manifest for the next training."""
-    kept, files = tmp_path / "kept", sorted(tissue.rglob("*.png"))[:4]
+    kept, files = tmp_path / "kept", tissue_files[:4]
     folders, table = ["patient 1", "patient 1", "patient 2", "patient 2"], kept / "predictions.csv"
     with serving(start, run_folders / "first run", "--keep", kept) as page:
         names = [
@@ -823,9 +824,9 @@ def test_what_is_to_be_kept(start, cli, run_folders, tissue, tiny_settings, tmp_
         ]
         for first, second in (("a", "a/b.png"), ("d/b.png", "d")):
             numbers += [page.add(first, files[0].read_bytes()).json()["number"]]
-            refused = page.add(second, files[0].read_bytes())
-            assert refused.status_code == 507
-            assert refused.json()["detail"].startswith(f"{second}: cannot be stored")
+            answer = page.add(second, files[0].read_bytes())
+            assert answer.status_code == 507
+            assert answer.json()["detail"].startswith(f"{second}: cannot be stored")
         page.wait()
         while not (kept / "predictions.html").is_file():
             time.sleep(0.1)
@@ -846,22 +847,19 @@ def test_what_is_to_be_kept(start, cli, run_folders, tissue, tiny_settings, tmp_
         "predictions.csv",
         "predictions.html",
     ]
-    predict(run_folders / "first run", kept / "images", out=tmp_path / "p.csv", work=Work(jobs=1))
+    predict(run_folders / "first run", kept / "images", out=tmp_path / "p.csv", work=ONE_JOB)
     rows, predicted = (
         rows_of(path.read_text()) for path in (kept / "predictions.csv", tmp_path / "p.csv")
     )
     assert [[row[name] for name in predicted[0] if name != "label"] for row in rows] == [
         [row[name] for name in predicted[0] if name != "label"] for row in predicted
     ]
-    featurize(
-        kept / "predictions.csv", out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1)
-    )
+    featurize(kept / "predictions.csv", out=tmp_path / "run", settings=tiny_settings, work=ONE_JOB)
     table = read_dataset(kept / "predictions.csv")
     assert [(record.image_id, record.label, record.group) for record in table.records] == list(
         zip(names[:3], ("malignant", "benign", None), folders[:3], strict=True)
     )
-    code, _, err = cli("serve", run_folders / "first run", "--keep", kept)
-    assert code == 2
+    err = refused("serve {} --keep {}", run_folders / "first run", kept)
     assert "holds other files" in err
 
 
@@ -885,7 +883,7 @@ def test_what_cannot_be_kept(start, run_folders, content, tmp_path):
             (images / "a.png").mkdir()  # so that it cannot be removed
             assert page.client.delete(f"/api/images/{number}").status_code == 204
             assert drawn.result().json()["detail"] == "a.png: was removed"
-            assert page.client.get("/api/images").json() == []
+            assert page.images() == []
         (images / "a.png").rmdir()
         page.add("b.png", content)
         assert page.wait()["b.png"]["state"] == "done"
@@ -901,11 +899,11 @@ def test_what_cannot_be_kept(start, run_folders, content, tmp_path):
     )
 
 
-def test_two_models(start, run_folders, scaled, tissue, tmp_path):
+def test_two_models(start, run_folders, scaled, tissue_files, tmp_path):
     """Each has its own name, images and table, also in what is kept, and goes on if its file is replaced."""
     kept, other = tmp_path / "kept", tmp_path / "other" / "boost" / "3-lightgbm"
     shutil.copytree(run_folders / "first run" / "boost" / "3-lightgbm", other)
-    contents = [path.read_bytes() for path in sorted(tissue.rglob("*.png"))[:3]]
+    contents = [path.read_bytes() for path in tissue_files[:3]]
     with serving(start, run_folders / "first run", other, "--keep", kept) as page:
         names = re.findall(r'<option value="\d".*?>(.*?)</option>', page.client.get("/").text)
         # each with the folders that the two do not share
@@ -942,48 +940,43 @@ def test_two_models(start, run_folders, scaled, tissue, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ("--host 0.0.0.0", "--host 0.0.0.0: others can reach this address; give a --token-file"),
+        ("--token-file short", "short: no token of at least 20"),
+        ("--token-file missing", "missing: cannot be read"),
+        ("--public-url https://hub.exämple", "give an address such as https://HOST"),
         (
-            ["--host", "0.0.0.0"],
-            "--host 0.0.0.0: others can reach this address; give a --token-file",
-        ),
-        (["--token-file", "short"], "short: no token of at least 20"),
-        (["--token-file", "missing"], "missing: cannot be read"),
-        (["--public-url", "https://hub.ex\xe4mple"], "give an address such as https://HOST"),
-        (
-            ["--public-url", "hospital.example"],
+            "--public-url hospital.example",
             "--public-url hospital.example: give an address such as https://HOST",
         ),
         (
-            ["--host", "192.0.2.1", "--token-file", "long"],
+            "--host 192.0.2.1 --token-file long",
             "--host 192.0.2.1, --port 8600: cannot answer there",
         ),
     ],
 )
-def test_what_is_refused(cli, run_folders, tmp_path, monkeypatch, options, said):
+def test_what_is_refused(refused, run_folders, tmp_path, monkeypatch, options, said):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "short").write_text("secret")
     (tmp_path / "long").write_text("x" * 30)
     for name in ("short", "long"):
         (tmp_path / name).chmod(0o600)
-    code, _, err = cli("serve", run_folders / "first run", *options)
-    assert code == 2
+    err = refused(f"serve {{}} {options}", run_folders / "first run")
     assert said in err
     assert err.count("\n") == 1
 
 
-def test_without_the_extra(cli, run_folders, monkeypatch):
+def test_without_the_extra(refused, run_folders, monkeypatch):
     monkeypatch.setitem(sys.modules, "fastapi", None)
-    code, _, err = cli("serve", run_folders / "first run")
-    assert code == 2
+    err = refused("serve", run_folders / "first run")
     assert "pip install" in err
     assert "fastapi" in err
 
 
-def test_the_snippet_of_the_documents(page, tissue, tmp_path, monkeypatch, capsys):
+def test_the_snippet_of_the_documents(page, tissue_files, tmp_path, monkeypatch, capsys):
     """What docs/serve.md shows of the JSON runs as it stands there."""
     text = (Path(__file__).parents[3] / "docs" / "serve.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    for path in list(tissue.rglob("*.png"))[:2]:
+    for path in tissue_files[:2]:
         shutil.copy(path, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BCHISTO_ADDRESS", page.base)

@@ -13,7 +13,7 @@ from bchisto.data import ImageSelection
 from bchisto.featurize import featurize, open_store
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.predict.model_file import find_bundle, load_bundle, ready_model
-from packs import train_small
+from packs import LINEAR, ONE_JOB, featurize_here, train_small
 from slide_files import NAMES, stained, write_images, write_slide
 
 pytest.importorskip("openslide")
@@ -32,31 +32,25 @@ NETWORK = pytest.param("network", marks=pytest.mark.slow)
 
 @pytest.fixture(scope="session")
 def boosted(tmp_path_factory, tiny_settings):
-    """Return a function that gives the run of a boosted model by the name of its images."""
+    """Return a function that gives the run of a model by the name of its images; that of a CNN is `network`."""
     root = tmp_path_factory.mktemp("boosted")
 
     def run_of(name):
         run = root / name / "run"
+        if name == "network" and not run.exists():
+            images = ImageSelection(write_images(root / name, wider=8), classes=NAMES)
+            settings = FinetuneSettings(network="speck", epochs=1, batch_size=4)
+            finetune(images, out=run, folds=["2"], settings=settings, work=ONE_JOB)
         if not run.exists():
             kinds = {**KNOWN, **SEVERAL, **UNKNOWN}[name]
             views = ("0.5um:64",) if name == "width" else tiny_settings.views
             settings = replace(tiny_settings, views=views, stain="none")
             images = ImageSelection(write_images(root / name, kinds=kinds, wider=8), classes=NAMES)
-            featurize(images, out=run, settings=settings, work=Work(jobs=1))
-            train_small(run, "2", settings={"heads": ("logistic",)}, params={})
+            featurize_here(images, run, settings)
+            train_small(run, "2", **LINEAR)
         return run
 
     return run_of
-
-
-@pytest.fixture(scope="session")
-def network(tmp_path_factory):
-    """The run of a CNN that was trained on images of 64 pixels, of 0.5 micrometres."""
-    root = tmp_path_factory.mktemp("network")
-    images = ImageSelection(write_images(root, wider=8), classes=NAMES)
-    settings = FinetuneSettings(network="speck", epochs=1, batch_size=4)
-    finetune(images, out=root / "run", folds=["2"], settings=settings, work=Work(jobs=1))
-    return root / "run"
 
 
 @pytest.fixture
@@ -74,9 +68,9 @@ def tiles_of(caplog):
 
 
 @pytest.mark.parametrize("name", ["one", "alike", NETWORK])
-def test_nothing_is_warned_of_if_scale_and_side_are_known(boosted, tiles_of, name, request):
+def test_nothing_is_warned_of_if_scale_and_side_are_known(boosted, tiles_of, name):
     """Whatever the other side of the images is."""
-    run = request.getfixturevalue("network") if name == "network" else boosted(name)
+    run = boosted(name)
     for options in ({}, {"field": 32}, {"scale": 0.5}, {"scale": 0.509}, {"field": 32.5}):
         field, scale, pixels, warned = tiles_of(run, **options)
         assert warned == ""
@@ -99,10 +93,9 @@ def test_nothing_is_warned_of_if_scale_and_side_are_known(boosted, tiles_of, nam
         ("scales", 1, "0.25 to 0.5"),
     ],
 )
-def test_another_scale_than_of_training_is_refused(boosted, tiles_of, name, scale, known, request):
-    run = request.getfixturevalue("network") if name == "network" else boosted(name)
+def test_another_scale_than_of_training_is_refused(boosted, tiles_of, name, scale, known):
     with pytest.raises(InputError) as refused:
-        tiles_of(run, field=64, scale=scale)
+        tiles_of(boosted(name), field=64, scale=scale)
     place, told = str(refused.value).split(": ")
     assert place in {f"`scale={scale}`", f'`scale="{scale}"`'}
     assert told == (
@@ -124,9 +117,9 @@ def test_the_command_refuses_in_one_line_before_it_writes(boosted, tmp_path, ref
 
 
 @pytest.mark.parametrize("name", ["one", NETWORK, "width"])
-def test_another_side_than_of_training_is_warned_of(boosted, tiles_of, name, request):
+def test_another_side_than_of_training_is_warned_of(boosted, tiles_of, name):
     """Also if the model rescales, and at any scale of training."""
-    run = request.getfixturevalue("network") if name == "network" else boosted(name)
+    run = boosted(name)
     for field, scale in ((64, 0.5), (33, 0.5), (64, 0.49)):
         *_, warned = tiles_of(run, field=field, scale=scale)
         assert warned == (
@@ -203,7 +196,7 @@ def test_feature_files_that_shards_and_growth_write_know_every_image(tmp_path, t
     for number, (_, look) in enumerate(sorted(looks.items())):
         side, mpp = kinds[number // 2 % 2]
         np.testing.assert_array_equal(look, [side, side + 8, 8, mpp])
-    train_small(tmp_path / "run", "2", settings={"heads": ("logistic",)}, params={})
+    train_small(tmp_path / "run", "2", **LINEAR)
     ends = {}
     for look in load_bundle(find_bundle(tmp_path / "run")).looks:
         ends.setdefault(look["what"], set()).update((look["least"], look["most"]))

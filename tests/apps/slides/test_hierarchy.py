@@ -8,7 +8,7 @@ import pytest
 from bchisto.apps.slides import annotation_files, positions
 from bchisto.apps.slides.annotation_files import Annotation
 from bchisto.apps.slides.regions import covering_classes
-from slide_files import box, draw, field_classes, outline, patch, table, write_slide
+from slide_files import box, draw, field_classes, outline, table, tissue_slide
 
 SIDE = 100
 
@@ -217,7 +217,7 @@ def test_a_region_without_a_class_takes_nothing_away():
 
 
 def test_the_command_says_which_classes_overlap(tmp_path, completed):
-    slide = write_slide(tmp_path / "Fall 1 ü.tif", (1600, 1600), {(0, 0): patch(1600, 1600)})
+    slide = tissue_slide(tmp_path / "Fall 1 ü.tif", 1600, 1600)
     words = ("slides cut {} --field 200 --scale 2 --out", slide)
     whole = box(0, 0, 1600, 1600)
 

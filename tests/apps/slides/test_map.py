@@ -14,17 +14,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bchisto.apps.slides.overlay import Colouring
-from bchisto.boost import BoostSettings, train
-from bchisto.core.jobs import Work
 from bchisto.data import ImageSelection
 from bchisto.evaluate import TwoClassView
-from bchisto.featurize import featurize
 from bchisto.predict.settings import OperatingPoint
+from conftest import typed
 from engine_jobs import contents
 from job_chain import end, wait
+from packs import LINEAR, featurize_here, train_small
 from page_server import serving
 from PIL import Image
 from slide_files import NAMES, damage, overlay_of, stained, table, write_images, write_slide
+from written_tables import read_json
 
 pytest.importorskip("openslide")
 pytestmark = pytest.mark.slow
@@ -39,9 +39,8 @@ def model(tmp_path_factory, tiny_settings):
     root = tmp_path_factory.mktemp("model")
     settings = replace(tiny_settings, stain="none", color_range=(1.0, 1.0))
     images = ImageSelection(write_images(root, count=24), classes=NAMES)
-    featurize(images, out=root / "run", settings=settings, work=Work(jobs=1))
-    view, own = TwoClassView(positive=NAMES[1:]), BoostSettings(heads=("logistic",))
-    train(out=root / "run", folds=["2"], settings=own, view=view, work=Work(jobs=1))
+    featurize_here(images, root / "run", settings)
+    train_small(root / "run", "2", view=TwoClassView(positive=NAMES[1:]), **LINEAR)
     return root / "run"
 
 
@@ -60,16 +59,22 @@ def slide(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def mapped(start, model, slide, tmp_path_factory):
+def words_of(model, slide):
+    """Return a function that gives the words of a map by its folder; of this slide, unless others are named."""
+    return lambda out, slides=slide: typed("slides map {} {} --out {}", model, slides, out)
+
+
+@pytest.fixture(scope="session")
+def mapped(start, words_of, tmp_path_factory):
     """The map of the slide by one process, and what it printed."""
     out = tmp_path_factory.mktemp("mapped") / "out"
-    return out, *end(start(*words_of(model, slide, out), "--jobs", 1))
+    return out, *end(start(*words_of(out), "--jobs", 1))
 
 
 def test_a_tile_is_predicted_as_its_field_is(mapped, model, slide, tmp_path, completed):
-    completed("slides cut {} --out {} --field 32", slide, tmp_path / "cut")
+    completed("slides cut {} --out T/cut --field 32", slide)
     manifest = tmp_path / "cut" / "manifest.csv"
-    completed("predict", model, "--images", manifest, "--out", tmp_path / "p.csv", "--jobs", 1)
+    completed("predict {} --images {} --out T/p.csv --jobs 1", model, manifest)
     tiles = {row["image_id"]: row for row in table(mapped[0] / "maps" / "S 1 ü" / "tiles.csv")}
     fields = table(tmp_path / "p.csv")
     assert len(fields) == len(tiles)
@@ -86,12 +91,8 @@ def test_a_tile_is_predicted_as_its_field_is(mapped, model, slide, tmp_path, com
         assert [tile[column] for column in same] == [row[column] for column in same]
 
 
-def words_of(model, slide, out):
-    return ["slides", "map", model, slide, "--out", out]
-
-
 def test_killed_and_resumed_shards_and_processes_give_the_same(
-    mapped, model, slide, tmp_path, cli, completed
+    mapped, words_of, slide, model, tmp_path, cli, completed
 ):
     whole = contents(mapped[0])
     killed, divided, several = (tmp_path / name for name in ("killed", "divided", "several"))
@@ -102,7 +103,7 @@ def test_killed_and_resumed_shards_and_processes_give_the_same(
         "2",
         "SIGKILL",
         "before",
-        *words_of(model, slide, killed),
+        *words_of(killed),
     ]
     assert subprocess.run([*map(str, command), "--jobs", "1"]).returncode == -signal.SIGKILL
     assert len(list((killed / "blocks").glob("*.npz"))) == 1
@@ -110,19 +111,19 @@ def test_killed_and_resumed_shards_and_processes_give_the_same(
     assert code == 1, out
     assert "map: interrupted" in out, out
     assert "blocks done: 1 of 4" in out, out
-    _, err = completed(*words_of(model, slide, killed), "--jobs", 1)
+    _, err = completed(*words_of(killed), "--jobs", 1)
     assert "1 of 4 blocks are predicted already" in err
     assert contents(killed) == whole
     for number in (2, 1):
-        out, _ = completed(*words_of(model, slide, divided), "--jobs", 1, "--shard", f"{number}/2")
+        out, _ = completed(*words_of(divided), "--jobs", 1, "--shard", f"{number}/2")
     assert out == "shard 1/2 has 2 of 4 blocks; 4 of 4 done\n"
     assert not (divided / "maps").exists()
-    _, err = completed(*words_of(model, slide, divided), "--jobs", 1)
+    _, err = completed(*words_of(divided), "--jobs", 1)
     assert "4 of 4 blocks are predicted already" in err
     assert contents(divided) == whole
-    completed(*words_of(model, slide, several), "--jobs", 2)
+    completed(*words_of(several), "--jobs", 2)
     assert contents(several) == whole
-    assert cli(*words_of(model, slide, several), "--check")[0] == 4
+    assert cli(*words_of(several), "--check")[0] == 4
     _, err = completed(
         "slides map --config {} {} {} --out {} --overwrite",
         several / "run.json",
@@ -135,38 +136,40 @@ def test_killed_and_resumed_shards_and_processes_give_the_same(
 
 
 @pytest.mark.slow
-def test_workers_of_dask_give_the_same(dask, mapped, model, slide, tmp_path, completed):
+def test_workers_of_dask_give_the_same(dask, mapped, words_of, tmp_path, completed):
     import distributed
 
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None
     ) as cluster:
-        completed(*words_of(model, slide, tmp_path / "out"), "--dask", cluster.scheduler_address)
+        completed(*words_of(tmp_path / "out"), "--dask", cluster.scheduler_address)
     assert contents(tmp_path / "out") == contents(mapped[0])
 
 
 @pytest.mark.parametrize("scheduler", ["local", "slurm"])
 def test_a_submitted_map_ends_as_one_process_does(
-    scheduler, request, mapped, model, slide, tmp_path, completed, cli
+    scheduler, request, mapped, words_of, tmp_path, completed, cli
 ):
     run, at = tmp_path / "run", ("submit", "--scheduler", scheduler, "--tasks", 2, "--")
     if scheduler == "slurm":
         request.getfixturevalue("slurm")
-    out, _ = completed(*at, *words_of(model, slide, run))
+    out, _ = completed(*at, *words_of(run))
     assert out.splitlines()[0] == "map: 2 tasks of 2 and a merge; 4 blocks"
     wait(lambda: cli("status", run)[0] != 3, 400)
     assert cli("status", run)[1].splitlines()[0] == f"{run}: done"
     found = {path: of for path, of in contents(run).items() if not path.startswith("jobs/")}
     assert found == contents(mapped[0])
-    assert cli(*at, *words_of(model, slide, run))[:2] == (4, "nothing is missing\n")
+    assert cli(*at, *words_of(run))[:2] == (4, "nothing is missing\n")
 
 
-def test_a_slide_that_is_gone_leaves_the_table(model, slide, tmp_path, completed, cli):
+def test_a_slide_that_is_gone_leaves_the_table(words_of, slide, tmp_path, completed, cli):
     (tmp_path / "slides").mkdir()
     for name in "ab":
         shutil.copy(slide, tmp_path / "slides" / f"{name}{slide.suffix}")
-    local = ("submit", "--scheduler", "local", "--tasks", 1, "--")
-    words = (*local, *words_of(model, tmp_path / "slides", tmp_path / "run"))
+    words = (
+        "submit --scheduler local --tasks 1 --",
+        *words_of(tmp_path / "run", tmp_path / "slides"),
+    )
     completed(*words)
     (tmp_path / "slides" / f"b{slide.suffix}").unlink()
     completed(*words)
@@ -176,10 +179,10 @@ def test_a_slide_that_is_gone_leaves_the_table(model, slide, tmp_path, completed
     assert (tmp_path / "run" / "maps" / "a" / "index.html").is_file()
 
 
-def test_a_check_tells_what_changed(mapped, model, slide, tmp_path, cli):
+def test_a_check_tells_what_changed(mapped, words_of, slide, tmp_path, cli):
     """Labels and patients, and files of a map that are gone; so that a submission does them."""
     out = Path(shutil.copytree(mapped[0], tmp_path / "out"))
-    words = words_of(model, slide, tmp_path / "out")
+    words = words_of(tmp_path / "out")
     with (tmp_path / "a.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("slide", "label", "patient"), (slide.stem, NAMES[0], 7)])
     changes = (
@@ -200,19 +203,9 @@ def test_micrometres_of_a_slide_decide(model, tmp_path, completed):
         mpp=None,
         factors=(1,),
     )
-    words = (
-        *words_of(model, bare, tmp_path / "out"),
-        "--field",
-        300,
-        "--scale",
-        0.5,
-        "--tissue",
-        0.1,
-        "--jobs",
-        1,
-    )
+    map_it = "slides map {} {} --out T/out --field 300 --scale 0.5 --tissue 0.1 --jobs 1"
     for mpp in (0.5, 0.4):
-        assert "already" not in completed(*words, "--mpp", mpp)[1]
+        assert "already" not in completed(f"{map_it} --mpp {mpp}", model, bare)[1]
 
 
 def test_fields_are_found_where_they_were_pasted(mapped):
@@ -235,7 +228,7 @@ def polygons_of(path):
     import shapely
 
     polygons = {}
-    for feature in json.loads(path.read_text(encoding="utf-8"))["features"]:
+    for feature in read_json(path)["features"]:
         properties, rings = feature["properties"], feature["geometry"]["coordinates"]
         assert (set(feature), len(properties)) == ({"type", "geometry", "properties"}, 3)
         assert properties["objectType"] == {"tiles": "tile", "regions": "annotation"}[path.stem]
@@ -315,7 +308,7 @@ def test_rules_by_hand():
 
 def test_the_page_and_the_picture(mapped):
     folder = mapped[0] / "maps" / "S 1 ü"
-    page = (folder / "index.html").read_text(encoding="utf-8")
+    page = (folder / "index.html").read_text()
     assert "nothing on this page is a diagnosis" in page
     assert "default-src 'none'; img-src data:" in unescape(page)
     assert "<b>" not in page
@@ -378,11 +371,12 @@ def test_what_cannot_be_mapped_is_refused_with_one_line(model, slide, tmp_path, 
 @pytest.mark.slow
 def test_a_network_is_moved_over_slides_too(slide, tissue, tmp_path, completed):
     run = tmp_path / "run"
-    words = ("--network", "speck", "--folds", 3, "--epochs", 1, "--batch-size", 4)
-    completed("finetune", "--images", tissue, "--out", run, *words, "--jobs", 1)
-    _, err = completed(
-        "slides map {} {} --out {} --field 64 --jobs 1", run, slide, tmp_path / "out"
+    completed(
+        "finetune --images {} --out {} --network speck --folds 3 --epochs 1 --batch-size 4 --jobs 1",
+        tissue,
+        run,
     )
+    _, err = completed("slides map {} {} --out T/out --field 64 --jobs 1", run, slide)
     assert "tiles have --field 64 and --scale 0.5" in err
     assert "tiles have 128 pixels a side, and the training images 96; leave --field out" in err
     assert len(table(tmp_path / "out" / "maps" / slide.stem / "tiles.csv")) > 40
@@ -403,14 +397,14 @@ def test_a_damaged_tile_is_left_out(model, slide, tmp_path, cli):
     assert all(
         row["image_id"].startswith("broken_") and "damaged at" in row["error"] for row in failures
     )
-    page = (out / "maps" / "broken" / "index.html").read_text(encoding="utf-8")
+    page = (out / "maps" / "broken" / "index.html").read_text()
     assert page.count("<li><strong>broken_") == len(failures)
     # so `submit` has nothing to do
     assert cli(*words, "--skip-errors", "--check", "--shard", "1/1")[0] == 4
 
 
 @pytest.fixture(scope="module")
-def study(model, tmp_path_factory, start):
+def study(words_of, tmp_path_factory, start):
     """Maps of eight slides of four patients, of which one has no tissue, with a table of labels."""
     root = tmp_path_factory.mktemp("study")
     with (root / "labels.csv").open("w", newline="", encoding="utf-8") as file:
@@ -424,7 +418,7 @@ def study(model, tmp_path_factory, start):
             root / "slides" / f"P{number // 2}" / f"s{number}.tif", (12 * SIDE, 8 * SIDE), images
         )
     words = ("--labels", root / "labels.csv", "--group-from", -1, "--jobs", 1)
-    _, err = end(start(*words_of(model, root / "slides", root / "out"), *words))
+    _, err = end(start(*words_of(root / "out", root / "slides"), *words))
     assert (
         f"next: bchisto evaluate {root / 'out' / 'slides.csv'} --out {root / 'out' / 'evaluation'}"
         in err
@@ -445,10 +439,8 @@ def test_the_table_of_slides_is_evaluated(study, completed, tmp_path):
         float(of["s1", "peak"][f"p_{NAMES[1]}"]) > 0.95 > float(of["s2", "peak"][f"p_{NAMES[1]}"])
     )
     assert (of["s7", "mean"]["label"], of["s7", "mean"]["tiles"]) == ("", "0")
-    completed(
-        "evaluate", study / "out" / "slides.csv", "--out", tmp_path / "e", "--positive", NAMES[1]
-    )
-    tables = json.loads((tmp_path / "e" / "metrics.json").read_text(encoding="utf-8"))["tables"]
+    completed("evaluate {} --out T/e --positive {}", study / "out" / "slides.csv", NAMES[1])
+    tables = read_json(tmp_path / "e" / "metrics.json")["tables"]
     assert [*tables] == ["slides: mean", "slides: share", "slides: peak"]
     peak = tables["slides: peak"]
     assert (peak["accuracy"]["value"], peak["tested"]["n"]) == (1, 7)
@@ -497,8 +489,8 @@ def test_a_map_uses_the_gpu_with_a_model_of_a_cpu(
     )
     images = ImageSelection(write_images(tmp_path), classes=NAMES)
     model = tmp_path / "run"
-    featurize(images, out=model, settings=settings, work=Work(jobs=1))
-    train(out=model, folds=["2"], settings=BoostSettings(heads=("logistic",)), work=Work(jobs=1))
+    featurize_here(images, model, settings)
+    train_small(model, "2", **LINEAR)
     started = []
     start = DeviceDescriber.start
 
@@ -511,30 +503,30 @@ def test_a_map_uses_the_gpu_with_a_model_of_a_cpu(
             monkeypatch.setattr(f"bchisto.{module}.visible_gpus", lambda: gpus)
 
     def engine(out):
-        return json.loads((out / "run.json").read_text())["records"][-1]["notes"]["engine"]
+        return read_json(out / "run.json")["records"][-1]["notes"]["engine"]
 
     monkeypatch.setattr(DeviceDescriber, "start", counted)
     monkeypatch.setattr("bchisto.predict.model_file.GPU_SECONDS", 0.0)
     show("0")
-    by_gpu = tmp_path / "gpu"
+    by_gpu, by_cpu = tmp_path / "gpu", tmp_path / "cpu"
+    on_gpu, on_cpu = (("slides map {} {} --out {}", model, slide, out) for out in (by_gpu, by_cpu))
     # which does not decide
-    assert cli(*words_of(model, slide, by_gpu), "--check")[0] == 0
-    _, err = completed(*words_of(model, slide, by_gpu))
+    assert cli(*on_gpu, "--check")[0] == 0
+    _, err = completed(*on_gpu)
     assert "Keras leaves the GPU idle" not in err
     assert (len(started), engine(by_gpu)) == (1 + 216, "keras")
     # goes on with it, also where there is none
     show()
-    _, err = completed(*words_of(model, slide, by_gpu))
+    _, err = completed(*on_gpu)
     assert "4 of 4 blocks are predicted already" in err
     started.clear()
     show("0")
-    by_cpu = tmp_path / "cpu"
-    _, err = completed(*words_of(model, slide, by_cpu), "--shard", "1/2")
+    _, err = completed(*on_cpu, "--shard", "1/2")
     said = (
         "Keras leaves the GPU idle: checks, shards, Dask and what was begun on the CPU stay there"
     )
     assert said in err
-    _, err = completed(*words_of(model, slide, by_cpu))
+    _, err = completed(*on_cpu)
     assert said in err
     assert "2 of 4 blocks are predicted already" in err
     assert (started, engine(by_cpu)) == ([], "as trained")
@@ -543,5 +535,5 @@ def test_a_map_uses_the_gpu_with_a_model_of_a_cpu(
         tiles = table(out / "maps" / "S 1 ü" / "tiles.csv")
         shares.append([float(row[f"p_{NAMES[0]}"]) for row in tiles])
     np.testing.assert_allclose(*shares, atol=0.02)
-    _, err = completed(*words_of(model, slide, by_cpu), "--overwrite")
+    _, err = completed(*on_cpu, "--overwrite")
     assert len(started) == 1 + 216

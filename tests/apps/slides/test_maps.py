@@ -12,15 +12,14 @@ import pytest
 from bchisto.apps.slides.overlay import Colouring, class_colours, draw_heat, heat_colours
 from bchisto.apps.slides.tiles import MapSettings
 from bchisto.apps.slides.tissue import Overview
-from bchisto.boost import BoostSettings, train
 from bchisto.core import InputError
-from bchisto.core.jobs import Work
 from bchisto.data import ImageSelection
 from bchisto.evaluate import TwoClassView
-from bchisto.featurize import featurize
 from bchisto.predict.settings import OperatingPoint
+from conftest import typed
 from engine_jobs import contents
 from job_chain import end, wait
+from packs import LINEAR, featurize_here, train_small
 from PIL import Image
 from slide_files import (
     NAMES,
@@ -33,6 +32,7 @@ from slide_files import (
     write_images,
     write_slide,
 )
+from written_tables import read_json
 
 pytest.importorskip("openslide")
 
@@ -51,9 +51,8 @@ def model(tmp_path_factory, tiny_settings):
     images = ImageSelection(
         write_images(root, count=24, names=[*CLASSES], tissues=[*CLASSES.values()])
     )
-    featurize(images, out=root / "run", settings=settings, work=Work(jobs=1))
-    view, own = TwoClassView(positive=(BAD,)), BoostSettings(heads=("logistic",))
-    train(out=root / "run", folds=["2"], settings=own, view=view, work=Work(jobs=1))
+    featurize_here(images, root / "run", settings)
+    train_small(root / "run", "2", view=TwoClassView(positive=(BAD,)), **LINEAR)
     return root / "run"
 
 
@@ -68,15 +67,17 @@ def slide(tmp_path_factory):
     return write_slide(folder / "S 1 ü.tif", (27 * SIDE, 12 * SIDE + 20), images)
 
 
-def words_of(model, slide, out):
-    return ["slides", "map", model, slide, "--out", out, "--jobs", 1]
+@pytest.fixture(scope="module")
+def words_of(model, slide):
+    """Return a function that gives the words of a map by its folder."""
+    return lambda out: typed("slides map {} {} --out {} --jobs 1", model, slide, out)
 
 
 @pytest.fixture(scope="module")
-def mapped(start, model, slide, tmp_path_factory):
+def mapped(start, words_of, tmp_path_factory):
     """The folder of a map."""
     out = tmp_path_factory.mktemp("mapped") / "out"
-    end(start(*words_of(model, slide, out)))
+    end(start(*words_of(out)))
     return out
 
 
@@ -103,7 +104,7 @@ def test_heat_is_the_probability_of_the_positive_class(mapped):
         shares.append(share)
     assert max(shares) > 0.8
     assert min(shares) < 0.2
-    page = (mapped / "maps" / "S 1 ü" / "index.html").read_text(encoding="utf-8")
+    page = (mapped / "maps" / "S 1 ü" / "index.html").read_text()
     assert f"Heat: probability of {BAD}<" in page
     assert 'href="heat.png"' in page
 
@@ -112,7 +113,7 @@ def test_heat_is_the_probability_of_the_positive_class(mapped):
 def test_the_positive_class_is_warm_whatever_the_alphabet(mapped):
     folder = mapped / "maps" / "S 1 ü"
     for name in ("tiles.geojson", "regions.geojson"):
-        features = json.loads((folder / name).read_text(encoding="utf-8"))["features"]
+        features = read_json(folder / name)["features"]
         named_so = [feature["properties"]["classification"] for feature in features]
         colours = {of["name"]: tuple(of["color"]) for of in named_so}
         assert colours == {BAD: WARM, GOOD: COOL}
@@ -262,11 +263,11 @@ def test_colours_of_other_classes_are_refused(tmp_path):
 
 @pytest.mark.slow
 def test_other_colours_are_drawn_without_predicting(
-    mapped, model, slide, tmp_path, completed, cli, refused
+    mapped, words_of, tmp_path, completed, cli, refused
 ):
     out = Path(shutil.copytree(mapped, tmp_path / "out"))
     drawn = draw(tmp_path, outline(GOOD.upper(), box(0, 0, 9, 9)))
-    words = words_of(model, slide, out)
+    words = words_of(out)
     options = ("--heat", GOOD.upper(), "--colours", drawn)
     checks = [(), options[:2], options[2:]]
     assert [cli(*words, *change, "--check")[0] for change in checks] == [4, 0, 0]
@@ -274,7 +275,7 @@ def test_other_colours_are_drawn_without_predicting(
     assert "4 of 4 blocks are predicted already" in err
     assert [cli(*words, *change, "--check")[0] for change in (options, *checks)] == [4, 0, 0, 0]
     folder = out / "maps" / "S 1 ü"
-    regions = json.loads((folder / "regions.geojson").read_text(encoding="utf-8"))["features"]
+    regions = read_json(folder / "regions.geojson")["features"]
     named_so = [feature["properties"]["classification"] for feature in regions]
     assert {of["name"]: of["color"] for of in named_so} == {BAD: [*WARM], GOOD: [200, 0, 0]}
     heat = pixels_of(folder / "heat.png")
@@ -287,14 +288,14 @@ def test_other_colours_are_drawn_without_predicting(
     (tmp_path / "classes.json").write_text("[1, 2]")
     (tmp_path / "z.geojson").write_text(json.dumps([outline(GOOD, box(0, 0, 9, 9))]))
     completed(*words, "--heat", GOOD, "--colours", tmp_path)
-    again = json.loads((folder / "regions.geojson").read_text(encoding="utf-8"))["features"]
+    again = read_json(folder / "regions.geojson")["features"]
     assert again == regions
     completed(*words)
     new = tmp_path / "new"
-    err = refused(*words_of(model, slide, new), "--heat", "gute")
+    err = refused(*words_of(new), "--heat", "gute")
     assert "--heat gute: no class of this model" in err
     assert GOOD in err
-    missing = refused(*words_of(model, slide, new), "--colours", tmp_path / "no.geojson")
+    missing = refused(*words_of(new), "--colours", tmp_path / "no.geojson")
     assert "no.geojson" in missing
     assert not new.exists()
 
@@ -306,15 +307,15 @@ def held_at(process, pattern):
 
 
 @pytest.mark.slow
-def test_two_maps_in_one_folder_refuse_each_other(mapped, model, slide, tmp_path, start, cli):
+def test_two_maps_in_one_folder_refuse_each_other(mapped, words_of, tmp_path, start, cli):
     out = tmp_path / "out"
-    words = words_of(model, slide, out)
+    words = words_of(out)
     first = start(*words)
     try:
         held_at(first, (out, "blocks/settings.json"))
         before = contents(out)
         (tmp_path / "link").symlink_to(out)
-        for again in (words, words_of(model, slide, tmp_path / "link"), [*words, "--overwrite"]):
+        for again in (words, words_of(tmp_path / "link"), [*words, "--overwrite"]):
             code, _, err = cli(*again)
             assert code == 3
             assert "another command works in it at this moment; let it end, or give another" in err
@@ -333,7 +334,7 @@ def test_two_maps_in_one_folder_refuse_each_other(mapped, model, slide, tmp_path
 @pytest.mark.slow
 def test_two_cuts_into_one_folder_refuse_each_other(slide, tmp_path, start, cli):
     out = tmp_path / "fields ü"
-    words = ["slides", "cut", slide, "--out", out, "--field", 32, "--jobs", 1]
+    words = typed("slides cut {} --out {} --field 32 --jobs 1", slide, out)
     first = start(*words)
     try:
         held_at(first, (out, "fields/*/*.png"))

@@ -19,7 +19,7 @@ SIDE = 400
 
 def lines():
     """Return the command lines of the section."""
-    text = (REPOSITORY / "docs" / "slides.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "slides.md").read_text()
     section = text.partition("## A label for a slide\n")[2].partition("\n## ")[0]
     return re.findall(r"^bchisto .*$", section, re.MULTILINE)
 
@@ -61,7 +61,7 @@ def study(tmp_path_factory):
     labels = write_slides(folder / "slides", range(8), seed=0)
     new = write_slides(folder / "new", (20, 21), seed=900)
     rows = [f'{slide},"{label}"' for slide, label in labels.items()]
-    (folder / "labels.csv").write_text("\n".join(["slide,label", *rows]) + "\n", "utf-8")
+    (folder / "labels.csv").write_text("\n".join(["slide,label", *rows]) + "\n")
     return folder, labels, new
 
 
@@ -123,7 +123,7 @@ def _check_contributions(folder, model, new):
             np.add(added, np.mean(intercepts, axis=0)), np.mean(scores, axis=0), atol=1e-6
         )
         assert bundle.classes[int(np.argmax(added))] == new[slide]
-        tiles = json.loads((folder / "why" / f"{slide}.contributions.geojson").read_text("utf-8"))[
+        tiles = json.loads((folder / "why" / f"{slide}.contributions.geojson").read_text())[
             "features"
         ]
         for field, tile in zip(own, tiles, strict=True):
@@ -148,13 +148,12 @@ def _refuse_others(folder, completed, refused):
     err = refused("explain study-slides --fields fields", *words)
     assert "slides.npz: not a feature file of bchisto, whose images have a column wsi" in err
     words = ("--features", store, "--out", "others")
-    fitted = ("--labels", "labels.csv", "--folds", 2, "--jobs", 1)
-    completed("boost", "--out", "trees", "--features", "slides.npz", "--seeds", 1, *fitted)
+    fitted = "--labels labels.csv --folds 2 --jobs 1"
+    completed(f"boost --out trees --features slides.npz --seeds 1 {fitted}")
     err = refused("explain trees --fields fields", *words)
     assert "its classifier is lightgbm; only the score of a linear one" in err
-    pooled = ("--by", "wsi", "--pool", "top-tenth", "--out", "top.npz")
-    completed("features", store, *pooled)
-    completed("boost", "--out", "top", "--features", "top.npz", "--head", "logistic", *fitted)
+    completed("features {} --by wsi --pool top-tenth --out top.npz", store)
+    completed(f"boost --out top --features top.npz --head logistic {fitted}")
     err = refused("explain top --fields fields", *words)
     assert "their rows is the mean of tiles, that of training the mean of the largest tenth" in err
     both = "give --fields with --features, without --images or --method"

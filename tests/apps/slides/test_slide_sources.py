@@ -10,7 +10,7 @@ from bchisto.apps.slides.files import list_slides
 from bchisto.apps.slides.tiles import TileGrid
 from bchisto.core import InputError
 from PIL import Image
-from slide_files import damage, patch, table, write_slide
+from slide_files import damage, patch, table, tissue_slide
 
 pytest.importorskip("openslide")
 
@@ -101,7 +101,7 @@ def test_a_slide_in_dicom(tmp_path, completed):
     with pytest.raises(InputError, match="only labels or overviews"):
         list_slides([path for path in one if "LABEL" in path.name])
     out = tmp_path / "fields"
-    completed("slides cut {} --field 200 --group-from ^P. --out", tmp_path / "slides", out)
+    completed("slides cut T/slides --field 200 --group-from ^P. --out {}", out)
     rows = table(out / "manifest.csv")
     assert {(row["wsi"], row["group"]) for row in rows} == {
         ("P1-ä b", "P1"),
@@ -164,8 +164,7 @@ def slides(tmp_path_factory):
     """Slides that state 0.25, 0.4 and nothing."""
     root = tmp_path_factory.mktemp("ü slides")
     for name, mpp in (("S 1", 0.25), ("S2", 0.4), ("S3", None)):
-        image = patch(1500, 1100, seed=ord(name[-1]))
-        write_slide(root / f"{name}.tif", (1500, 1100), {(0, 0): image}, mpp=mpp)
+        tissue_slide(root / f"{name}.tif", 1500, 1100, ord(name[-1]), mpp=mpp)
     return root
 
 
@@ -186,9 +185,7 @@ def test_the_option_goes_before_the_table_and_that_before_the_file(slides, tmp_p
     assert f"{first} (1 more such warnings; -v prints them)" in err
     assert "S3: states" not in err
     # without anything to say
-    _, err = completed(
-        "slides cut {} --mpp 0.4 --dry-run --out", slides / "S2.tif", tmp_path / "three"
-    )
+    _, err = completed("slides cut {} --mpp 0.4 --dry-run --out T/three", slides / "S2.tif")
     assert "micrometres per pixel" not in err
 
 
@@ -211,11 +208,11 @@ def test_fields_of_other_micrometres_are_not_kept(slides, tmp_path, completed, r
 def test_fields_of_a_cut_that_ended_early_are_known_by_their_scale(
     tmp_path, cli, completed, refused
 ):
-    path = write_slide(tmp_path / "S 1.tif", (1500, 1100), {(0, 0): patch(1500, 1100)}, mpp=0.25)
+    path = tissue_slide(tmp_path / "S 1.tif", 1500, 1100, mpp=0.25)
     damage(path, 8)
     rows = tmp_path / "patients.csv"
     rows.write_text("slide,patient,mpp\nS 1,A,0.25\n")
-    words = ("slides cut {} --field 50 --patients {} --out", path, rows, tmp_path / "out")
+    words = ("slides cut {} --field 50 --patients {} --out T/out", path, rows)
     assert cli(*words)[0] == 1
     assert [*tmp_path.glob("out/fields/*/*.png")]
     rows.write_text("slide,patient,mpp\nS 1,A,0.5\n")
@@ -242,7 +239,7 @@ def test_a_slide_that_is_left_out_keeps_its_rows(slides, tmp_path, cli, complete
 def test_wrong_cells_are_named(slides, tmp_path, cell, completed, refused):
     rows = tmp_path / "patients.csv"
     rows.write_text(f"slide,patient,mpp\nS 1,A,{cell}\nS2,B,0.4\nS3,C,0.4\n")
-    words = ("slides cut {} --patients {} --dry-run --out", slides, rows, tmp_path / "out")
+    words = ("slides cut {} --patients {} --dry-run --out T/out", slides, rows)
     if cell == "nan":  # a missing value
         completed(*words)
         return

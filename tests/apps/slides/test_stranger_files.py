@@ -1,14 +1,12 @@
 """Files as strangers have them, by the command line: nothing is lost, no label is read, and each cure helps."""
 
 import gzip
-import json
-import zipfile
 
 import numpy as np
 import pytest
 import tifffile
 from bchisto.apps.slides import Slide
-from slide_files import box, outline, patch, table, write_slide
+from slide_files import box, collection, outline, patch, table, tissue_slide, zipped
 
 pytest.importorskip("openslide")
 
@@ -42,11 +40,11 @@ def cut(tmp_path, completed):
         "filename,slide,Proband",
     ],
 )
-def test_a_table_without_patients_is_refused(tmp_path, image, refused, header):
-    path = write_slide(tmp_path / "ü 1.tif", SIZE, {(0, 0): image})
+def test_a_table_without_patients_is_refused(tmp_path, refused, header):
+    path = tissue_slide(tmp_path / "ü 1.tif", *SIZE)
     rows = tmp_path / "t.csv"
-    rows.write_text(f"{header}\nü 1{',0.5' * header.count(',')}\n", encoding="utf-8")
-    err = refused("slides cut {} --patients {} --dry-run --out", path, rows, tmp_path / "out")
+    rows.write_text(f"{header}\nü 1{',0.5' * header.count(',')}\n")
+    err = refused("slides cut {} --patients {} --dry-run --out T/out", path, rows)
     there = header.replace(",", ", ")
     assert (
         f"{rows}: the header must have a column `patient` (slide,patient); there are {there}" in err
@@ -56,11 +54,11 @@ def test_a_table_without_patients_is_refused(tmp_path, image, refused, header):
 @pytest.mark.parametrize("header", ["slide,case no.", "image,slide,Patient-Nr", "slide,group"])
 def test_two_slides_of_a_patient_in_a_table(tmp_path, completed, header):
     for name, seed in (("ü 1", 1), ("b", 2)):
-        write_slide(tmp_path / f"{name}.tif", SIZE, {(0, 0): patch(*SIZE, seed)})
+        tissue_slide(tmp_path / f"{name}.tif", *SIZE, seed)
     rows = tmp_path / "t.csv"
     middle = ",x" * (header.count(",") - 1)
-    rows.write_text(f"{header}\nü 1{middle},A\nb{middle},A\n", encoding="utf-8")
-    words = ("slides cut {} --patients {} --dry-run --out", tmp_path, rows, tmp_path / "out")
+    rows.write_text(f"{header}\nü 1{middle},A\nb{middle},A\n")
+    words = ("slides cut {} --patients {} --dry-run --out T/out", tmp_path, rows)
     assert completed(*words)[0].startswith("2 slides of 1 patient,")
 
 
@@ -137,7 +135,7 @@ def test_a_label_as_large_as_the_slide_is_not_read(tmp_path, image, caplog):
 
 def test_only_a_label(tmp_path, refused):
     path = write_ome(tmp_path / "S1.ome.tif", ("macro image", 0.5, LABEL))
-    err = refused("slides cut {} --out", path, tmp_path / "out")
+    err = refused("slides cut {} --out T/out", path)
     assert f"{path}: only labels or overviews, by their names; copy the slide again" in err
 
 
@@ -165,15 +163,14 @@ def test_pages_that_are_no_levels(tmp_path, image, caplog, completed):
         assert (line in caplog.text) == bool(said), (number, caplog.text)
         assert ("its others" in caplog.text) == bool(said)
     # the command tells it, too
-    words = ("--field", 100, "--scale", 2, "--dry-run", "--out", tmp_path / "out")
-    assert line in completed("slides cut", path, *words)[1]
+    assert line in completed("slides cut {} --field 100 --scale 2 --dry-run --out T/out", path)[1]
 
 
 @pytest.mark.parametrize("turn", [2, 6, 8])
 def test_a_turned_slide_is_refused(tmp_path, image, refused, turn):
     turned = {"extratags": [(274, 3, 1, turn, True)]}
     path = write_pages(tmp_path / "S1.tif", (image, 0, True, turned))
-    err = refused("slides cut {} --out", path, tmp_path / "out")
+    err = refused("slides cut {} --out T/out", path)
     assert f"{path}: stored turned or mirrored, which is not read; save it upright" in err
 
 
@@ -183,7 +180,7 @@ def test_other_colours_are_not_called_grey(tmp_path, image, refused, colours):
     if colours["photometric"] == "separated":
         values = np.concatenate([image, image[..., :1]], axis=2)
     path = write_pages(tmp_path / "S1.tif", (values, 0, True, colours))
-    err = refused("slides cut {} --out", path, tmp_path / "out")
+    err = refused("slides cut {} --out T/out", path)
     assert (
         f"{path}: not in RGB of 8 or 16 bits; if it is stained with dyes, save it as RGB (in" in err
     )
@@ -192,13 +189,9 @@ def test_other_colours_are_not_called_grey(tmp_path, image, refused, colours):
 WHOLE = box(0, 0, 1000, 700)
 
 
-def features(*objects):
-    return json.dumps({"type": "FeatureCollection", "features": list(objects)})
-
-
 @pytest.fixture(scope="module")
-def slide(tmp_path_factory, image):
-    return write_slide(tmp_path_factory.mktemp("slide") / "ü 1.tif", SIZE, {(0, 0): image})
+def slide(tmp_path_factory):
+    return tissue_slide(tmp_path_factory.mktemp("slide") / "ü 1.tif", *SIZE)
 
 
 @pytest.fixture
@@ -240,7 +233,7 @@ def test_names_in_geojson_are_not_classes(drawn, properties, names):
     objects = [outline("", WHOLE) for _ in properties]
     for each, own in zip(objects, properties, strict=True):
         each["properties"] |= own
-    rows, err = drawn("a.geojson", features(*objects))
+    rows, err = drawn("a.geojson", collection(*objects))
     number = names.count(",") + 1
     line = (
         f"a.geojson: what {number} region{'s' * (number > 1)} are called is not read as a class: {names}; "
@@ -251,7 +244,7 @@ def test_names_in_geojson_are_not_classes(drawn, properties, names):
 
 
 def test_names_beside_classes_are_not_warned_of(drawn):
-    content = features(outline("T", WHOLE, name="Läsion A"), outline("", box(0, 0, 9, 9)))
+    content = collection(outline("T", WHOLE, name="Läsion A"), outline("", box(0, 0, 9, 9)))
     assert "called" not in drawn("a.geojson", content)[1]
 
 
@@ -291,7 +284,7 @@ def test_what_is_neither_negative_nor_positive(tmp_path, drawn):
     ["{'name': 'Krebs: ü', 'color': [200, 0, 0]}", "{'names': ['Krebs', 'ü']}"],
 )
 def test_a_class_that_is_the_text_of_a_dict(drawn, text):
-    rows, _ = drawn("a.geojson", features(outline("", WHOLE, classification=text)))
+    rows, _ = drawn("a.geojson", collection(outline("", WHOLE, classification=text)))
     assert {row["label"] for row in rows} == {"Krebs: ü"}
 
 
@@ -306,7 +299,7 @@ def test_a_class_that_is_the_text_of_a_dict(drawn, text):
 )
 def test_no_talk_of_python(drawn, broken):
     with pytest.raises(AssertionError) as caught:
-        drawn("a.geojson", features(outline("T", WHOLE), broken))
+        drawn("a.geojson", collection(outline("T", WHOLE), broken))
     text = str(caught.value)
     assert "(feature 2: its class or geometry cannot be read, or is off all slides); export" in text
 
@@ -314,13 +307,13 @@ def test_no_talk_of_python(drawn, broken):
 @pytest.mark.parametrize(
     ("content", "number", "left"),
     [
-        (features(*[outline("", WHOLE, objectType="detection")] * 3), "0 regions", "3 objects"),
+        (collection(*[outline("", WHOLE, objectType="detection")] * 3), "0 regions", "3 objects"),
         (
-            features(outline("T", WHOLE), outline("", WHOLE, objectType="tile")),
+            collection(outline("T", WHOLE), outline("", WHOLE, objectType="tile")),
             "1 region",
             "1 object",
         ),
-        (features(), "0 regions", "0 objects"),
+        (collection(), "0 regions", "0 objects"),
         ("[]", "0 regions", "0 objects"),
         ("<Annotations><Annotation/></Annotations>", "0 regions", "0 objects"),
     ],
@@ -330,17 +323,7 @@ def test_what_is_left_out_is_counted(drawn, content, number, left):
     assert f"a.json: {number}, and {left} left out that are cells or without an area" in err
 
 
-def packed(content):
-    """Return a zip with a file of annotations."""
-    import io
-
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w") as archive:
-        archive.writestr("a.geojson", content)
-    return data.getvalue()
-
-
-GEOJSON = features(outline("Drüse", WHOLE)).replace("\\u00fc", "ü")
+GEOJSON = collection(outline("Drüse", WHOLE)).replace("\\u00fc", "ü")
 AGAIN = "; copy it again, or export it again"
 
 
@@ -351,7 +334,7 @@ AGAIN = "; copy it again, or export it again"
         ("a.geojson", b"\n \n", AGAIN),
         ("a.geojson.gz", gzip.compress(GEOJSON.encode())[:-20], AGAIN),
         ("a.geojson.gz", gzip.compress(GEOJSON.encode())[:-8] + bytes(8), AGAIN),
-        ("a.zip", packed(GEOJSON)[:-40], AGAIN),
+        ("a.zip", zipped(GEOJSON, "a.geojson")[:-40], AGAIN),
         ("a.xml", "<Annotations>" + layer("T", ("", WHOLE)), AGAIN),
         ("a.geojson", GEOJSON.encode("cp1252"), "not in UTF-8; save it in UTF-8"),
         ("a.json", "label;x;y\nT;1;2\n", "(not JSON); export GeoJSON"),
@@ -368,26 +351,25 @@ def test_a_cure_fits_its_reason(drawn, name, content, cure):
     assert "codec" not in text
 
 
-def test_annotations_that_are_not_there(tmp_path, image, refused):
-    path = write_slide(tmp_path / "a.tif", SIZE, {(0, 0): image})
-    err = refused("slides cut {} --annotations {} --out", path, tmp_path / "ü", tmp_path / "out")
+def test_annotations_that_are_not_there(tmp_path, refused):
+    path = tissue_slide(tmp_path / "a.tif", *SIZE)
+    err = refused("slides cut {} --annotations {} --out T/out", path, tmp_path / "ü")
     assert f"--annotations {tmp_path / 'ü'}: no such file or folder" in err
 
 
-def test_folders_that_are_links(tmp_path, image, completed):
+def test_folders_that_are_links(tmp_path, completed):
     """Also one that leads back to the folder that it is in, and two that lead to one."""
     far, near = tmp_path / "archive", tmp_path / "slides"
-    write_slide(far / "2024" / "ü 1.tif", SIZE, {(0, 0): image})
+    tissue_slide(far / "2024" / "ü 1.tif", *SIZE)
     near.mkdir()
     (near / "old").symlink_to(far, target_is_directory=True)
     (near / "older").symlink_to(far, target_is_directory=True)
     (far / "2024" / "back").symlink_to(near, target_is_directory=True)
     (tmp_path / "x").mkdir()
-    (tmp_path / "x" / "ü 1.geojson").write_text(features(outline("T", WHOLE)))
+    (tmp_path / "x" / "ü 1.geojson").write_text(collection(outline("T", WHOLE)))
     (tmp_path / "drawn").mkdir()
     (tmp_path / "drawn" / "y").symlink_to(tmp_path / "x")
-    words = ("--annotations", tmp_path / "drawn", "--field", 100, "--out", tmp_path / "out")
-    printed, _ = completed("slides cut", near, *words)
+    printed, _ = completed("slides cut {} --annotations T/drawn --field 100 --out T/out", near)
     assert printed.startswith("1 slide of 1 patient,")
     assert {row["label"] for row in table(tmp_path / "out" / "manifest.csv")} == {"T"}
 
@@ -395,6 +377,6 @@ def test_folders_that_are_links(tmp_path, image, completed):
 def test_a_slide_in_dicom_that_is_not_whole(tmp_path, refused):
     (tmp_path / "A").mkdir()
     (tmp_path / "A" / "1.dcm").write_bytes(b"")
-    err = refused("slides cut {} --out", tmp_path / "A", tmp_path / "out")
+    err = refused("slides cut T/A --out T/out")
     assert "; copy the slide again, all its files, with the folder beside it if there is one" in err
     assert err.count(";") == 1

@@ -2,7 +2,6 @@
 
 import colorsys
 import io
-import json
 import re
 from collections import defaultdict
 
@@ -18,7 +17,7 @@ from bchisto.commands.ending import NOTHING_NEW
 from bchisto.core import InputError
 from bchisto.data import decode_image
 from PIL import Image
-from slide_files import box, outline, patch, table, write_slide
+from slide_files import box, outline, patch, table, tissue_slide, write_slide, written
 
 pytest.importorskip("openslide")
 
@@ -126,8 +125,7 @@ def test_a_slide_that_lost_most_of_its_tissue_is_cut_whole(mosaics, tmp_path, co
     path = write_slide(
         tmp_path / "8863 ü.tif", (width, height), {corner: picture}, mpp=2, factors=(1,)
     )
-    words = ("--scale", 2, "--field", 200, "--out", tmp_path / "out", "--dry-run")
-    printed, err = completed("slides cut", path, *words)
+    printed, err = completed("slides cut {} --scale 2 --field 200 --out T/out --dry-run", path)
     expected = find_tissue(Glass(picture, (12, 8), glass=255)).areas.tissue
     assert float(printed.split()[5]) == pytest.approx(expected, rel=0.01)
     assert int(re.search(r"(\d+) fields", printed)[1]) > 60
@@ -240,8 +238,7 @@ def test_the_share_of_ink_is_one_of_what_may_be_tissue(tmp_path, completed):
     glass = np.random.default_rng(8).normal((237, 239, 231), 3, (1600, 1600, 3))
     glass = np.clip(np.rint(glass), 0, 255).astype(np.uint8)
     slide = write_slide(tmp_path / "rot.tif", (1600, 1600), {(0, 0): glass, (500, 400): picture})
-    words = ("--field", 100, "--out", tmp_path / "out", "--dry-run")
-    _, err = completed("slides cut", slide, *words)
+    _, err = completed("slides cut {} --field 100 --out T/out --dry-run", slide)
     share = int(re.search(r"ink or black: (\d+) % of the stained", err)[1])
     assert share > 90
     assert "more than a fifth of the stained area left out: rot" in err
@@ -276,20 +273,19 @@ def write_cohort(folder, inked):
 
 def test_what_is_removed_is_told_and_unlike_slides_are_named(tmp_path, completed):
     write_cohort(tmp_path / "a b", {"A 1": 0, "B": 0, "C ä": 0, "D": 110, "E": 400})
-    words = ("--field", 100, "--scale", 2, "--out", tmp_path / "out")
     for more in (("--dry-run",), (), ()):  # the last finds all cut
-        _, err = completed("slides cut", tmp_path / "a b", *words, *more)
+        _, err = completed(
+            "slides cut {} --field 100 --scale 2 --out T/out", tmp_path / "a b", *more
+        )
         assert "ink or black: 14 % of the stained area left out" in err
         assert (
             "more than a fifth of the stained area left out: E (54 %); look at them, or give --tissue-from"
             in err
         )
         assert "ink or black: more than in the other slides: E (54 %)" in err
-    page = (tmp_path / "out" / "overview.html").read_text(encoding="utf-8")
+    page = (tmp_path / "out" / "overview.html").read_text()
     assert len(re.findall(r"mm2 of tissue, 0\.\d+ mm2 of ink or black", page)) == 2
-    _, err = completed(
-        "slides cut {} --out {} --field 100", tmp_path / "a b" / "B.tif", tmp_path / "b"
-    )
+    _, err = completed("slides cut {} --out T/b --field 100", tmp_path / "a b" / "B.tif")
     assert "ink or black: 0 % of the stained area left out" in err
     assert "WARNING" not in err.upper()
 
@@ -314,14 +310,6 @@ def feature(kind, coordinates, **properties):
         "properties": properties,
         "geometry": {"type": kind, "coordinates": coordinates},
     }
-
-
-def collection(path, *features):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8"
-    )
-    return path
 
 
 def fields_of(out):
@@ -358,9 +346,10 @@ def test_drawn_tissue_is_taken_as_drawn(tmp_path, completed, program):
     name = "S 1 ü.geojson"
     if program == "HistoQC":
         name = "S 1 ü.tif/S 1 ü.tif_use.geojson"
-    collection(tmp_path / "drawn" / name, *DRAWN[program])
-    words = ("--field", 100, "--tissue", 0.9, "--tissue-from", tmp_path / "drawn")
-    printed, err = completed("slides cut {} --out", path, tmp_path / "out", *words)
+    written(tmp_path / "drawn" / name, *DRAWN[program])
+    printed, err = completed(
+        "slides cut {} --out T/out --field 100 --tissue 0.9 --tissue-from T/drawn", path
+    )
     assert fields_of(tmp_path / "out") == EXPECTED
     assert float(printed.split()[5]) == pytest.approx(0.09, rel=0.05)
     assert "ink or black" not in err
@@ -370,22 +359,22 @@ def test_region_outlines_tissue_and_a_file_without_outlines_is_refused(
     tmp_path, completed, refused
 ):
     path = write_slide(tmp_path / "a.tif", (1000, 1000), {})
-    drawn = collection(tmp_path / "b ü.geojson", outline("Region*", box(0, 0, 400, 200)))
+    drawn = written(tmp_path / "b ü.geojson", outline("Region*", box(0, 0, 400, 200)))
     words = ("slides cut {} --field 100 --tissue-from {} --out", path, drawn)
     completed(*words, tmp_path / "out")
     assert fields_of(tmp_path / "out") == {(0, 0), (200, 0)}
-    collection(drawn, outline("Ignore*", box(0, 0, 400, 200)))
+    written(drawn, outline("Ignore*", box(0, 0, 400, 200)))
     assert f"{drawn}: has no outline of tissue of a.tif; add some" in refused(
         *words, tmp_path / "other"
     )
 
 
 def test_another_mask_is_another_cut(tmp_path, completed):
-    path = write_slide(tmp_path / "a.tif", (1000, 1000), {(0, 0): patch(1000, 1000)})
-    words = ("slides cut {} --out {} --field 100", path, tmp_path / "out")
+    path = tissue_slide(tmp_path / "a.tif", 1000, 1000)
+    words = ("slides cut {} --out T/out --field 100", path)
     drawn = tmp_path / "b.geojson"
     for x in (0, 400):
-        collection(drawn, outline("", box(x, 0, x + 200, 400)))
+        written(drawn, outline("", box(x, 0, x + 200, 400)))
         completed(*words, "--tissue-from", drawn)
         assert fields_of(tmp_path / "out") == {(x, 0), (x, 200)}
         assert "1 of 1 slides are cut already" in completed(*words, "--tissue-from", drawn)[1]
@@ -397,18 +386,18 @@ def test_a_slide_without_a_mask_is_refused(tmp_path, refused):
     for name, x in (("a", 50), ("b", 300)):
         image = patch(200, 200)
         write_slide(tmp_path / "slides" / f"{name}.tif", (600, 600), {(x, x): image})
-    drawn = collection(tmp_path / "drawn" / "a.geojson", outline("", box(0, 0, 200, 200)))
-    words = ("slides cut {} --out {} --tissue-from", tmp_path / "slides", tmp_path / "out")
+    drawn = written(tmp_path / "drawn" / "a.geojson", outline("", box(0, 0, 200, 200)))
+    words = ("slides cut T/slides --out T/out --tissue-from",)
     assert f"--tissue-from {drawn.parent}: no tissue of 1 slide: b; add its file" in refused(
         *words, drawn.parent
     )
     text = f"--tissue-from {drawn}: give a folder with a file a slide (a.geojson)"
     assert text in refused(*words, drawn)
     assert not (tmp_path / "out").exists()
-    collection(drawn.parent / "b.geojson", outline("", box(5000, 0, 5200, 200)))
+    written(drawn.parent / "b.geojson", outline("", box(5000, 0, 5200, 200)))
     assert "outside" in refused(*words, drawn.parent)
     for suffix in ("use", "pen"):
-        collection(tmp_path / "both" / f"a.tif_{suffix}.geojson")
+        written(tmp_path / "both" / f"a.tif_{suffix}.geojson")
     with pytest.raises(InputError, match="`tissue_from`: a has several files: .*a.tif_pen.geojson"):
         given_slides([tmp_path / "a.tif"], CutSettings(tissue_from=tmp_path / "both"))
 
@@ -423,6 +412,7 @@ def test_tiles_without_tissue_are_all_tiles_if_none_is_needed(tmp_path):
 
 
 def test_other_pictures_than_of_h_and_e_are_told(tmp_path, completed):
+    cut = "slides cut {} --field 100 --dry-run --out T/out"
     grey = np.repeat(patch(800, 800)[..., 1:2], 3, axis=2)
     dark = np.zeros((1000, 1000, 3), np.uint8)
     dark[200:700, 200:700] = patch(500, 500)[..., ::-1] * (0, 1, 0)
@@ -434,19 +424,18 @@ def test_other_pictures_than_of_h_and_e_are_told(tmp_path, completed):
         path = write_slide(
             tmp_path / f"{name}.ome.tif", (1000, 1000), {(0, 0): picture}, kind="ome"
         )
-        words = ("--field", 100, "--dry-run", "--out", tmp_path / "out")
-        assert expected in completed("slides cut", path, *words)[1]
-    assert "H&E" not in completed("slides cut", brown, *words)[1]
+        assert expected in completed(cut, path)[1]
+    assert "H&E" not in completed(cut, brown)[1]
 
 
 @pytest.mark.slow
 def test_another_mask_is_another_map(tmp_path, completed, cli, boosted):
-    path = write_slide(tmp_path / "a.tif", (1000, 1000), {(0, 0): patch(1000, 1000)})
+    path = tissue_slide(tmp_path / "a.tif", 1000, 1000)
     words = ("slides map {} {} --field 100 --scale 0.5 --jobs 1", boosted, path)
     words = (*words, "--tissue", 0.1, "--out", tmp_path / "out")
     drawn = tmp_path / "b.geojson"
     for shape in ((0, 0, 200, 400), (400, 0, 600, 400), (400, 0, 550, 400)):
-        collection(drawn, outline("", box(*shape)))
+        written(drawn, outline("", box(*shape)))
         # even if the tiles are those of the mask before
         assert cli(*words, "--tissue-from", drawn, "--check")[0] == 0
         completed(*words, "--tissue-from", drawn)

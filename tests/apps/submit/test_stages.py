@@ -10,24 +10,27 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from conftest import typed
 from job_chain import FEATURES, chain, wait
 from miniatures import write_bach
 from PIL import Image
+from written_tables import read_json
 
-LOCAL = ("submit", "--scheduler", "local", "--tasks", "2")
+LOCAL = typed("submit --scheduler local --tasks 2")
 
 
 @pytest.mark.slow
 def test_what_one_job_does_is_checked_and_submitted_again_after_growth(
-    cli, tissue, boosted, tmp_path
+    refused, cli, tissue, boosted, tmp_path
 ):
     model, images = boosted / "boost" / "3-lightgbm", shutil.copytree(tissue, tmp_path / "images")
-    predicting = ("predict", model, "--images", images, "--out", tmp_path / "p.csv")
-    code, out, err = cli(*LOCAL, "--", *predicting, "--threshold", "2")
-    assert code == 2, err
+    predicting = typed("predict {} --images {} --out {}", model, images, tmp_path / "p.csv")
+    err = refused(*LOCAL, "--", *predicting, "--threshold", "2")
     assert "error: predict: --threshold 2" in err, err
-    scores = ("evaluate", tmp_path / "p.csv", "--out", tmp_path / "scores", "--bootstrap", 20)
-    explaining = ("explain", model, "--images", images / "malignant", "--out", tmp_path / "maps")
+    scores = typed("evaluate {} --out {} --bootstrap 20", tmp_path / "p.csv", tmp_path / "scores")
+    explaining = typed(
+        "explain {} --images {} --out {}", model, images / "malignant", tmp_path / "maps"
+    )
     words = (*LOCAL, "--", *predicting, "then", *scores, "then", *explaining)
     for rows in (12, 11):
         code, out, err = cli(*words)
@@ -39,10 +42,7 @@ def test_what_one_job_does_is_checked_and_submitted_again_after_growth(
             for path in (tmp_path / "p.csv", tmp_path / "maps" / "map" / "explain.csv")
         ]
         assert [len(table.splitlines()) for table in tables] == [rows + 1, rows - 5]
-        assert (
-            json.loads((tmp_path / "scores" / "metrics.json").read_text())["tables"]["p"]["n"]
-            == rows
-        )
+        assert read_json(tmp_path / "scores" / "metrics.json")["tables"]["p"]["n"] == rows
         (images / "malignant" / "malignant00.png").unlink(missing_ok=True)
     assert cli("status", tmp_path)[1].endswith("predict: done\nevaluate: done\nexplain: done\n")
 
@@ -55,8 +55,7 @@ def test_a_chain_goes_on_after_growth(cli, completed, tissue, tmp_path):
     first = (run / "evaluation" / "metrics.json").read_bytes()
     pixels = np.asarray(Image.open(images / "benign" / "benign03.png"))
     Image.fromarray(pixels[::-1].copy()).save(images / "benign" / "other.png")
-    code, out, err = cli(*words)
-    assert code == 0, err
+    out, err = completed(*words)
     assert "featurize: 1 task of 2 and a merge; " in out, err
     assert (run / "evaluation" / "metrics.json").read_bytes() != first
     # options that only change outputs, and outputs that are lacking
@@ -65,8 +64,7 @@ def test_a_chain_goes_on_after_growth(cli, completed, tissue, tmp_path):
         path.unlink()
     at = words.index("--folds")
     given = (*words[:at], "--sensitivity", "0.9", *words[at:])
-    code, out, err = cli(*given)
-    assert code == 0, err
+    out, err = completed(*given)
     assert out.startswith("boost: one job; 0 of 6 models left\n"), err
     assert all(path.is_file() for path in lacking)
     assert cli(*given)[:2] == (4, "nothing is missing\n")
@@ -82,18 +80,8 @@ def test_a_chain_goes_on_after_growth(cli, completed, tissue, tmp_path):
 @pytest.mark.slow
 def test_what_a_kill_leaves_of_a_local_submit(cli, start, tissue, tmp_path):
     run = tmp_path / "run"
-    words = (
-        *LOCAL,
-        "--",
-        "featurize",
-        "--images",
-        tissue,
-        "--out",
-        run,
-        *FEATURES,
-        "--augmentations",
-        300,
-    )
+    words = typed("-- featurize --images {} --out {}", tissue, run)
+    words = (*LOCAL, *words, *FEATURES, "--augmentations", 300)
 
     def begin():
         known = set(run.glob("records/*-featurize-*.json"))
@@ -110,7 +98,7 @@ def test_what_a_kill_leaves_of_a_local_submit(cli, start, tissue, tmp_path):
     record = next(
         path for path in run.glob("records/*-featurize-*.json") if '"running"' in path.read_text()
     )
-    os.kill(json.loads(record.read_text())["process"]["pid"], signal.SIGKILL)
+    os.kill(read_json(record)["process"]["pid"], signal.SIGKILL)
     ended = process.communicate(timeout=120)
     assert process.returncode == 0, ended
     logs = "".join(path.read_text() for path in run.glob("jobs/*/logs/1-featurize-?.log"))
@@ -122,29 +110,17 @@ def test_what_a_kill_leaves_of_a_local_submit(cli, start, tissue, tmp_path):
 
 @pytest.mark.slow
 def test_a_published_system_is_divided_at_each_of_its_steps(cli, completed, tmp_path):
-    content = yaml.safe_load(
-        (files("bchisto.apps.recipes") / "rakhlin2018.yaml").read_text(encoding="utf-8")
-    )
+    content = yaml.safe_load((files("bchisto.apps.recipes") / "rakhlin2018.yaml").read_text())
     content |= {"name": "small", "full_scale": {"source": "x", "views": ["0.5:32"]}}
     content["featurize"]["encoders"]["value"] = ["tiny"]
     content["featurize"]["views"]["value"] = ["1.0:48"]
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     images = write_bach(tmp_path, height=66, width=88)
-    words = (
-        "reproduce",
-        tmp_path / "small.yaml",
-        "--images",
-        images,
-        "--weights",
-        "random",
-        "--quick",
-        "--out",
-    )
+    words = typed("reproduce T/small.yaml --images {} --weights random --quick --out", images)
     completed(*words, tmp_path / "alone", "--jobs", 1)
-    code, out, err = cli(*LOCAL, "--", *words, tmp_path / "run", "--jobs", 1)
-    assert code == 0, err
+    out, err = completed(*LOCAL, "--", *words, tmp_path / "run", "--jobs", 1)
     assert "reproduce: 2 tasks of 2 and a merge\n" in out, err
-    code, out, _ = cli("status", tmp_path / "run")
+    code, out, _ = cli("status T/run")
     assert (code, out.splitlines()[0]) == (0, f"{tmp_path / 'run'}: done")
     logs = [path.read_text() for path in tmp_path.glob("run/jobs/*/logs/1-reproduce-?.log")]
     assert all("small: published: boost" in log for log in logs)

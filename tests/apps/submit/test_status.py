@@ -13,6 +13,7 @@ import pytest
 from bchisto.apps.submit import JobStage, read_status
 from bchisto.core.jobs import this_process
 from job_chain import BOOST, FEATURES, wait
+from written_tables import read_json
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def status(cli):
 
     def read(run, command=None):
         before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-        code, out, err = cli("status", run, "--json")
+        code, out, err = cli("status {} --json", run)
         content = json.loads(out)
         assert err == ""
         assert (content["exit_code"], content["run"]) == (code, str(run))
@@ -29,7 +30,7 @@ def status(cli):
         assert again == code
         assert lines.startswith(f"{run}: {content['state']}\n")
         with contextlib.chdir(run):
-            assert cli("status", ".")[0] == code
+            assert cli("status .")[0] == code
         assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
         stages = {stage["command"]: stage for stage in content["stages"]}
         return code, content["state"], stages[command] if command else content, lines
@@ -55,7 +56,7 @@ def copied(killed, tmp_path):
     run = shutil.copytree(killed, tmp_path / "run")
 
     def change(**values):
-        content = json.loads((run / "run.json").read_text())
+        content = read_json(run / "run.json")
         record = content["records"][-1]
         for name, value in values.items():
             record[name] = {**record.get(name, {}), **value} if isinstance(value, dict) else value
@@ -74,7 +75,7 @@ def test_a_folder_that_is_not_there_is_refused(cli, tmp_path):
 
 def all_parts(run, change):
     (listing,) = run.glob("features/*.parts/units.json")
-    for group in json.loads(listing.read_text())["groups"]:
+    for group in read_json(listing)["groups"]:
         (listing.parent / group[0]).touch()
     change(status="ok")
 
@@ -95,7 +96,7 @@ def some_failed(run, change):
 def first_shard(run, change):
     all_parts(run, change)
     (listing,) = run.glob("features/*.parts/units.json")
-    (listing.parent / json.loads(listing.read_text())["groups"][1][0]).unlink()
+    (listing.parent / read_json(listing)["groups"][1][0]).unlink()
     change(shard="1/2", config={"shard": "1/2"})
 
 
@@ -128,7 +129,7 @@ def planned_stages(run, stages, **values):
 def done_earlier(run, change):
     """A stage that was submitted again after it was done, and whose jobs never began."""
     merged(run, change)
-    seen = json.loads((run / "run.json").read_text())["records"][-1]["started"]
+    seen = read_json(run / "run.json")["records"][-1]["started"]
     planned_stages(run, [{"command": "featurize", "run": str(run), "words": [], "seen": seen}])
 
 
@@ -191,7 +192,7 @@ def only_checked(run, change):
 
 def failed_evaluation(run, change):
     planned(run, change)
-    record = json.loads((run / "run.json").read_text())["records"][-1]
+    record = read_json(run / "run.json")["records"][-1]
     failed = {**record, "command": "evaluate", "status": "error", "error": "InputError: no table"}
     (run / "evaluation").mkdir()
     (run / "evaluation" / "run.json").write_text(
@@ -382,7 +383,7 @@ def test_a_watched_status_tells_the_time(start, copied):
 def test_shards_until_they_are_merged(status, cli, described, tmp_path):
     run = shutil.copytree(described, tmp_path / "run")
     assert status(run)[:2] == (0, "done")
-    options = ("boost", "--out", run, *BOOST, "--jobs", 1)
+    options = ("boost --out {}", run, *BOOST, "--jobs", 1)
     assert cli(*options, "--shard", "1/3")[0] == 0
     code, state, stage, lines = status(run, "boost")
     assert (code, state, stage["done"], stage["units"]) == (1, "interrupted", 2, 6)
@@ -393,7 +394,7 @@ def test_shards_until_they_are_merged(status, cli, described, tmp_path):
     code, state, stage, lines = status(run, "boost")
     assert (code, state, stage["state"]) == (3, "ready to merge", "ready to merge")
     assert "  shards 1-3 of 3: done\n" in lines
-    assert cli("boost", "--config", run / "run.json", "--jobs", 1)[0] == 0
+    assert cli("boost --config {} --jobs 1", run / "run.json")[0] == 0
     assert status(run)[:2] == (0, "done")
     # more seeds are further units of a folder that is put together
     assert cli(*options, "--seeds", 3, "--shard", "2/3")[0] == 0
