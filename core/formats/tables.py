@@ -303,7 +303,7 @@ def _check_parts(path: Path) -> None:
             elements += part.count(b"<") + part.count(b"=")
     if elements > limits.WORKBOOK_ELEMENTS:
         raise InputError(
-            f"{path}: has {elements:,} elements, more than a table of images; save its first sheet as CSV"
+            f"{path}: has {elements:,} elements, more than a table of images has; save its first sheet as CSV"
         )
 
 
