@@ -108,12 +108,16 @@ def _records_of(
     records, further = layout.read(
         root, **{name: value for name, value in accepted.items() if value is not None}
     )
+    magnifications = given.get("magnifications")
+    if not records and magnifications:
+        shown = " or ".join(f"{magnification}x" for magnification in magnifications)
+        raise InputError("{}: no image at {} is present", root, shown)
     if not records and not has_errors(further):
         text = "{}: no image of the layout {} in it; expected {}"
         raise InputError(text, root, layout.name, layout.expected or "its files")
     findings = Findings(further)
     present = len({record.image_id for record in records})
-    if layout.images not in (None, present) and "magnifications" not in given:
+    if layout.images not in (None, present) and not magnifications:
         names = plural(layout.image_is)
         text = f"{present:,} of the {layout.images:,} published {names} are present"
         findings.note(str(root), text, labels_only=True)
