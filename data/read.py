@@ -108,13 +108,9 @@ def _records_of(
     records, further = layout.read(
         root, **{name: value for name, value in accepted.items() if value is not None}
     )
-    magnifications = given.get("magnifications")
-    if not records and magnifications:
-        shown = " or ".join(f"{magnification}x" for magnification in magnifications)
-        raise InputError("{}: no image at {} is present", root, shown)
+    magnifications = given.get("magnifications", ())
     if not records and not has_errors(further):
-        text = "{}: no image of the layout {} in it; expected {}"
-        raise InputError(text, root, layout.name, layout.expected or "its files")
+        raise _no_image(layout, root, magnifications)
     findings = Findings(further)
     present = len({record.image_id for record in records})
     if layout.images not in (None, present) and not magnifications:
@@ -132,6 +128,15 @@ def _records_of(
     if "mpp" in given:
         records = [replace(record, mpp=given["mpp"]) for record in records]
     return records, findings
+
+
+def _no_image(layout: LayoutSpec, root: Path, magnifications: Sequence[int]) -> InputError:
+    """Return the error of a folder without images of a layout, or without those that were asked for."""
+    if magnifications:
+        shown = " or ".join(f"{magnification}x" for magnification in magnifications)
+        return InputError("{}: no image at {} is present", root, shown)
+    text = "{}: no image of the layout {} in it; expected {}"
+    return InputError(text, root, layout.name, layout.expected or "its files")
 
 
 def _settle_patients(

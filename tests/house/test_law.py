@@ -37,30 +37,30 @@ WALRUSES = 0.1
 
 TOKENS = {
     "apps": 0,
-    "apps/check": 6_324,
-    "apps/doctor": 4_380,
-    "apps/explain": 14_654,
-    "apps/next": 5_109,
-    "apps/recipes": 20_222,
-    "apps/serve": 11_947,
-    "apps/slides": 22_568,
-    "apps/submit": 10_221,
-    "boost": 22_619,
-    "commands": 16_515,
-    "core": 45_839,
-    "crossval": 4_618,
-    "data": 49_578,
-    "encoders": 25_925,
-    "evaluate": 47_287,
-    "featurize": 32_142,
-    "finetune": 22_859,
-    "predict": 17_970,
-    "root": 2_211,
-    "stains": 6_777,
+    "apps/check": 6_104,
+    "apps/doctor": 4_303,
+    "apps/explain": 14_407,
+    "apps/next": 5_060,
+    "apps/recipes": 20_014,
+    "apps/serve": 11_506,
+    "apps/slides": 21_585,
+    "apps/submit": 9_817,
+    "boost": 21_953,
+    "commands": 15_658,
+    "core": 45_407,
+    "crossval": 4_609,
+    "data": 48_235,
+    "encoders": 25_289,
+    "evaluate": 46_757,
+    "featurize": 31_360,
+    "finetune": 22_536,
+    "predict": 17_692,
+    "root": 2_225,
+    "stains": 6_727,
 }
 """Tokens of each room, which may grow by `SLACK`. The issue that names a room raises its number, and that of all."""
 SLACK = 1.02
-TOKENS_OF_ALL = 389_765
+TOKENS_OF_ALL = 381_244
 """Of the whole package, without slack."""
 
 
