@@ -294,6 +294,16 @@ def test_other_files_are_refused_with_a_cure(tmp_path, name, content, why, refus
     assert why in refused(*words, path.parent)
 
 
+def test_a_tangle_is_refused_at_once(tmp_path, rng):
+    """Its area would take hours; a scribble of a hand has one."""
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps([outline("T", rng.integers(0, 10_000, (5000, 2)).tolist())]))
+    with pytest.raises(InputError, match="feature 1: its class or geometry cannot be read"):
+        read_file(path)
+    path.write_text(json.dumps([outline("T", rng.integers(0, 10_000, (60, 2)).tolist())]))
+    assert len(areas(read_file(path))) == 1
+
+
 def test_entities_are_refused_whatever_the_encoding(tmp_path):
     path = tmp_path / "a.xml"
     laugh = '<!DOCTYPE x [<!ENTITY a "b">]>' + ASAP.partition("?>")[2].replace("invasive", "&a;")

@@ -261,6 +261,7 @@ def test_an_island_in_what_qupath_ignores_is_tissue():
         assert not mask[28, 28]
         assert mask[31:34, 31:34].all()
         assert not mask[42:].any()
+    assert not tissue._fill([drawn[1]], (50, 50), 16.0).any()
 
 
 def write_cohort(folder, inked):
