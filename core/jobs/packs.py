@@ -595,9 +595,9 @@ def refuse_among(output: Path, folders: Iterable[Path], *, name: str = "out") ->
 
 def _identities(paths: Iterable[Path]) -> dict[_Identity, Path]:
     """Return those paths that exist, by what identifies a file."""
-    paths = {}
+    path_by_identity = {}
     for path in paths:
         with contextlib.suppress(OSError, ValueError):
             status = path.stat()
-            paths[status.st_dev, status.st_ino] = path
-    return paths
+            path_by_identity[status.st_dev, status.st_ino] = path
+    return path_by_identity
