@@ -109,7 +109,7 @@ def _records_of(
         root, **{name: value for name, value in accepted.items() if value is not None}
     )
     magnifications = given.get("magnifications", ())
-    if not records and not has_errors(further):
+    if not records and layout.expected and not has_errors(further):
         raise _no_image(layout, root, magnifications)
     findings = Findings(further)
     present = len({record.image_id for record in records})
@@ -136,7 +136,7 @@ def _no_image(layout: LayoutSpec, root: Path, magnifications: Sequence[int]) -> 
         shown = " or ".join(f"{magnification}x" for magnification in magnifications)
         return InputError("{}: no image at {} is present", root, shown)
     text = "{}: no image of the layout {} in it; expected {}"
-    return InputError(text, root, layout.name, layout.expected or "its files")
+    return InputError(text, root, layout.name, layout.expected)
 
 
 def _settle_patients(

@@ -174,10 +174,17 @@ def read_ddsm(
     -------
     list of ImageRecord, list of Finding
         IDs look like ``B_3159_1.LEFT_CC_1`` (case, view, abnormality). The group is the case, which is one patient.
+
+    Raises
+    ------
+    InputError
+        There is no ``.ics`` file below `root`.
     """
     kinds = set(lesions) or set(LESIONS)
     findings = Findings()
     files = sorted(path for path in walk_files(root, findings) if path.suffix == ".ics")
+    if not files and not findings:
+        raise InputError(f"{root}: no DDSM case in it; expected files like B-3159-1.ics")
     records = []
     unmarked = 0
     other: Counter[str] = Counter()
@@ -275,7 +282,6 @@ def _image(stem: Path, size: _Size, findings: Findings) -> Path | None:
 LAYOUT = LayoutSpec(
     name="ddsm",
     read=read_ddsm,
-    expected="files like B-3159-1.ics",
     recognise_name=lambda name: name.endswith(".ics"),
     patient_in=re.compile(r"([A-D]_\d{4}_\d)\.(?:LEFT|RIGHT)_(?:CC|MLO)", re.IGNORECASE),
     group_is="patient",
