@@ -3,7 +3,6 @@
 import atexit
 import contextlib
 import functools
-import importlib.metadata
 import importlib.util
 import os
 import re
@@ -272,9 +271,13 @@ def disk_not_awaited():
 
 @pytest.fixture(autouse=True, scope="session")
 def versions_read_once():
-    """Read the version of each package once: every record of a run names all of them."""
+    """Read the version of each package once for records of runs, which name all of them."""
+    from bchisto.core.runs import record
+
+    version = functools.cache(record.metadata.version)
+    reader = types.SimpleNamespace(**{**vars(record.metadata), "version": version})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(importlib.metadata, "version", functools.cache(importlib.metadata.version))
+        patch.setattr(record, "metadata", reader)
         yield
 
 

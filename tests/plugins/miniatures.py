@@ -122,7 +122,7 @@ MASS = "MASS SHAPE OVAL MARGINS CIRCUMSCRIBED"
 CALC = "CALCIFICATION TYPE PLEOMORPHIC DISTRIBUTION CLUSTERED"
 
 
-def write_ddsm(root, case, views, *, seed=0, convert=False):
+def write_ddsm(root, case, views, *, seed=0, convert=False, shape=(96, 64)):
     """Write a case; `views` maps LEFT_CC and the like to an overlay's text, or to None."""
     import imagecodecs
     from PIL import Image
@@ -136,8 +136,9 @@ def write_ddsm(root, case, views, *, seed=0, convert=False):
     ]
     for view, text in views.items():
         kind = "OVERLAY" if text is not None else "NON_OVERLAY"
-        lines.append(f"{view} LINES 96 PIXELS_PER_LINE 64 BITS_PER_PIXEL 12 RESOLUTION 50 {kind}")
-        values = breast(rng)
+        size = f"LINES {shape[0]} PIXELS_PER_LINE {shape[1]}"
+        lines.append(f"{view} {size} BITS_PER_PIXEL 12 RESOLUTION 50 {kind}")
+        values = breast(rng, shape)
         if convert:
             Image.fromarray(values).save(root / f"{stem}.{view}.png")
         else:

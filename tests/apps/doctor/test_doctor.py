@@ -322,7 +322,7 @@ def test_the_command(cli, tmp_path, monkeypatch, in_this_process):
     assert (code, failed) == (1, ["networks", "dataset"])  # the backend reads the variable
     assert "check --images" in out
     assert "Müller" not in out
-    assert lines[-1].endswith("2 failures; -v lists it all")
+    assert lines[-1].endswith("2 failures; -v lists it all"), out
     monkeypatch.delenv("BCHISTO_THREADS")
     in_this_process()
     code, out, _ = cli("doctor -v --json")
