@@ -25,7 +25,7 @@ from ..core import (
     plain_options,
 )
 from ..core.formats import Pixels, read_rows
-from ..core.jobs import Resources, Work, cpu_resources, write_or_remove, write_rows
+from ..core.jobs import Work, write_or_remove, write_rows
 from ..core.models import BundleFacts, Member, check_archive_size
 from ..core.runs import FolderSettings, record_run, versions_of
 from ..crossval import CrossValidation, Outputs, Training, cross_validate
@@ -145,11 +145,6 @@ class BoostTraining(Training):
         return TrainingTerms(
             self.preset.for_classes(len(self.images.classes)), self.settings.seed, largest
         )
-
-    @functools.cached_property
-    def resources(self) -> Resources:
-        """One process per core, because no network runs."""
-        return cpu_resources(self.work.jobs)
 
     @functools.cached_property
     def all_units(self) -> Sequence[ModelUnit]:

@@ -395,6 +395,8 @@ def _area(*rings: Floats) -> Geometry:
     import shapely
 
     outlines = [shapely.Polygon(ring) for ring in rings if len(ring) > 2]
+    if len(outlines) == 1 and outlines[0].is_valid:
+        return outlines[0]
     for outline in outlines:
         _refuse_tangle(np.array(outline.exterior.coords))
     lines = shapely.union_all([outline.exterior for outline in outlines])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +80,7 @@ def files_by_slide(slides: Sequence[SlideFile], given: Path, *, option: str) -> 
     names, findings = match_slides(files.values(), slides, where=given)
     report_findings(findings)
     if len(names) < len(slides):
-        _warn_of_other_formats(given)
+        _warn_of_other_formats(stems)
     if not names:
         raise InputError(
             "{} {}: give a folder with a file a slide ({}.geojson)",
@@ -101,8 +101,8 @@ def files_by_slide(slides: Sequence[SlideFile], given: Path, *, option: str) -> 
     return {name: paths[0] for name, paths in paths_by_slide.items()}
 
 
-def _warn_of_other_formats(folder: Path) -> None:
-    for path in files_in(folder):
+def _warn_of_other_formats(paths: Iterable[Path]) -> None:
+    for path in paths:
         cure = CURES.get(path.suffix.casefold())
         if cure is not None:
             _log.warning("%s: is not read; %s", path, cure)

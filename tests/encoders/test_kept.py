@@ -1,7 +1,6 @@
 """Networks that were converted once: what other processes read, and what they refuse to read."""
 
 import hashlib
-import importlib.util
 import json
 import logging
 import os
@@ -17,7 +16,7 @@ import pytest
 from bchisto.encoders import Encoder, compiled_folder, kept, kept_folder, kept_in, trim_kept
 from bchisto.encoders.geometry import Geometry
 from bchisto.encoders.kept import KeptNetwork, kept_key
-from conftest import need, typed, write_tissue
+from conftest import need_extra, typed, write_tissue
 from own_process import run_process
 from page_server import serving
 
@@ -357,7 +356,7 @@ _EVENTS = ("hits", "misses")
 @pytest.fixture
 def functions(folder):
     """The folder of functions."""
-    need("jax", importlib.util.find_spec("jax") is not None, "pip install jax")
+    need_extra("jax")
     return compiled_folder()
 
 

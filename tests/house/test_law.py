@@ -43,9 +43,9 @@ TOKENS = {
     "apps/next": 5_060,
     "apps/recipes": 20_014,
     "apps/serve": 11_506,
-    "apps/slides": 21_585,
+    "apps/slides": 21_607,
     "apps/submit": 9_817,
-    "boost": 21_953,
+    "boost": 21_928,
     "commands": 15_658,
     "core": 45_407,
     "crossval": 4_609,
@@ -60,7 +60,7 @@ TOKENS = {
 }
 """Tokens of each room, which may grow by `SLACK`. The issue that names a room raises its number, and that of all."""
 SLACK = 1.02
-TOKENS_OF_ALL = 381_254
+TOKENS_OF_ALL = 381_251
 """Of the whole package, without slack."""
 
 
