@@ -10,6 +10,7 @@ import contextlib
 import csv
 import difflib
 import errno
+import functools
 import os
 import re
 import shlex
@@ -120,6 +121,8 @@ def how_to_install(extra: str) -> str:
     return shlex.join(["pip", "install", *needs])
 
 
+# names of columns and classes come again and again
+@functools.lru_cache(4096)
 def letters_of(name: str) -> str:
     """Return a name without case and characters between words."""
     return re.sub(r"[\W_]+", "", name.casefold())

@@ -562,31 +562,35 @@ def corrected_figures(tables: Sequence[PredictionTable], *, by: str) -> dict[str
     share = np.array([group is not None for group in first.groups]) / np.bincount(member)[member]
 
     def figures(times: Integers | Mask) -> dict[str, Values]:
-        """Return the figures of each table, of units that count so many times."""
-        weights = times[member].astype(np.float64)
+        """Return the figures by draw and table, of units that count so many times in each draw."""
+        weights = times[:, member].astype(np.float64)
         of_class = weights @ truth
         right_of_class = np.tensordot(weights, right, axes=1)
-        recalls = right_of_class[:, of_class > 0] / of_class[of_class > 0]
+        recalls = right_of_class / of_class[:, None]
         rates = {
-            "accuracy": right_of_class.sum(axis=1) / of_class.sum(),
-            BALANCED: recalls.sum(axis=1) / np.count_nonzero(of_class),
+            "accuracy": right_of_class.sum(axis=2) / of_class.sum(axis=1)[:, None],
+            BALANCED: np.nansum(recalls, axis=2) / np.count_nonzero(of_class, axis=1)[:, None],
         }
         if share.any():
-            by_patient = np.tensordot(weights * share, right, axes=1).sum(axis=1)
-            rates[BY_UNIT] = by_patient / (weights @ share)
+            by_patient = np.tensordot(weights * share, right, axes=1).sum(axis=2)
+            rates[BY_UNIT] = by_patient / (weights @ share)[:, None]
         return rates
 
     generator = np.random.default_rng(0)
     drawn = []
     with np.errstate(invalid="ignore"):
-        for _ in range(BOOTSTRAPS):
-            times = np.bincount(generator.integers(units, size=units), minlength=units)
+        # as many draws at once as fit into memory
+        for _ in range(0, BOOTSTRAPS, 50):
+            draws = generator.integers(units, size=(50, units))
+            times = np.array([np.bincount(draw, minlength=units) for draw in draws])
             ranked = figures(times)[by]
             # equal ones share the choice: the first of them would be favoured by its name
-            highest = ranked >= ranked.max() - _EQUAL
+            highest = ranked >= ranked.max(axis=1, keepdims=True) - _EQUAL
             outside = figures(times == 0)
-            drawn.append([values @ highest / highest.sum() for values in outside.values()])
-    return dict(zip(outside, np.nanmean(drawn, axis=0).tolist(), strict=True))
+            best = [(values * highest).sum(axis=1) for values in outside.values()]
+            drawn.append(best / highest.sum(axis=1))
+    corrected = np.nanmean(np.concatenate(drawn, axis=1), axis=1)
+    return dict(zip(outside, corrected.tolist(), strict=True))
 
 
 @dataclass(frozen=True)

@@ -254,13 +254,6 @@ def no_first_look(request, monkeypatch):
         monkeypatch.setattr(probe, "subprocess", stand_in)
 
 
-DRAWN = (
-    "evaluate/test_own_classes.py",
-    "house/test_pages.py",
-)
-"""Where pictures of reports are looked at. Elsewhere they are not rendered, which takes most of a report."""
-
-
 @pytest.fixture(autouse=True, scope="session")
 def disk_not_awaited():
     """Do not wait for the disk, which protects from a power cut: no test makes one. Other processes wait."""
@@ -281,12 +274,14 @@ def versions_read_once():
         yield
 
 
-@pytest.fixture(autouse=True, scope="module")
-def pictures_in_outline(request):
-    """Leave pictures of reports out, unless a test looks at them; not in other processes."""
-    drawn = request.path.relative_to(TESTS).as_posix().startswith(DRAWN)
+@pytest.fixture(autouse=True, scope="session")
+def pictures_in_outline():
+    """Leave pictures of reports out, which takes most of a report; not in other processes.
+
+    Tests that look at them ask for them with `outlines.drawn`.
+    """
     # not in the environment of StainTools, which makes no page
-    if drawn or importlib.util.find_spec("matplotlib") is None:
+    if importlib.util.find_spec("matplotlib") is None:
         yield
         return
     from outlines import in_outline
@@ -295,14 +290,20 @@ def pictures_in_outline(request):
         yield
 
 
-LINEAR = ("apps/next/", "apps/serve/", "core/jobs/test_pipelines.py")
-"""Where linear models are only used: that the best of five strengths is taken is tested in tests/boost."""
+STRENGTHS = (
+    "boost/",
+    "evaluate/test_choice_of_noise.py",
+    "house/test_python.py",
+    "matrix/",
+    "stains/",
+)
+"""Where linear models have the best of five strengths. Elsewhere they are only used."""
 
 
 @pytest.fixture(autouse=True)
 def one_strength(request, monkeypatch):
     """Train linear models with one strength, a sixth of the fits."""
-    if request.path.relative_to(TESTS).as_posix().startswith(LINEAR):
+    if not request.path.relative_to(TESTS).as_posix().startswith(STRENGTHS):
         monkeypatch.setattr("bchisto.boost.array_heads._TRIED_C", (0.01,))
 
 
@@ -580,13 +581,11 @@ def described(tmp_path_factory, tissue, tiny_settings):
 @pytest.fixture(scope="session")
 def boosted(tmp_path_factory, described):
     """A run folder with descriptors and a small ensemble. Read only, which is checked at the end."""
-    from outlines import drawn
     from packs import train_small
 
     run = tmp_path_factory.mktemp("boosted") / "run"
     shutil.copytree(described, run)
-    with drawn():
-        train_small(run, seeds=2)
+    train_small(run, seeds=2)
     before = snapshot(run)
     yield run
     assert snapshot(run) == before, "a test changed the shared run folder"
@@ -613,14 +612,12 @@ def boosted_result(boosted):
 @pytest.fixture(scope="session")
 def every_head(tmp_path_factory, described):
     """A run folder of three heads, and the result of each. Read only."""
-    from outlines import drawn
     from packs import train_small
 
     run = tmp_path_factory.mktemp("heads") / "run"
     shutil.copytree(described, run)
     heads = ("lightgbm", "logistic", "svm")
-    with drawn():
-        results = train_small(run, seeds=2, settings={"heads": heads})
+    results = train_small(run, seeds=2, settings={"heads": heads})
     return run, dict(zip(heads, results, strict=True))
 
 
@@ -631,15 +628,13 @@ def boosted_maps(tmp_path_factory, tissue, tiny_settings):
 
     from bchisto.core.jobs import Work
     from bchisto.featurize import featurize
-    from outlines import drawn
     from packs import train_small
 
     run = tmp_path_factory.mktemp("maps") / "run"
     featurize(
         tissue, out=run, settings=replace(tiny_settings, encoders=("convs",)), work=Work(jobs=1)
     )
-    with drawn():
-        train_small(run, seeds=2)
+    train_small(run, seeds=2)
     before = snapshot(run)
     yield run
     assert snapshot(run) == before, "a test changed the shared run folder"

@@ -77,9 +77,10 @@ class Role(NamedTuple):
         """
         names = [*dict.fromkeys(names)]
         tiers = self._tiers(names, names)
-        if not any(tiers):
-            tiers = self._tiers(names, [_REMARK.sub("", name) for name in names])
-        return tiers
+        texts = [_REMARK.sub("", name) for name in names]
+        if texts == names or any(tiers):
+            return tiers
+        return self._tiers(names, texts)
 
     def _tiers(self, names: Iterable[str], texts: Iterable[str]) -> list[list[str]]:
         """Return the names of each tier by texts, one a name."""

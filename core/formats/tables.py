@@ -255,6 +255,8 @@ def _of_text(path: Path, score: Score) -> TableRows:
             "images"
         )
     marks = sorted(_MARKS, key=text.partition("\n")[0].count, reverse=True)
+    # a mark that does not occur reads each line as one cell, as all such marks do
+    marks = [mark for mark in marks if mark in text] or marks[:1]
     separator = _SEPARATOR.match(text)
     if separator:
         marks = [separator[1]]

@@ -243,8 +243,10 @@ def _is_stale(name: str, prefix: str, *, after_restart: bool = False) -> bool:
     host, _, remainder = name.removeprefix(prefix).partition("-")
     space, _, remainder = remainder.partition("-")
     pid = remainder.partition("-")[0]
+    if not pid.isdecimal():
+        return False
     own_host, own_space, _ = _mark().split("-")
-    if not (host == own_host and pid.isdecimal()):
+    if host != own_host:
         return False
     if space != own_space:  # of another container, or of before this host was restarted
         return after_restart and space.partition(".")[0] != own_space.partition(".")[0]

@@ -237,4 +237,4 @@ def _save(path: Path, image: RgbImage) -> None:
     from PIL import Image
 
     with atomic_output(path) as temporary:
-        Image.fromarray(image).save(temporary, format="PNG")
+        Image.fromarray(image).save(temporary, format="PNG", compress_level=3)

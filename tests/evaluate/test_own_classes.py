@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from bchisto.evaluate import Panel, TwoClassView, evaluate, measure
 from bchisto.evaluate.report import headline, write_evaluation, write_report
+from outlines import drawn
 from written_tables import predictions, rows_of, saved
 
 NAMES = {
@@ -22,6 +23,12 @@ NAMES = {
         "a very long name of a class, with a comma",
     ),
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def pictures():
+    with drawn():
+        yield
 
 
 def own_table(classes, rng, folds=3):

@@ -1,5 +1,6 @@
 """The package of docs/extending.md, installed as any other, adds one of each; the lines of the page are run with it."""
 
+import json
 import os
 import re
 import shlex
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import typed, write_tissue
+from made_once import made_once
 from own_process import run_process
 from packs import packs_in
 from written_tables import read_json
@@ -25,19 +27,21 @@ PAGE = (HERE.parents[1] / "docs" / "extending.md").read_text()
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """The folder that the package is installed in, built from its pyproject.toml."""
-    root = tmp_path_factory.mktemp("installed")
-    # a build leaves folders beside what it builds
-    source = shutil.copytree(PACKAGE, root / "package")
-    command = typed(
-        "{} -m pip install --quiet --disable-pip-version-check --no-index --no-deps "
-        "--no-build-isolation --no-compile --target {} {}",
-        sys.executable,
-        root / "site",
-        source,
-    )
-    done = run_process(*command)
-    assert done.returncode == 0, done.stderr
-    return root / "site"
+
+    def install(root):
+        # a build leaves folders beside what it builds
+        source = shutil.copytree(PACKAGE, root / "package")
+        command = typed(
+            "{} -m pip install --quiet --disable-pip-version-check --no-index --no-deps "
+            "--no-build-isolation --no-compile --target {} {}",
+            sys.executable,
+            root / "site",
+            source,
+        )
+        done = run_process(*command)
+        assert done.returncode == 0, done.stderr
+
+    return made_once(tmp_path_factory, "installed", install) / "site"
 
 
 @pytest.fixture
@@ -47,9 +51,17 @@ def lab(installed, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory):
-    """The folder that the page's lines are run in, with `lab-images`: twelve of each class, of six patients."""
-    folder = tmp_path_factory.mktemp("lab")
+def here(tmp_path_factory, installed):
+    """The folder that the page's lines were run in, with `lab-images`: twelve of each class, of six patients."""
+
+    def run(folder):
+        write_images(folder)
+        (folder / "said.json").write_text(json.dumps(run_page(folder, installed)))
+
+    return made_once(tmp_path_factory, "lab", run)
+
+
+def write_images(folder):
     tissue = write_tissue(
         folder / "made", per_class=12, size=(48, 48), classes=("normal", "tumour")
     )
@@ -58,11 +70,9 @@ def here(tmp_path_factory):
         number = int(path.stem[-2:])
         name = f"P{number // 4 + 3 * (path.parent.name == 'tumour'):02d}-{number % 4}-{path.parent.name}.png"
         path.rename(folder / "lab-images" / name)
-    return folder
 
 
-@pytest.fixture(scope="module")
-def said(installed, here):
+def run_page(folder, installed):
     """Run the lines of the page as they stand, in processes of their own; return what each command printed."""
     (block,) = re.findall(r"^```sh\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
     environment = {
@@ -71,7 +81,7 @@ def said(installed, here):
     }
     install, *lines = block.replace("\\\n", " ").splitlines()
     assert install == "pip install ./package"
-    found = {}
+    said = {}
     for line in lines:
         program, verb, *options = shlex.split(line)
         assert program == "bchisto"
@@ -79,11 +89,17 @@ def said(installed, here):
             ["--jobs", "1"] if verb in ("featurize", "boost", "finetune", "reproduce") else []
         )
         done = run_process(
-            sys.executable, "-m", "bchisto", verb, *options, cwd=here, env=environment
+            sys.executable, "-m", "bchisto", verb, *options, cwd=folder, env=environment
         )
         assert done.returncode == 0, f"{line}\n{done.stderr}"
-        found[verb] = done.stdout + done.stderr
-    return found
+        said[verb] = done.stdout + done.stderr
+    return said
+
+
+@pytest.fixture(scope="module")
+def said(here):
+    """What each command of the page printed."""
+    return read_json(here / "said.json")
 
 
 def test_the_page_shows_the_package_whole():

@@ -1,7 +1,11 @@
 """The pages as a whole: the answer on the first screen, one folded box below it, and no table without a row."""
 
+import shutil
+
 import pytest
 from conftest import empty_tables, typed
+from outlines import drawn
+from packs import train_small
 
 SCREENS = ((1280, 800), (390, 844))
 """Of a laptop and a phone, in CSS pixels."""
@@ -9,28 +13,42 @@ PAPER = (718, 1047)
 """The text of an A4 page with margins of 10 mm, in CSS pixels."""
 
 
+HEADS = ("lightgbm", "logistic", "svm")
+
+
 @pytest.fixture(scope="module")
-def pages(every_head, tissue, tmp_path_factory, boosted_result):
+def pages(described, tissue, tmp_path_factory):
+    return make_pages(tmp_path_factory.mktemp("pages"), described, tissue)
+
+
+@pytest.fixture(scope="module")
+def drawn_pages(described, tissue, tmp_path_factory):
+    """As `pages`, with the pictures of reports."""
+    with drawn():
+        return make_pages(tmp_path_factory.mktemp("drawn"), described, tissue)
+
+
+def make_pages(out, described, images):
     """Reports of a folder, a run of several, an evaluation and a comparison, and the pages of the other commands."""
     from bchisto.cli import main
 
-    out = tmp_path_factory.mktemp("pages")
-    run, results = every_head
-    model = boosted_result / "model.bchisto"
+    run = shutil.copytree(described, out / "run")
+    folders = [result.folder for result in train_small(run, seeds=2, settings={"heads": HEADS})]
+    model = folders[0] / "model.bchisto"
     for line, *given in (
-        ("evaluate {} --bootstrap 0 --out {}", boosted_result, out / "one"),
+        ("evaluate {} --bootstrap 0 --out {}", folders[0], out / "one"),
         ("evaluate {} --bootstrap 0 --out {}", run, out / "several"),
-        ("predict {} {} --out {} --html {}", model, tissue, out / "p.csv", out / "p.html"),
-        ("explain {} {} --method map --out {}", model, tissue, out / "maps"),
-        ("data check --no-timing --images {} --html {}", tissue, out / "check.html"),
+        ("predict {} {} --out {} --html {}", model, images, out / "p.csv", out / "p.html"),
+        ("explain {} {} --method map --out {}", model, images, out / "maps"),
+        ("data check --no-timing --images {} --html {}", images, out / "check.html"),
     ):
         with pytest.raises(SystemExit) as ended:
             main(typed(line, *given))
         assert ended.value.code in (0, 1), line
     return {
-        "folder": boosted_result / "report.html",
+        "folder": folders[0] / "report.html",
         "run": run / "report.html",
-        "of a head": results["logistic"].folder / "report.html",
+        "of a head": folders[1] / "report.html",
         "evaluation": out / "one" / "report.html",
         "comparison": out / "several" / "report.html",
         "predictions": out / "p.html",
@@ -96,9 +114,9 @@ def tab(chrome, request):
 
 
 @pytest.mark.slow
-def test_the_answer_is_on_the_first_screen(pages, tab):
+def test_the_answer_is_on_the_first_screen(drawn_pages, tab):
     for name, answer in ANSWERS.items():
-        tab.goto(pages[name].as_uri())
+        tab.goto(drawn_pages[name].as_uri())
         check_first_screen(tab, name, answer)
 
 
@@ -118,12 +136,12 @@ def test_the_page_of_the_server_answers_first(page, tab, tissue_files):
 
 
 @pytest.mark.slow
-def test_what_a_pathologist_reads_is_one_printed_page(pages, chrome):
+def test_what_a_pathologist_reads_is_one_printed_page(drawn_pages, chrome):
     width, height = PAPER
     for name in ("folder", "run", "of a head", "evaluation", "comparison"):
         tab = chrome.new_page(viewport={"width": width, "height": height})
         tab.emulate_media(media="print")
-        tab.goto(pages[name].as_uri())
+        tab.goto(drawn_pages[name].as_uri())
         methods = tab.locator(".methods")
         assert methods.bounding_box()["y"] <= height, name
         assert methods.evaluate("one => getComputedStyle(one).breakBefore") == "page"

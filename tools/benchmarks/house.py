@@ -97,8 +97,9 @@ def modules():
 def readings():
     """Return path to what is counted in each module."""
     sources = {path: (ROOT / path).read_text(encoding="utf-8") for path in modules()}
-    flags = reading.flags_of(map(ast.parse, sources.values()))
-    return {path: reading.read(source, flags) for path, source in sources.items()}
+    trees = {path: ast.parse(source) for path, source in sources.items()}
+    flags = reading.flags_of(trees.values())
+    return {path: reading.read(source, flags, trees[path]) for path, source in sources.items()}
 
 
 def room_of(path):

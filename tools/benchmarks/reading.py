@@ -64,9 +64,13 @@ class Reading:
     functions: tuple[Function, ...]
 
 
-def read(source: str, flags: set[str] | None = None) -> Reading:
-    """Count in the text of a module. `flags` are the names of the package that are true or false (`flags_of`)."""
-    tree = ast.parse(source)
+def read(source: str, flags: set[str] | None = None, tree: ast.Module | None = None) -> Reading:
+    """Count in the text of a module, or in its tree.
+
+    `flags` are the names of the package that are true or false (`flags_of`).
+    """
+    if tree is None:
+        tree = ast.parse(source)
     if flags is None:
         flags = flags_of([tree])
     nodes = list(ast.walk(tree))
