@@ -292,7 +292,7 @@ def pictures_in_outline():
 
 STRENGTHS = (
     "boost/",
-    "evaluate/test_choice_of_noise.py",
+    "evaluate/",
     "house/test_python.py",
     "matrix/",
     "stains/",

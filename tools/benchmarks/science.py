@@ -23,11 +23,16 @@ from bchisto.core.jobs import Work
 from bchisto.data import ImageSelection
 from bchisto.evaluate import evaluate
 from bchisto.featurize import FeaturizeSettings, featurize, load_features
-from bchisto.stains import STAIN_METHODS, augment_he, make_normalizer
+from bchisto.stains import augment_he, make_normalizer
 from PIL import Image
 
 FILE = Path(__file__).resolve().parents[2] / "core" / "runs" / "published" / "science.json"
 TISSUES = Path(__file__).resolve().with_name("science_images")
+STAINS = (
+    *("macenko", "none", "macenko-robust", "macenko-published", "clahe", "whitening", "demean"),
+    *("gaussian-clahe", "clahe-whitening", "whitening-clahe"),
+)
+"""A further method changes no figure that is published, and so is not among them."""
 TISSUE_CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
 CLASSES = ("benign", "malignant")
 TOLERANCES = {"stains": 0.5, "features": 0.005, "folds": 0.0, "models": 0.01, "metrics": 1e-4}
@@ -44,8 +49,7 @@ def values_of_stains() -> list[float]:
     """Return mean colours of 4 x 4 areas of each tissue, by every method and with other stains."""
     values: list[float] = []
     for tissue in tissues():
-        methods = [name for name in STAIN_METHODS if not name.startswith("staintools")]  # an extra
-        images = [make_normalizer(name).normalize_with_estimate(tissue)[0] for name in methods]
+        images = [make_normalizer(name).normalize_with_estimate(tissue)[0] for name in STAINS]
         images.append(augment_he(tissue, hematoxylin=1.2, eosin=0.8))
         for image in images:
             values += image.reshape(4, 48, 4, 64, 3).mean(axis=(1, 3)).ravel().tolist()
