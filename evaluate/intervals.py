@@ -680,6 +680,10 @@ def unit_variation(
     for of_part in each:
         influence += of_part.influence / len(parts)
     variance = float(np.square(influence).sum())
+    # what one part or row gains another loses, but for rounding
+    if variance <= 1e-12 * sum(float(np.square(part.effect).sum()) for part in parts):
+        influence[:] = 0.0
+        variance = 0.0
     inside = rows_inside(parts)
     units = len(np.unique(member[inside]))
     of_counts = all(part.counts for part in parts)
