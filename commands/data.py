@@ -151,22 +151,42 @@ def _check_options() -> Iterator[click.Parameter]:
     yield from options_of(ImageSelection, but=("images",))
 
 
-_COLUMNS = ("image_id", "path", "label", "group", "magnification", "mpp", "source")
+_HEADERS = (
+    "image_id,path,label,group,magnification,mpp,source",
+    "image_id,label,group,fold",
+    "image_id,label,group,fold,part",
+)
+"""Headers of the table of the images, and of fold lists."""
+
+_COLUMNS = _HEADERS[0].split(",")
+
+
+def _checked_outputs(options: Mapping[str, Any]) -> dict[str, Path]:
+    """Return the files to write, by their options; refuse one file for both, and tables of others among the images."""
+    from ..core.jobs import refuse_among
+
+    outputs = {name: options[name] for name in ("table", "write_folds") if options[name]}
+    if options["table"] == _PRINTED:
+        del outputs["table"]
+    if len({out.resolve() for out in outputs.values()}) < len(outputs):
+        raise InputError("{table} {}: is the list of {write_folds}; give another", outputs["table"])
+    for name, out in outputs.items():
+        if out.is_file():
+            with out.open(encoding="utf-8", errors="replace") as file:
+                header = file.readline(99)
+            if header.rstrip("\n") not in _HEADERS:
+                refuse_among(out, [options["images"]], name=name)
+    return outputs
 
 
 def _write_tables(options: Mapping[str, Any]) -> None:
     """Write the table of the images, or a fold list, or both."""
-    from ..core.jobs import refuse_among, refuse_overwriting, write_rows
+    from ..core.jobs import refuse_overwriting, write_rows
     from ..data import ImageSelection
 
     table = options["table"]
     fold_list = options["write_folds"]
-    outputs = {"table": table, "write_folds": fold_list}
-    outputs = {name: out for name, out in outputs.items() if out not in (None, _PRINTED)}
-    for name, out in outputs.items():
-        was_written_before = out.is_file() and out.read_bytes().startswith(b"image_id,")
-        if not was_written_before:
-            refuse_among(out, [options["images"]], name=name)
+    outputs = _checked_outputs(options)
     dataset = from_options(ImageSelection, options).read()
     for name, out in outputs.items():
         refuse_overwriting([out], [record.path for record in dataset.records], name=name)

@@ -111,7 +111,7 @@ class Conclusion:
     majority : str
         The largest class.
     has_majority : bool
-        Whether it is larger than the others.
+        Whether it is larger than each of the others, of which the table holds one at least.
     verdict : Verdict
     unknown : Unknown or None
     expected : Figure
@@ -140,7 +140,9 @@ class Conclusion:
     def below(self) -> Figure | None:
         """The balanced accuracy, if it is below chance, and the verdict is that of the mean over patients."""
         figure: Figure | None = self.m[BALANCED]
-        if self.verdict.by != BY_UNIT or not figure or figure.value >= self.m["chance"]["balanced"]:
+        if self.verdict.by != BY_UNIT or not figure:
+            return None
+        if figure.value > self.m["chance"]["balanced"] - _EQUAL:
             return None
         return figure
 
@@ -184,7 +186,7 @@ def conclude(metrics: Metrics) -> Conclusion:
     grouped = units["kind"] == "group" and metrics["names"]["row"] != metrics["names"]["group"]
     by_unit = metrics[BY_UNIT]
     # equal if patients are of equal size
-    if not grouped or not by_unit or by_unit.value == metrics["accuracy"].value:
+    if not grouped or not by_unit or abs(by_unit.value - metrics["accuracy"].value) < _EQUAL:
         by_unit = None
     name = "accuracy"
     known = units["count"]
@@ -205,7 +207,7 @@ def conclude(metrics: Metrics) -> Conclusion:
         by_unit=by_unit,
         leads=by_unit is not None and units["largest"] > _LARGE,
         majority=metrics["classes"][counts.index(max(counts))],
-        has_majority=max(counts) > min(filter(None, counts)),
+        has_majority=counts.count(max(counts)) == 1 < np.count_nonzero(counts),
         verdict=verdict,
         unknown=_unknown(metrics, verdict, expected),
         expected=expected,
@@ -507,7 +509,7 @@ def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Ent
     kind = "highest"
     if verdict_of({**metrics[best], **chosen}).kind == "better":
         kind = "best"
-    equal = sum(each[by].value == metrics[best][by].value for each in metrics) - 1
+    equal = sum(each[by].value > metrics[best][by].value - _EQUAL for each in metrics) - 1
     choice |= {"kind": kind, "chosen": tables[best].name, "by": by, "equal": equal}
     return chosen
 
