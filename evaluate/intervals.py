@@ -503,19 +503,19 @@ def _rows_of_share(share: float, variation: Variation) -> float:
     return min(max(by_row / variation.variance, fewest), most)
 
 
-def _rows_of_mean(values: Values, variation: Variation) -> float:
+def _rows_of_mean(shares: Values, variation: Variation) -> float:
     """Return the independent rows of a mean of k parts p_i, each worth n_i rows, with the variance v.
 
     A row right and one wrong are added to each part: q_i = (n_i p_i + 1) / (n_i + 2), which varies by
     q_i (1 - q_i) / (n_i + 2) at least. What the parts' own variances lack of that, over k^2, is added to v. With m the
     mean of q_i the rows are m (1 - m) / (v + added) - 2, at least 1, and at most as many as the parts can be worth.
-    Where parts vary but their mean does not, since what one gains another loses, they are at most what its parts are
-    worth together.
+    If the parts vary but their mean does not, since what one gains another loses, the rows are at most what the parts
+    are worth together.
     """
-    if len(values) == 1:
-        return _rows_of_share(float(values[0]), variation)
+    if len(shares) == 1:
+        return _rows_of_share(float(shares[0]), variation)
     worth = np.minimum([part.worth for part in variation.each], _MOST_WORTH)
-    drawn = (values * worth + 1.0) / (worth + 2.0)
+    drawn = (shares * worth + 1.0) / (worth + 2.0)
     added = _lacking_variance(drawn * (1.0 - drawn) / (worth + 2.0), variation)
     variance = variation.variance + added
     if variance == 0.0:
