@@ -172,10 +172,9 @@ def _checked_outputs(options: Mapping[str, Any]) -> dict[str, Path]:
         raise InputError("{table} {}: is the list of {write_folds}; give another", outputs["table"])
     for name, out in outputs.items():
         if out.is_file():
-            with out.open(encoding="utf-8", errors="replace") as file:
-                header = file.readline(99)
-            if header.rstrip("\n") not in _HEADERS:
-                refuse_among(out, [options["images"]], name=name)
+            with out.open(encoding="latin-1") as file:
+                if file.readline(99).rstrip() not in _HEADERS:
+                    refuse_among(out, [options["images"]], name=name)
     return outputs
 
 

@@ -429,7 +429,7 @@ def _ranked(panels: Sequence[Panel], pairs: Sequence[Metrics]) -> Ranking:
         return Ranking(tuple(panels), by, 0, (Standing(),) * len(panels))
 
     def rank(panel: Panel) -> tuple[bool, float]:
-        return (not panel.metrics["learnt"], -panel.metrics[by].value)
+        return (not panel.metrics["learnt"], -round(panel.metrics[by].value, 12))
 
     ordered = tuple(sorted(panels, key=rank))
     leaders = 0
@@ -502,14 +502,15 @@ def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Ent
     by = ranking_figure(metrics)
     if not by:
         return chosen
-    best = max(range(len(tables)), key=lambda place: metrics[place][by].value)
+    values = [round(each[by].value, 12) for each in metrics]
+    best = values.index(max(values))
     for name, value in corrected_figures(tables, by=by).items():
         if metrics[best][name] is not None:
             chosen[name + _CHOSEN] = _moved(metrics[best][name], value)
     kind = "highest"
     if verdict_of({**metrics[best], **chosen}).kind == "better":
         kind = "best"
-    equal = sum(each[by].value > metrics[best][by].value - _EQUAL for each in metrics) - 1
+    equal = values.count(values[best]) - 1
     choice |= {"kind": kind, "chosen": tables[best].name, "by": by, "equal": equal}
     return chosen
 

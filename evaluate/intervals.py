@@ -78,10 +78,10 @@ def share_part(
 ) -> Part | None:
     """Return the mean of `hits` (bool or float, of all rows) over the rows `inside`; None where there are none."""
     if inside is None:
-        inside = np.ones(np.shape(hits), dtype=np.bool_)
+        inside = np.ones(np.shape(hits), np.bool_)
     if not inside.any():
         return None
-    right = np.asarray(hits, dtype=np.float64)
+    right = np.asarray(hits, np.float64)
     value = float(right[inside].mean())
     effect = np.where(inside, right - value, 0.0) / inside.sum()
     return Part(value, effect, (inside,), predictive=predictive)
@@ -601,7 +601,7 @@ def normal_interval(
     """
     from scipy.special import stdtrit
 
-    reason = units.outweighed(np.ones(len(units.member), dtype=np.bool_))
+    reason = units.outweighed(np.ones(len(units.member), np.bool_))
     if reason is not None:
         return Figure(value, reason=reason)
     sizes = np.bincount(units.member)
@@ -681,7 +681,7 @@ def unit_variation(
         influence += of_part.influence / len(parts)
     variance = float(np.square(influence).sum())
     # what one part or row gains another loses, but for rounding
-    if variance <= 1e-12 * sum(float(np.square(part.effect).sum()) for part in parts):
+    if variance <= 1e-12 * sum(np.square(part.effect).sum() for part in parts):
         influence[:] = 0.0
         variance = 0.0
     inside = rows_inside(parts)
@@ -781,7 +781,7 @@ def kish(sizes: ArrayLike) -> float:
     >>> kish([10, 10, 0]), round(kish([100, 1, 1]), 2)
     (2.0, 1.04)
     """
-    weights = np.asarray(sizes, dtype=np.float64)
+    weights = np.asarray(sizes, np.float64)
     if not weights.any():
         return 0.0
     return float(weights.sum() ** 2 / np.square(weights).sum())

@@ -99,7 +99,7 @@ class PredictionTable:
     def first_rows(self) -> Integers:
         """The first row about each image and patch, shape (distinct,), int64; repeated folds test all several times."""
         last_to_first = {key[:2]: row for row, key in reversed([*enumerate(self.keys)])}
-        return np.array(sorted(last_to_first.values()), dtype=np.int64)
+        return np.array(sorted(last_to_first.values()), np.int64)
 
     @property
     def tested(self) -> dict[str, int]:
@@ -187,7 +187,7 @@ class PredictionTable:
     @property
     def fold_array(self) -> Integers:
         """The fold of each row, -1 where it names none."""
-        return np.array([-1 if fold is None else fold for fold in self.folds], dtype=np.int64)
+        return np.array([-1 if fold is None else fold for fold in self.folds], np.int64)
 
     def fold_rows(self) -> Iterator[tuple[int, Mask]]:
         """Yield each fold in ascending order and its rows, bool of shape (n,)."""
@@ -251,7 +251,7 @@ class PredictionTable:
                 raise InputError(text, ", ".join(columns), ", ".join(names))
             probabilities = np.asarray(probabilities)[:, list(map(columns.index, names))]
         try:
-            shares = np.asarray(probabilities, dtype=np.float64)
+            shares = np.asarray(probabilities, np.float64)
         except (TypeError, ValueError) as error:
             raise InputError("`probabilities`: not rows of numbers ({})", error) from error
         if shares.shape[1:] != (len(names),) or not shares.size:
@@ -283,14 +283,16 @@ class PredictionTable:
         table = cls(
             name=name,
             classes=names,
-            labels=np.array([*map(names.index, true)], dtype=np.int64),
+            labels=np.array([*map(names.index, true)], np.int64),
             probabilities=shares,
             predicted=shares.argmax(axis=1),
             **rows,
         )
         key, count = Counter(table.keys).most_common(1)[0]
         if count > 1:
-            raise InputError("`image_ids`: {} is listed twice in one test set; keep one row", key[0])
+            raise InputError(
+                "`image_ids`: {} is listed twice in one test set; keep one row", key[0]
+            )
         return table
 
     def to_pandas(self) -> Any:
@@ -418,14 +420,14 @@ def sampling_units(table: PredictionTable) -> tuple[str, Integers]:
     ]
     places = {key: number for number, key in enumerate(sorted(set(keys)))}
     unit = "group" if any(group is not None for group in table.groups) else "image"
-    return unit, np.array([places[key] for key in keys], dtype=np.int64)
+    return unit, np.array([places[key] for key in keys], np.int64)
 
 
 def fold_rest(table: PredictionTable) -> Iterator[tuple[int, Mask, Mask]]:
     """Yield each fold, its rows, and the rows of the other folds whose images it does not test; bool of shape (n,)."""
     names, image = np.unique(np.array(table.image_ids), return_inverse=True)
     for fold, inside in table.fold_rows():
-        tested = np.zeros(len(names), dtype=bool)
+        tested = np.zeros(len(names), bool)
         tested[image[inside]] = True
         yield fold, inside, ~tested[image]
 

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
-import numpy.typing as npt
 
-from ...core.formats import Flags, Floats, Integers, as_stored, read_header
+from ...core.formats import Flags, Floats, Floats32, Integers, as_stored, read_header
 from ...core.jobs import atomic_output, json_text
 from ...data import ImageRecord
 from ...evaluate.report import thumbnail
@@ -355,7 +354,7 @@ def geojson_feature(
     }
 
 
-def _hottest(explanation: Explanation, values: npt.NDArray[np.float32]) -> Flags:
+def _hottest(explanation: Explanation, values: Floats32) -> Flags:
     """Return which values are the highest tenth of a map, or fewer; none if the map is flat."""
     import cv2
 

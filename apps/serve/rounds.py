@@ -96,13 +96,12 @@ def read_round(manifest: Path, classes: Sequence[str]) -> Round:
         number, names = last_round({name: row["chosen"] for name, row in rows.items()})
     except ValueError:
         raise InputError(f"{manifest}: its column chosen is not as bchisto next wrote it") from None
-    cells = [row["label"] for row in rows.values()]
-    missing = {"", *missing_labels(cells, classes)}
-    labels = [label for label in cells if label not in missing]
-    spelled = spell_labels(labels, classes)
+    labels = [row["label"] for row in rows.values()]
+    spelled = spell_labels({*labels} - {"", *missing_labels(labels, classes)}, classes)
+    labelled = sum(label in spelled for label in labels)
     others = [label for label, spelling in spelled.items() if spelling is None]
     images = {name: row for name, row in rows.items() if name in names}
-    return Round(number, images, len(labels), [*classes, *others], table)
+    return Round(number, images, labelled, [*classes, *others], table)
 
 
 def answer_in(row: Row) -> str:

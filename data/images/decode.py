@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ...core import ImageError
 from ...core.formats import (
     ImageHeader,
+    Pixels,
     Remark,
     decode_given,
     decode_image,
@@ -23,7 +23,7 @@ from ...core.jobs import in_threads
 from ..dataset import ImageRecord
 from ..findings import Finding
 
-RgbImage = npt.NDArray[np.uint8]
+RgbImage = Pixels
 """The pixels of an image, shape (height, width, 3)."""
 
 

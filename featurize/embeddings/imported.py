@@ -345,7 +345,7 @@ class LabelTable:
             report_findings([Finding("warning", str(self.path), message)])
 
     def _report_other_labels(self, embeddings: Embeddings, labels: Sequence[str]) -> None:
-        """Report images whose label in the table differs from that in their file by more than case; the table's counts."""
+        """Report images whose label here is not that of their file, except for case; the label of the table counts."""
         triples = zip(embeddings.image_ids, embeddings.labels, labels, strict=True)
         differing = [
             image
