@@ -6,7 +6,7 @@ import csv
 import functools
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from .options import (
     OUT_FILE,
     PATH,
     Group,
+    Options,
     argument,
     command,
     flag,
@@ -39,7 +40,7 @@ _PRINTED = Path("-")
 """What ``--table`` names to print the table."""
 
 
-def _options() -> Iterator[click.Parameter]:
+def _options() -> Options:
     from ..featurize import FeaturizeSettings
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="IN...")
@@ -70,7 +71,7 @@ def data() -> None:
     """Check a dataset, list it, write fold lists or synthetic tissue."""
 
 
-def _make_options() -> Iterator[click.Parameter]:
+def _make_options() -> Options:
 
     yield out_flag("Folder to write into.")
     yield flag("--images-per-class", group="Input", type=int, default=10, help="1 to 999.")
@@ -108,7 +109,7 @@ def make(out: Path, images_per_class: int, size: str, jobs: int | None) -> None:
 _SETTINGS = ("encoders", "views", "augmentations", "crops", "stain", "mode")
 
 
-def _check_options() -> Iterator[click.Parameter]:
+def _check_options() -> Options:
     from ..data import FoldChoice, ImageSelection
     from ..featurize import FeaturizeSettings
 
@@ -300,7 +301,7 @@ def slides() -> None:
     """Cut fields out of whole slides, and move a model over them."""
 
 
-def _cut_options() -> Iterator[click.Parameter]:
+def _cut_options() -> Options:
     from ..apps.slides import CutSettings
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="SLIDE|DIR...")
@@ -342,7 +343,7 @@ def cut(out: Path, **options: Any) -> None:
     done(outputs, then=then, failures=len(result.failures), listed=out / "failures.csv")
 
 
-def _map_options() -> Iterator[click.Parameter]:
+def _map_options() -> Options:
     from ..apps.slides import MapSettings
 
     yield argument("model", type=PATH, metavar="MODEL|RUN")

@@ -95,7 +95,7 @@ def resize_image(image: RgbImage, scale: float) -> RgbImage:
 
     height, width = image.shape[:2]
     size = (scaled_side(width, scale), scaled_side(height, scale))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def shrink_image(image: RgbImage, side: int) -> RgbImage:
@@ -113,9 +113,7 @@ def shrink_image(image: RgbImage, side: int) -> RgbImage:
     import cv2
 
     height, width = (max(1, round(length * side / longest)) for length in image.shape[:2])
-    return np.asarray(
-        cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8
-    )
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def scaled_side(pixels: int, scale: float) -> int:
