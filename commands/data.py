@@ -6,7 +6,7 @@ import csv
 import functools
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from .options import (
     OUT_FILE,
     PATH,
     Group,
+    Options,
     argument,
     command,
     flag,
@@ -39,7 +40,7 @@ _PRINTED = Path("-")
 """What ``--table`` names to print the table."""
 
 
-def _options() -> Iterator[click.Parameter]:
+def _options() -> Options:
     from ..featurize import FeaturizeSettings
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="IN...")
@@ -70,7 +71,7 @@ def data() -> None:
     """Check a dataset, list it, write fold lists or synthetic tissue."""
 
 
-def _make_options() -> Iterator[click.Parameter]:
+def _make_options() -> Options:
 
     yield out_flag("Folder to write into.")
     yield flag("--images-per-class", group="Input", type=int, default=10, help="1 to 999.")
@@ -108,7 +109,7 @@ def make(out: Path, images_per_class: int, size: str, jobs: int | None) -> None:
 _SETTINGS = ("encoders", "views", "augmentations", "crops", "stain", "mode")
 
 
-def _check_options() -> Iterator[click.Parameter]:
+def _check_options() -> Options:
     from ..data import FoldChoice, ImageSelection
     from ..featurize import FeaturizeSettings
 
@@ -151,22 +152,41 @@ def _check_options() -> Iterator[click.Parameter]:
     yield from options_of(ImageSelection, but=("images",))
 
 
-_COLUMNS = ("image_id", "path", "label", "group", "magnification", "mpp", "source")
+_HEADERS = (
+    "image_id,path,label,group,magnification,mpp,source",
+    "image_id,label,group,fold",
+    "image_id,label,group,fold,part",
+)
+"""Headers of the table of the images, and of fold lists."""
+
+_COLUMNS = _HEADERS[0].split(",")
+
+
+def _checked_outputs(options: Mapping[str, Any]) -> dict[str, Path]:
+    """Return the files to write, by their options; refuse one file for both, and tables of others among the images."""
+    from ..core.jobs import refuse_among
+
+    outputs = {name: options[name] for name in ("table", "write_folds") if options[name]}
+    if options["table"] == _PRINTED:
+        del outputs["table"]
+    if len({out.resolve() for out in outputs.values()}) < len(outputs):
+        raise InputError("{table} {}: is the list of {write_folds}; give another", outputs["table"])
+    for name, out in outputs.items():
+        if out.is_file():
+            with out.open(encoding="latin-1") as file:
+                if file.readline(99).rstrip() not in _HEADERS:
+                    refuse_among(out, [options["images"]], name=name)
+    return outputs
 
 
 def _write_tables(options: Mapping[str, Any]) -> None:
     """Write the table of the images, or a fold list, or both."""
-    from ..core.jobs import refuse_among, refuse_overwriting, write_rows
+    from ..core.jobs import refuse_overwriting, write_rows
     from ..data import ImageSelection
 
     table = options["table"]
     fold_list = options["write_folds"]
-    outputs = {"table": table, "write_folds": fold_list}
-    outputs = {name: out for name, out in outputs.items() if out not in (None, _PRINTED)}
-    for name, out in outputs.items():
-        was_written_before = out.is_file() and out.read_bytes().startswith(b"image_id,")
-        if not was_written_before:
-            refuse_among(out, [options["images"]], name=name)
+    outputs = _checked_outputs(options)
     dataset = from_options(ImageSelection, options).read()
     for name, out in outputs.items():
         refuse_overwriting([out], [record.path for record in dataset.records], name=name)
@@ -281,7 +301,7 @@ def slides() -> None:
     """Cut fields out of whole slides, and move a model over them."""
 
 
-def _cut_options() -> Iterator[click.Parameter]:
+def _cut_options() -> Options:
     from ..apps.slides import CutSettings
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="SLIDE|DIR...")
@@ -323,7 +343,7 @@ def cut(out: Path, **options: Any) -> None:
     done(outputs, then=then, failures=len(result.failures), listed=out / "failures.csv")
 
 
-def _map_options() -> Iterator[click.Parameter]:
+def _map_options() -> Options:
     from ..apps.slides import MapSettings
 
     yield argument("model", type=PATH, metavar="MODEL|RUN")

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import click
-
 from ..core import InputError, Message
 from ..core.jobs import format_seconds, json_text
 from .ending import echo
-from .options import PATH, argument, command, flag
+from .options import PATH, Options, argument, command, flag
 from .train import write_flag
 
 if TYPE_CHECKING:
@@ -35,7 +33,7 @@ class _View(NamedTuple):
     exit_code: int = 0
 
 
-def _status_options() -> Iterator[click.Parameter]:
+def _status_options() -> Options:
     yield argument("run", type=PATH, metavar="RUN|FOLDER")
     yield argument("other", type=PATH, required=False)
     yield flag("--history", is_flag=True, help="Every command of a run: options, results, errors.")
@@ -137,7 +135,7 @@ def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _doctor_options() -> Iterator[click.Parameter]:
+def _doctor_options() -> Options:
     yield flag(
         "--out",
         group="Output",

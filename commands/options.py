@@ -39,6 +39,9 @@ class _NamedPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+Options = Iterator[click.Parameter]
+"""The options of a command, and its arguments."""
+
 PATH = _NamedPath(path_type=Path)
 FILE = _NamedPath(dir_okay=False, path_type=Path)
 
@@ -188,7 +191,7 @@ def weights_flag() -> click.Option:
     )
 
 
-def bundle_options() -> Iterator[click.Parameter]:
+def bundle_options() -> Options:
     """Yield the parameters of commands that use a model file: the file, new images, and the weights of its encoders."""
     yield argument("model", type=PATH, metavar="MODEL|RUN")
     yield flag(

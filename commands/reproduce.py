@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,11 @@ from .ending import (
     reported_last,
     results,
 )
-from .options import PATH, argument, command, flag, options_of, out_flag
+from .options import PATH, Options, argument, command, flag, options_of, out_flag
 from .train import featurize, fetch_missing, yes_flag
 
 
-def _demo_options() -> Iterator[click.Parameter]:
+def _demo_options() -> Options:
     yield out_flag("The run folder.", required=False, default="demo-run")
     yield flag("--images-per-class", group="Input", type=int, default=6, help="At least 5.")
     yield from options_of(Work, "jobs")
@@ -45,7 +44,7 @@ def demo(**options: Any) -> None:
     done([boosted.report, boosted.model], then="bchisto trial --images DIR")
 
 
-def _trial_options() -> Iterator[click.Parameter]:
+def _trial_options() -> Options:
     from ..data import ImageSelection
     from ..featurize import FeaturizeSettings
 
@@ -101,7 +100,7 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     )
 
 
-def _options() -> Iterator[click.Parameter]:
+def _options() -> Options:
     from ..apps.recipes import Scope
 
     yield argument("name", metavar="NAME")

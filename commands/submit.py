@@ -14,14 +14,14 @@ import click
 from ..core import BchistoError, InputError, from_options
 from ..core.jobs import NOTHING_NEW, UnderWayError, in_turn
 from .ending import done, echo, given_options, quoted
-from .options import Output, argument, command, flag
+from .options import Options, Output, argument, command, flag
 from .terminal import in_flags, invoked
 
 if TYPE_CHECKING:
     from ..apps.submit import Plan, StageCommand
 
 
-def _options() -> Iterator[click.Parameter]:
+def _options() -> Options:
     yield flag(
         "--scheduler",
         type=click.Choice(["slurm", "local"]),

@@ -47,10 +47,6 @@ def in_flags(command: click.Command, *others: click.Command) -> Writer:
     return Writer(write, lacks=lambda name: name not in options)
 
 
-_SPECIAL = frozenset("()[]\\*?$|")
-"""Characters that a shell acts on."""
-
-
 def option_words(option: click.Option, values: Iterable[str]) -> list[str]:
     """Return the words that set an option to quoted values as one types them; a repeatable one is before each."""
     flag = max(option.opts, key=len)  # --verbose rather than -v
@@ -69,15 +65,12 @@ def _typed(option: click.Option, value: str) -> str:
     if option.is_flag and value == "False":
         # without a flag for False there is nothing to type
         return next(iter(option.secondary_opts), f"{option.name} False")
-    is_one_word = option.nargs == 1 and not option.multiple
-    if not _SPECIAL.isdisjoint(value) or (" " in value and is_one_word):
-        value = shlex.quote(value)
-    values = [value]
     if option.is_flag or not value:
-        values = [""]
-    elif option.multiple:
+        return option_words(option, [""])[0]
+    values = [value]
+    if option.multiple or option.nargs != 1:
         values = value.split()
-    return " ".join(option_words(option, values)).rstrip()
+    return " ".join(option_words(option, map(shlex.quote, values)))
 
 
 def invoked(command: click.Command, words: Sequence[str]) -> click.Command:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ from .options import (
     OUT_FILE,
     PATH,
     Offered,
+    Options,
     argument,
     command,
     flag,
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from ..featurize import Embeddings
 
 
-def _features_options() -> Iterator[click.Parameter]:
+def _features_options() -> Options:
     from ..featurize import POOLS
 
     yield argument("source", type=PATH)
@@ -136,7 +137,7 @@ def _summary(embeddings: Embeddings) -> str:
 _log = logging.getLogger(__name__)
 
 
-def _options() -> Iterator[click.Parameter]:
+def _options() -> Options:
     from ..data import ImageSelection
     from ..featurize import FeaturizeSettings
 
@@ -248,7 +249,7 @@ def yes_flag() -> click.Option:
     )
 
 
-def _encoder_options() -> Iterator[click.Parameter]:
+def _encoder_options() -> Options:
     from ..featurize import FeaturizeSettings
 
     yield argument("name", required=False)
@@ -352,7 +353,7 @@ def _table(lines: Iterable[tuple[str, str]]) -> None:
     echo(*aligned([*lines]))
 
 
-def _next_options() -> Iterator[click.Parameter]:
+def _next_options() -> Options:
     from ..apps.next import NextSettings
 
     yield argument("run", type=PATH)
@@ -400,7 +401,7 @@ _OF_TABLES = (
 """How images are read that `bchisto data check --table` can write into a table, which needs no option."""
 
 
-def _finetune_options() -> Iterator[click.Parameter]:
+def _finetune_options() -> Options:
     from ..data import FoldChoice, ImageSelection
     from ..evaluate import TwoClassView
     from ..finetune import FinetuneSettings
@@ -439,7 +440,7 @@ def finetune(out: Path, **options: Any) -> None:
     )
 
 
-def _boost_options() -> Iterator[click.Parameter]:
+def _boost_options() -> Options:
     from ..boost import PRESET_OPTIONS, BoostSettings, FeatureChoice
     from ..data import FoldChoice
     from ..evaluate import TwoClassView

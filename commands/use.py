@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from .options import (
     OUT_FILE,
     OUT_FOLDER,
     PATH,
+    Options,
     argument,
     bundle_options,
     command,
@@ -26,7 +26,7 @@ from .options import (
 )
 
 
-def _explain_options() -> Iterator[click.Parameter]:
+def _explain_options() -> Options:
     from ..apps.explain import ExplainSettings
 
     yield from bundle_options()
@@ -78,7 +78,7 @@ def explain(model: Path, **options: Any) -> None:
     done(outputs, failures=len(failed.failures), listed=failed.folder / "failures.csv")
 
 
-def _export_options() -> Iterator[click.Parameter]:
+def _export_options() -> Options:
     yield argument("model", type=PATH, metavar="MODEL|RUN")
     yield flag("--to", group="Output", type=OUT_FOLDER, required=True, help="The new folder.")
 
@@ -98,7 +98,7 @@ def export(model: Path, to: Path) -> None:
     done([card], then=f"fill in the blanks of {quoted(card)}")
 
 
-def _serve_options() -> Iterator[click.Parameter]:
+def _serve_options() -> Options:
     from ..apps.serve import ServeSettings
 
     yield argument("models", nargs=-1, required=True, type=PATH, metavar="MODEL|RUN...")
@@ -125,7 +125,7 @@ def serve(**options: Any) -> int:
     return 0 if ended_well else 1
 
 
-def _options() -> Iterator[click.Parameter]:
+def _options() -> Options:
     from ..predict import PredictSettings
 
     yield from bundle_options()
@@ -181,7 +181,7 @@ def predict(model: Path, **options: Any) -> None:
     done(outputs, then=then, failures=len(result.failures), listed=f"{result.path}.failures.csv")
 
 
-def _evaluate_options() -> Iterator[click.Parameter]:
+def _evaluate_options() -> Options:
     from ..evaluate import Aggregation, TableChoice, TwoClassView
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="RUN|PREDICTIONS.csv...")

@@ -32,7 +32,7 @@ DAMAGE = (
     LookupError,
     AttributeError,
     RuntimeError,  # a zip marked as encrypted, JSON nested too deeply, HDF5's own errors
-    OverflowError,
+    ArithmeticError,  # a size of 0, by which a reader divides
     MemoryError,  # a header that declares more than fits into memory
     SyntaxError,  # from NumPy, which parses an array's header
     struct.error,

@@ -59,7 +59,6 @@ class Converted(Generic[Given, Held]):
             return types[1]
 
 
-AnyPath: TypeAlias = Converted[PathInput, Path]
 OptionalPath: TypeAlias = Converted[PathInput | None, Path | None]
 Paths: TypeAlias = Converted[Many[PathInput], tuple[Path, ...]]
 Texts: TypeAlias = Converted[Many[TextInput], tuple[str, ...]]

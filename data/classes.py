@@ -329,7 +329,7 @@ def _parts(name: str) -> list[str]:
 
 
 def likeness(first: str, second: str, *, rare: bool) -> str:
-    """Return how two names are nearly one; nothing if they are not."""
+    """Return how two names are nearly one; empty if they are not."""
     short, long = sorted((_parts(first), _parts(second)), key=lambda parts: len("".join(parts)))
     if short == long or loosely(first) == loosely(second):
         return "differ only in spaces, _ or -, or in a mark"
@@ -345,7 +345,7 @@ def likeness(first: str, second: str, *, rare: bool) -> str:
 
 
 def _alike(first: str, second: str, *, rare: bool) -> str:
-    """Return how two words are nearly one; nothing if they are not, or if both are known terms."""
+    """Return how two words are nearly one; empty if they are not, or if both are known terms."""
     short, long = sorted((first, second), key=len)
     if _are_apart(short, long):
         return ""
@@ -418,7 +418,7 @@ def cell_findings(labels: Iterable[str], where: str, classes: Collection[str]) -
 
 
 def measured(labels: Iterable[str]) -> str:
-    """Return a message on labels that are values of a measurement, not classes; nothing if they are not."""
+    """Return a message on labels that are values of a measurement, not classes; empty if they are not."""
     texts = (re.sub(_AROUND, "", label).replace(",", ".") for label in labels)
     values = sorted({Decimal(text) for text in texts if _NUMBER.fullmatch(text)})
     if len(values) <= _DIGITS:

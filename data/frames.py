@@ -160,8 +160,8 @@ def image_records(
     -------
     list of ImageRecord
     dict of str to str
-        What is left out, with the reason, and an empty text for the id and the path of each record, in the order of the
-        images: a place for what fails later.
+        The reason for each image that is left out, by its name or path. Each record has two entries, by its id and by
+        its path, with an empty text, which the reason replaces if the image fails later. In the order of the images.
 
     Raises
     ------
@@ -170,7 +170,8 @@ def image_records(
     MissingInputError
         There is no such file.
     InputError
-        There are no images, or something is none; names are not texts, one for each image and all different.
+        There are no images, or one of them is neither a path, an array nor a picture; names are not texts, one for each
+        image and all different.
     """
     sources = items_of(images)
     if isinstance(images, np.ndarray) and 1 < images.ndim < 4:
@@ -200,8 +201,9 @@ def image_records(
         if name:
             batch = [_named_record(batch, image, name)]
         for record in batch:
-            # other files may have its id
-            reasons |= dict.fromkeys({record.image_id, str(record.path)} - reasons.keys(), "")
+            for key in (record.image_id, str(record.path)):
+                # a file that is left out may have this id, and its reason stays
+                reasons.setdefault(key, "")
         records += batch
     return records, reasons
 
@@ -225,7 +227,7 @@ def _records_of(
 
 
 def _checked_names(names: Many[TextInput] | None, count: int) -> Sequence[str]:
-    """Return names as texts, empty ones if there are none; refuse those that are not one for each image."""
+    """Return the names of images, empty texts if none are given; refuse names that are not one for each image."""
     texts: tuple[str, ...] | None = converted(names, "names", tuple[str, ...] | None)
     if texts is None:
         return [""] * count

@@ -213,7 +213,7 @@ def brier_score(table: PredictionTable, units: Units) -> Figure:
     """
     loss = _squared_distances(np.asarray(table.probabilities), table.labels)
     brier = float(loss.mean())
-    everywhere = np.ones(len(loss), dtype=np.bool_)
+    everywhere = np.ones(len(loss), np.bool_)
     part = Part(brier, (loss - brier) / len(loss), (everywhere,), finer=np.inf)
     figure = interval([part], units, limits=(0.0, 2.0))
     accuracy = units.share(table.hits)
@@ -461,7 +461,7 @@ def answers_by_fold(table: PredictionTable) -> Answers:
     confidence, calibrated = _confidence_by_fold(table)
     unsure = None
     if calibrated and len(np.unique(confidence < _limit(confidence))) == 2:
-        unsure = np.zeros(len(table), dtype=np.bool_)
+        unsure = np.zeros(len(table), np.bool_)
         for _, inside, rest in fold_rest(table):
             unsure[inside] = confidence[inside] < _limit(confidence[rest])
     return Answers(table.classes, table.predicted, confidence, unsure)

@@ -110,7 +110,7 @@ def holm(pairs: Sequence[Entry]) -> list[Entry]:
     >>> [(pair["p_holm"], pair["disagree"]) for pair in holm([{"p": 0.06} | gain, {"p": 0.01} | gain])]
     [(0.06, False), (0.02, True)]
     """
-    p = np.array([pair["p"] for pair in pairs], dtype=np.float64)
+    p = np.array([pair["p"] for pair in pairs], np.float64)
     order = np.argsort(p, kind="stable")
     # no p is below that of a smaller one
     p[order] = np.maximum.accumulate(np.minimum(1.0, np.arange(len(p), 0, -1) * p[order]))
@@ -288,7 +288,7 @@ def paired_rows(
 ) -> tuple[PredictionTable, PredictionTable]:
     """Return two tables with rows in the order of the first, and with the folds and the groups that either names."""
     places = _keys(second, first)
-    order = np.array([places[key] for key in _keys(first, second)], dtype=np.int64)
+    order = np.array([places[key] for key in _keys(first, second)], np.int64)
     second = take_rows(second, order)
     groups = tuple(
         a if a is not None else b for a, b in zip(first.groups, second.groups, strict=True)
@@ -408,7 +408,7 @@ def difference_parts(
         rows that name one), and where they are defined ``auc``, ``sensitivity`` and ``specificity``.
     """
     hits = [table.hits.astype(np.float64) for table in (first, second)]
-    everywhere = np.ones(len(first), dtype=np.bool_)
+    everywhere = np.ones(len(first), np.bool_)
     parts = {
         "accuracy": [_change(hits, everywhere)],
         "balanced_accuracy": [

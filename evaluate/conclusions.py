@@ -111,7 +111,7 @@ class Conclusion:
     majority : str
         The largest class.
     has_majority : bool
-        Whether it is larger than the others.
+        Whether it is larger than each of the others, of which the table holds one at least.
     verdict : Verdict
     unknown : Unknown or None
     expected : Figure
@@ -140,7 +140,9 @@ class Conclusion:
     def below(self) -> Figure | None:
         """The balanced accuracy, if it is below chance, and the verdict is that of the mean over patients."""
         figure: Figure | None = self.m[BALANCED]
-        if self.verdict.by != BY_UNIT or not figure or figure.value >= self.m["chance"]["balanced"]:
+        if self.verdict.by != BY_UNIT or not figure:
+            return None
+        if figure.value > self.m["chance"]["balanced"] - _EQUAL:
             return None
         return figure
 
@@ -184,7 +186,7 @@ def conclude(metrics: Metrics) -> Conclusion:
     grouped = units["kind"] == "group" and metrics["names"]["row"] != metrics["names"]["group"]
     by_unit = metrics[BY_UNIT]
     # equal if patients are of equal size
-    if not grouped or not by_unit or by_unit.value == metrics["accuracy"].value:
+    if not grouped or not by_unit or abs(by_unit.value - metrics["accuracy"].value) < _EQUAL:
         by_unit = None
     name = "accuracy"
     known = units["count"]
@@ -205,7 +207,7 @@ def conclude(metrics: Metrics) -> Conclusion:
         by_unit=by_unit,
         leads=by_unit is not None and units["largest"] > _LARGE,
         majority=metrics["classes"][counts.index(max(counts))],
-        has_majority=max(counts) > min(filter(None, counts)),
+        has_majority=counts.count(max(counts)) == 1 < sum(map(bool, counts)),
         verdict=verdict,
         unknown=_unknown(metrics, verdict, expected),
         expected=expected,
@@ -427,7 +429,7 @@ def _ranked(panels: Sequence[Panel], pairs: Sequence[Metrics]) -> Ranking:
         return Ranking(tuple(panels), by, 0, (Standing(),) * len(panels))
 
     def rank(panel: Panel) -> tuple[bool, float]:
-        return (not panel.metrics["learnt"], -panel.metrics[by].value)
+        return (not panel.metrics["learnt"], -round(panel.metrics[by].value, 12))
 
     ordered = tuple(sorted(panels, key=rank))
     leaders = 0
@@ -500,14 +502,15 @@ def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Ent
     by = ranking_figure(metrics)
     if not by:
         return chosen
-    best = max(range(len(tables)), key=lambda place: metrics[place][by].value)
+    values = [round(each[by].value, 12) for each in metrics]
+    best = values.index(max(values))
     for name, value in corrected_figures(tables, by=by).items():
         if metrics[best][name] is not None:
             chosen[name + _CHOSEN] = _moved(metrics[best][name], value)
     kind = "highest"
     if verdict_of({**metrics[best], **chosen}).kind == "better":
         kind = "best"
-    equal = sum(each[by].value == metrics[best][by].value for each in metrics) - 1
+    equal = values.count(values[best]) - 1
     choice |= {"kind": kind, "chosen": tables[best].name, "by": by, "equal": equal}
     return chosen
 

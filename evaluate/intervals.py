@@ -78,10 +78,10 @@ def share_part(
 ) -> Part | None:
     """Return the mean of `hits` (bool or float, of all rows) over the rows `inside`; None where there are none."""
     if inside is None:
-        inside = np.ones(np.shape(hits), dtype=np.bool_)
+        inside = np.ones(np.shape(hits), np.bool_)
     if not inside.any():
         return None
-    right = np.asarray(hits, dtype=np.float64)
+    right = np.asarray(hits, np.float64)
     value = float(right[inside].mean())
     effect = np.where(inside, right - value, 0.0) / inside.sum()
     return Part(value, effect, (inside,), predictive=predictive)
@@ -503,19 +503,19 @@ def _rows_of_share(share: float, variation: Variation) -> float:
     return min(max(by_row / variation.variance, fewest), most)
 
 
-def _rows_of_mean(values: Values, variation: Variation) -> float:
+def _rows_of_mean(shares: Values, variation: Variation) -> float:
     """Return the independent rows of a mean of k parts p_i, each worth n_i rows, with the variance v.
 
     A row right and one wrong are added to each part: q_i = (n_i p_i + 1) / (n_i + 2), which varies by
     q_i (1 - q_i) / (n_i + 2) at least. What the parts' own variances lack of that, over k^2, is added to v. With m the
     mean of q_i the rows are m (1 - m) / (v + added) - 2, at least 1, and at most as many as the parts can be worth.
-    Where parts vary but their mean does not, since what one gains another loses, they are at most what its parts are
-    worth together.
+    If the parts vary but their mean does not, since what one gains another loses, the rows are at most what the parts
+    are worth together.
     """
-    if len(values) == 1:
-        return _rows_of_share(float(values[0]), variation)
+    if len(shares) == 1:
+        return _rows_of_share(float(shares[0]), variation)
     worth = np.minimum([part.worth for part in variation.each], _MOST_WORTH)
-    drawn = (values * worth + 1.0) / (worth + 2.0)
+    drawn = (shares * worth + 1.0) / (worth + 2.0)
     added = _lacking_variance(drawn * (1.0 - drawn) / (worth + 2.0), variation)
     variance = variation.variance + added
     if variance == 0.0:
@@ -601,7 +601,7 @@ def normal_interval(
     """
     from scipy.special import stdtrit
 
-    reason = units.outweighed(np.ones(len(units.member), dtype=np.bool_))
+    reason = units.outweighed(np.ones(len(units.member), np.bool_))
     if reason is not None:
         return Figure(value, reason=reason)
     sizes = np.bincount(units.member)
@@ -680,6 +680,10 @@ def unit_variation(
     for of_part in each:
         influence += of_part.influence / len(parts)
     variance = float(np.square(influence).sum())
+    # what one part or row gains another loses, but for rounding
+    if variance <= 1e-12 * sum(np.square(part.effect).sum() for part in parts):
+        influence[:] = 0.0
+        variance = 0.0
     inside = rows_inside(parts)
     units = len(np.unique(member[inside]))
     of_counts = all(part.counts for part in parts)
@@ -777,7 +781,7 @@ def kish(sizes: ArrayLike) -> float:
     >>> kish([10, 10, 0]), round(kish([100, 1, 1]), 2)
     (2.0, 1.04)
     """
-    weights = np.asarray(sizes, dtype=np.float64)
+    weights = np.asarray(sizes, np.float64)
     if not weights.any():
         return 0.0
     return float(weights.sum() ** 2 / np.square(weights).sum())

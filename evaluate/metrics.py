@@ -379,7 +379,7 @@ def by_patient(table: PredictionTable, values: Any) -> Part:
 def unit_mean(values: Any, units: Any, inside: Any) -> Part:
     """Return the mean over units of the mean of the values of their rows; only rows `inside` count."""
     _, unit, sizes = np.unique(units[inside], return_inverse=True, return_counts=True)
-    row_values = np.asarray(values, dtype=np.float64)[inside]
+    row_values = np.asarray(values, np.float64)[inside]
     size_of_row = sizes[unit]
     means = np.bincount(unit, weights=row_values) / sizes
     effect = np.zeros(len(inside))
@@ -436,7 +436,7 @@ def matrix_part(
     step = np.zeros((len(present), classes, classes))
     step.reshape(len(present), -1)[np.arange(len(present)), present] = _STEP
     slopes = (formula(matrix + step) - formula(matrix - step)) / (2.0 * _STEP)
-    return Part(value, slopes[cell_of_row], (np.ones(len(labels), dtype=np.bool_),))
+    return Part(value, slopes[cell_of_row], (np.ones(len(labels), np.bool_),))
 
 
 def agreement(matrices: Values) -> Values:

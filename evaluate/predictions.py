@@ -99,7 +99,7 @@ class PredictionTable:
     def first_rows(self) -> Integers:
         """The first row about each image and patch, shape (distinct,), int64; repeated folds test all several times."""
         last_to_first = {key[:2]: row for row, key in reversed([*enumerate(self.keys)])}
-        return np.array(sorted(last_to_first.values()), dtype=np.int64)
+        return np.array(sorted(last_to_first.values()), np.int64)
 
     @property
     def tested(self) -> dict[str, int]:
@@ -187,7 +187,7 @@ class PredictionTable:
     @property
     def fold_array(self) -> Integers:
         """The fold of each row, -1 where it names none."""
-        return np.array([-1 if fold is None else fold for fold in self.folds], dtype=np.int64)
+        return np.array([-1 if fold is None else fold for fold in self.folds], np.int64)
 
     def fold_rows(self) -> Iterator[tuple[int, Mask]]:
         """Yield each fold in ascending order and its rows, bool of shape (n,)."""
@@ -240,10 +240,9 @@ class PredictionTable:
         Raises
         ------
         InputError
-            Another number of rows than `probabilities` has, an unknown label, a probability that is NaN, negative or
-            does not add up to 1.
+            Another number of rows than `probabilities` has, an image twice in a fold, an unknown label, a probability
+            that is not a number or negative, or probabilities of a row that do not add up to 1.
         """
-        texts = tuple[str | None, ...]
         names = converted(classes, "classes", tuple[str, ...])
         if hasattr(probabilities, "columns"):
             columns = list(map(str, probabilities.columns))
@@ -251,15 +250,18 @@ class PredictionTable:
                 text = "`probabilities`: columns {} in the data frame, not those of the classes {}"
                 raise InputError(text, ", ".join(columns), ", ".join(names))
             probabilities = np.asarray(probabilities)[:, list(map(columns.index, names))]
-        shares = np.asarray(probabilities, dtype=np.float64)
+        try:
+            shares = np.asarray(probabilities, np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError("`probabilities`: not rows of numbers ({})", error) from error
         if shares.shape[1:] != (len(names),) or not shares.size:
             text = "`probabilities`: give a row per image and a column for each of {} classes, not the shape {}"
             raise InputError(text, len(names), shares.shape)
         given = {
-            "labels": (labels, texts),
-            "image_ids": (range(len(shares)) if image_ids is None else image_ids, texts),
+            "labels": (labels, tuple[str | None, ...]),
+            "image_ids": (range(len(shares)) if image_ids is None else image_ids, tuple[str, ...]),
             "folds": (folds, tuple[int | None, ...]),
-            "groups": (groups, texts),
+            "groups": (groups, tuple[str | None, ...]),
         }
         rows: dict[str, Any] = {}
         for parameter, (values, kind) in given.items():
@@ -272,20 +274,26 @@ class PredictionTable:
                     f"`{parameter}`: {count} values for {len(shares)} rows of `probabilities`"
                 )
         true = rows.pop("labels")
-        for row, (label, values) in enumerate(zip(true, shares.tolist(), strict=True)):
+        for row, (label, row_shares) in enumerate(zip(true, shares.tolist(), strict=True)):
             where = f"{name}, in row {row}"
             if label not in names:
                 text = "{}: label {!r} is not among the classes {}"
                 raise InputError(text, where, label, ", ".join(names))
-            check_shares(where, dict(zip(names, values, strict=True)))
-        return cls(
+            check_shares(where, dict(zip(names, row_shares, strict=True)))
+        table = cls(
             name=name,
             classes=names,
-            labels=np.array([*map(names.index, true)], dtype=np.int64),
+            labels=np.array([*map(names.index, true)], np.int64),
             probabilities=shares,
             predicted=shares.argmax(axis=1),
             **rows,
         )
+        key, count = Counter(table.keys).most_common(1)[0]
+        if count > 1:
+            raise InputError(
+                "`image_ids`: {} is listed twice in one test set; keep one row", key[0]
+            )
+        return table
 
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame` that `evaluate` takes: image_id, label, predicted, p_CLASS, and group.
@@ -319,7 +327,7 @@ class PredictionTable:
 
 
 def check_shares(where: str, shares: Mapping[str, float]) -> None:
-    """Refuse the probabilities of a row, by column, if one is none, or they do not sum to 1."""
+    """Refuse the probabilities of a row, by column, if one is not between 0 and 1, or they do not sum to 1."""
     for column, share in shares.items():
         if not 0.0 <= share <= 1.0 + _SUM_TOLERANCE:
             raise InputError(f"{where}: {column} is {share}, not a probability between 0 and 1")
@@ -412,14 +420,14 @@ def sampling_units(table: PredictionTable) -> tuple[str, Integers]:
     ]
     places = {key: number for number, key in enumerate(sorted(set(keys)))}
     unit = "group" if any(group is not None for group in table.groups) else "image"
-    return unit, np.array([places[key] for key in keys], dtype=np.int64)
+    return unit, np.array([places[key] for key in keys], np.int64)
 
 
 def fold_rest(table: PredictionTable) -> Iterator[tuple[int, Mask, Mask]]:
     """Yield each fold, its rows, and the rows of the other folds whose images it does not test; bool of shape (n,)."""
     names, image = np.unique(np.array(table.image_ids), return_inverse=True)
     for fold, inside in table.fold_rows():
-        tested = np.zeros(len(names), dtype=bool)
+        tested = np.zeros(len(names), bool)
         tested[image[inside]] = True
         yield fold, inside, ~tested[image]
 

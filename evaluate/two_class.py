@@ -331,7 +331,7 @@ def auc_part(truth: Mask, scores: Values, folds: Integers | None = None) -> Part
     DeLong et al. 1988 and, of units with several rows, Obuchowski 1997 (the influences).
     """
     if folds is None:
-        folds = np.zeros(len(scores), dtype=np.int64)
+        folds = np.zeros(len(scores), np.int64)
     # sorted once, so that ranks cost n log n and not a step for each pair
     order = np.lexsort((scores, folds))
     positive = truth[order]
@@ -345,7 +345,7 @@ def auc_part(truth: Mask, scores: Values, folds: Integers | None = None) -> Part
     effect = np.empty(len(scores))
     # a row whose fold has no row of the other side is in no pair, and has no influence
     effect[order] = (wins - value * rivals) / pairs
-    paired = np.empty(len(scores), dtype=np.bool_)
+    paired = np.empty(len(scores), np.bool_)
     paired[order] = rivals > 0
     return Part(value, effect, (truth & paired, ~truth & paired), finer=RANKED)
 

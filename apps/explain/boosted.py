@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from ...core import ImageError
 from ...core.formats import Floats, Floats32, Integers
@@ -36,7 +35,7 @@ Places = Sequence[Floats]
 """Positions of the rows and of the columns of a grid, as ascending fractions of height and width."""
 
 
-def interpolated(values: npt.NDArray[np.floating], places: Places, shape: Sequence[int]) -> Floats:
+def interpolated(values: Floats | Floats32, places: Places, shape: Sequence[int]) -> Floats:
     """Interpolate linearly between the positions of a grid. Beyond the outermost positions, values are constant.
 
     Parameters

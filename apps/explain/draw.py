@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
-import numpy.typing as npt
 
-from ...core.formats import Flags, Floats, Integers, as_stored, read_header
+from ...core.formats import Flags, Floats, Floats32, Integers, as_stored, read_header
 from ...core.jobs import atomic_output, json_text
 from ...data import ImageRecord
 from ...evaluate.report import thumbnail
@@ -50,8 +49,8 @@ _CAPTION_LETTERS = 26
 _SHORTEST_BAR = 400
 """Length of the colour bar of a narrow picture, in pixels."""
 
-_RED = np.array([178.0, 12.0, 36.0])
-_BLUE = np.array([18.0, 72.0, 168.0])
+_RED = np.array([178, 12, 36])
+_BLUE = np.array([18, 72, 168])
 """Ends of the two-sided colour scale, see `Explanation.warm_above`."""
 
 _NEARLY_ALL = 99.5
@@ -185,9 +184,16 @@ def stacked(parts: Sequence[Picture]) -> Picture:
 
 
 def rendered(draw_on: Callable[[Any], None], width: int, height: int) -> Picture:
-    """Return as pixels what is drawn on a figure of a size in pixels, with what reaches beyond it, and a margin.
+    """Return the pixels of a new figure on which a function draws.
 
     Class names are text, whatever signs they hold: a dollar sign begins no formula.
+
+    Parameters
+    ----------
+    draw_on : callable
+        It is called with the figure.
+    width, height : int
+        Size of the figure in pixels. The picture is larger if something reaches beyond it, and has a margin.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -295,9 +301,8 @@ def hottest_regions(
     Returns
     -------
     list of dict
-        Features, polygons in pixels of the image, those with the highest mean first, which QuPath
-        reads as annotations. Rings neither touch nor cross themselves. Empty
-        if the map is flat.
+        Features, which QuPath reads as annotations: polygons in pixels of the image, the one with the highest mean
+        first. Rings neither touch nor cross themselves. Empty if the map is flat.
     """
     import cv2
     import shapely
@@ -315,9 +320,9 @@ def hottest_regions(
         pixels = joined(np.stack([x, y, x + 1, y + 1], axis=1))
         polygon = shapely.transform(pixels, lambda points: points * scale + (left, top))
         polygons.append((float(values[y, x].mean()), polygon))
-    polygons.sort(key=lambda polygon: -polygon[0])
+    polygons.sort(key=lambda region: -region[0])
     name = f"{explanation.method} {explanation.target}".strip()
-    of_map = {"name": name, "color": [178, 12, 36]}
+    of_map = {"name": name, "color": _RED.tolist()}
     return [
         geojson_feature(
             "annotation", polygon, {"mean": mean}, name=f"{name} {mean:.3g}", classification=of_map
@@ -349,7 +354,7 @@ def geojson_feature(
     }
 
 
-def _hottest(explanation: Explanation, values: npt.NDArray[np.float32]) -> Flags:
+def _hottest(explanation: Explanation, values: Floats32) -> Flags:
     """Return which values are the highest tenth of a map, or fewer; none if the map is flat."""
     import cv2
 
@@ -390,12 +395,12 @@ def write_regions(path: Path, explanation: Explanation, record: ImageRecord) -> 
         explanation, width=right - left, height=bottom - top, left=left, top=top
     )
     if header.orientation != 1:
-        for polygon in features:
-            rings = polygon["geometry"]["coordinates"]
-            polygon["geometry"]["coordinates"] = [
+        for feature in features:
+            rings = feature["geometry"]["coordinates"]
+            feature["geometry"]["coordinates"] = [
                 [as_stored(*point, header=header) for point in ring] for ring in rings
             ]
-            polygon["properties"]["frame"] = (
+            feature["properties"]["frame"] = (
                 f"pixels as stored, without the EXIF orientation {header.orientation}"
             )
     write_features(path, features)

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ...core import DAMAGE
-from ...core.formats import Array, Floats, Floats32
+from ...core.formats import Array, Floats, Floats32, Pixels
 from ...core.jobs import atomic_output, save_arrays
 from ...data import ImageRecord, decode_record, shrink_image
 
-Picture = npt.NDArray[np.uint8]
+Picture = Pixels
 
 Tiles = tuple[tuple[str, Picture], ...]
 """Captions and small pictures."""

@@ -9,7 +9,7 @@ from .choice import (
     choose_in_turn,
     choose_next,
 )
-from .images import read_images, run_of
+from .images import last_round, read_images, run_of
 from .strategies import DOUBT
 
 __all__: list[str] = []

@@ -77,9 +77,9 @@ class RunImages:
 
     def begin_round(self) -> int:
         """Return the number of the next round, which is the last one if none of its images is answered."""
-        marks = self.cells["chosen"]
-        last = max((int(cell.split()[-1]) for cell in marks.values()), default=1)
-        names = {name for name, cell in marks.items() if cell.partition(" ")[2] == str(last)}
+        if not self.cells["chosen"]:
+            return 1
+        last, names = last_round(self.cells["chosen"])
         if not names.isdisjoint({*self.cells["label"], *self.cells.get("cannot_be_told", ())}):
             return last + 1
         for column in ("chosen", "why"):
@@ -102,6 +102,23 @@ class RunImages:
         """Write the cells of some images as a manifest."""
         cells = ([values.get(name, "") for values in self.cells.values()] for name in names)
         write_rows(path, [*self.cells], cells)
+
+
+def last_round(marks: Mapping[str, str]) -> tuple[int, set[str]]:
+    """Return the number of the last round, and the ids of its images.
+
+    Parameters
+    ----------
+    marks : mapping of str to str
+        What the column ``chosen`` holds of each image that was chosen.
+
+    Raises
+    ------
+    ValueError
+        There is none, or it ends with no number.
+    """
+    number = max(int(mark.split()[-1]) for mark in marks.values())
+    return number, {name for name, mark in marks.items() if mark.partition(" ")[2] == str(number)}
 
 
 def run_of(store: Path) -> Path:

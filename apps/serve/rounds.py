@@ -19,11 +19,11 @@ from fastapi import HTTPException
 
 from ...boost import train
 from ...core import BchistoError, InputError, from_options, message_of, reworded
-from ...core.formats import CsvTable, is_missing, read_csv
+from ...core.formats import CsvTable, read_csv
 from ...core.jobs import in_turn, write_rows
 from ...core.runs import load_config
 from ...crossval import summary_of
-from ...data import Dataset, FoldChoice, ImageSelection, spell_labels
+from ...data import Dataset, FoldChoice, ImageSelection, missing_labels, spell_labels
 from ...featurize import featurize, only_store, open_store
 from ..check import check_protocols, recommended, to_label, training_options
 from ..next import (
@@ -34,6 +34,7 @@ from ..next import (
     NextSettings,
     choose_in_turn,
     choose_next,
+    last_round,
     read_images,
     run_of,
 )
@@ -86,21 +87,21 @@ def read_round(manifest: Path, classes: Sequence[str]) -> Round:
     Raises
     ------
     InputError
-        The manifest cannot be read.
+        The manifest cannot be read, its column ``chosen`` is not as `bchisto next` wrote it, or two of its labels fit
+        one class.
     """
     table = read_csv(manifest, needed=_NEEDED, expected=",".join(_NEEDED))
-    rows = [row for _, row in table.rows if row["chosen"]]
+    rows = {row["image_id"]: row for _, row in table.rows if row["chosen"]}
     try:
-        number = max(int(row["chosen"].split()[-1]) for row in rows)
+        number, names = last_round({name: row["chosen"] for name, row in rows.items()})
     except ValueError:
         raise InputError(f"{manifest}: its column chosen is not as bchisto next wrote it") from None
-    labels = [row["label"] for row in rows if not is_missing(row["label"])]
-    spelled = spell_labels(labels, classes)
-    others = [label for label, name in spelled.items() if name is None]
-    images = {
-        row["image_id"]: row for row in rows if row["chosen"].partition(" ")[2] == str(number)
-    }
-    return Round(number, images, len(labels), [*classes, *others], table)
+    labels = [row["label"] for row in rows.values()]
+    spelled = spell_labels({*labels} - {"", *missing_labels(labels, classes)}, classes)
+    labelled = sum(label in spelled for label in labels)
+    others = [label for label, spelling in spelled.items() if spelling is None]
+    images = {name: row for name, row in rows.items() if name in names}
+    return Round(number, images, labelled, [*classes, *others], table)
 
 
 def answer_in(row: Row) -> str:
@@ -320,8 +321,10 @@ def train_models(run: Path, store: Path, dataset: Dataset) -> str:
 
     Parameters
     ----------
-    run, store : Path
-        A run, and the feature file of which images were chosen.
+    run : Path
+        The folder of a run.
+    store : Path
+        The feature file whose images were chosen.
     dataset : Dataset
         The return value of `take_labels`.
     """

@@ -10,11 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from ...core import BchistoError, InputError, limited, printable, written
-from ...core.formats import limits
+from ...core.formats import Pixels, limits
 from ...core.jobs import Ticker, atomic_output, remove_output, write_or_remove
 from ...core.models import bundle_lines, bundle_stores
 from ...data import (
@@ -468,7 +465,7 @@ def draw_to_label(image: Path, path: Path) -> None:
     _write_picture(decode_image(image), path)
 
 
-def _write_picture(image: npt.NDArray[np.uint8], path: Path) -> None:
+def _write_picture(image: Pixels, path: Path) -> None:
     """Write a picture as a JPEG file."""
     from PIL import Image
 

@@ -105,7 +105,7 @@ class Annotation(NamedTuple):
 
 
 def slide_named(path: Path) -> str | None:
-    """Return the slide that a file of annotations is of by its name, with or without suffix; None for other files.
+    """Return the slide that a file of annotations names as its own, with or without suffix; None for other files.
 
     Examples
     --------
@@ -190,8 +190,10 @@ def _content(path: Path) -> bytes:
 
     Raises
     ------
+    InputError
+        It is a zip with several such files or none.
     ValueError
-        It is larger, or a zip with several such files or none.
+        It is larger than the limit.
     """
     most = limits.JSON_BYTES
     with path.open("rb") as file:
@@ -246,7 +248,7 @@ def _read_feature(feature: Any) -> Iterator[Annotation]:
         raise ValueError("it has no geometry")
     properties = feature.get("properties") or {}
     name = next(filter(None, map(properties.get, _NAMES)), "")
-    kinds = (properties.get(name) for name in ("objectType", "object_type", "type"))
+    kinds = (properties.get(key) for key in ("objectType", "object_type", "type"))
     kind = next(filter(None, kinds), feature.get("id"))
     if _OTHERS.fullmatch(str(kind)) is not None:
         yield Annotation("", shapely.Polygon())
@@ -356,7 +358,7 @@ def _read_layers(root: ElementTree.Element) -> Iterator[Annotation]:
         negative = [region for region in regions if _is_set(region, "NegativeROA")]
         taken_out = shapely.union_all(list(map(_area_of, negative)))
         for region in regions:
-            if region not in negative:
+            if not _is_set(region, "NegativeROA"):
                 text = region.get("Text", "").strip()
                 label = name or text
                 called = text or label or "a layer without a name"

@@ -19,6 +19,7 @@ from ...core import (
     ImageError,
     InputError,
     MissingInputError,
+    first_line,
     how_to_install,
 )
 from ...core.formats import DICOM_SUFFIXES, SLIDE_SUFFIXES, Pixels, plausible_mpp
@@ -150,32 +151,28 @@ def open_scan(path: Path) -> Scan:
     """
     try:
         scan = OpenSlideScan(path)
-    except InputError:
-        tiff = _open_tiff(path)
-        if tiff is None:
-            raise
-        return tiff
+    except InputError as refusal:
+        return _open_tiff(path, refusal)
     if scan.vendor != "generic-tiff":
         return scan
     scan.close()
     tiff = _open_tiff(path)
-    if tiff is None:
-        raise InputError(f"{path}: a damaged TIFF; copy the slide again")
     if tiff.sizes == [*scan.sizes]:
-        # as QuPath shows the slide, and as folders of fields name it
+        # the area that QuPath shows, and the digest by which folders of fields know the slide
         tiff.bounds = scan.bounds
         tiff.digest = scan.digest
     return tiff
 
 
-def _open_tiff(path: Path) -> TiffScan | None:
-    """Open a slide by tifffile; None if it is not a TIFF, or damaged."""
+def _open_tiff(path: Path, refusal: InputError | None = None) -> TiffScan:
+    """Open a slide by tifffile; if it is not a TIFF, or damaged, raise this refusal, or one with the reason."""
     try:
         return TiffScan(path)
     except InputError:
         raise
-    except DAMAGE:
-        return None
+    except DAMAGE as error:
+        text = f"{path}: a damaged TIFF ({first_line(error)}); copy the slide again"
+        raise refusal or InputError(text) from error
 
 
 def _why(path: Path, error: Exception) -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ...core import ImageError
 from ...core.formats import (
     ImageHeader,
+    Pixels,
     Remark,
     decode_given,
     decode_image,
@@ -23,7 +23,7 @@ from ...core.jobs import in_threads
 from ..dataset import ImageRecord
 from ..findings import Finding
 
-RgbImage = npt.NDArray[np.uint8]
+RgbImage = Pixels
 """The pixels of an image, shape (height, width, 3)."""
 
 
@@ -95,7 +95,7 @@ def resize_image(image: RgbImage, scale: float) -> RgbImage:
 
     height, width = image.shape[:2]
     size = (scaled_side(width, scale), scaled_side(height, scale))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def shrink_image(image: RgbImage, side: int) -> RgbImage:
@@ -113,9 +113,7 @@ def shrink_image(image: RgbImage, side: int) -> RgbImage:
     import cv2
 
     height, width = (max(1, round(length * side / longest)) for length in image.shape[:2])
-    return np.asarray(
-        cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8
-    )
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def scaled_side(pixels: int, scale: float) -> int:

@@ -221,7 +221,7 @@ _EXPECTED = "image_id,label[,group]; slide_id will do for image_id, diagnosis fo
 
 
 class LabelRow(NamedTuple):
-    """A row of a table of labels: label and group, empty if unknown, and the other cells that are not empty."""
+    """A row of a table of labels: its label and group, each empty if it is unknown, and its other cells with a text."""
 
     label: str
     group: str
@@ -345,10 +345,12 @@ class LabelTable:
             report_findings([Finding("warning", str(self.path), message)])
 
     def _report_other_labels(self, embeddings: Embeddings, labels: Sequence[str]) -> None:
-        """Report images that have another label here than in their file; that of the table counts."""
+        """Report images whose label here is not that of their file, except for case; the label of the table counts."""
         triples = zip(embeddings.image_ids, embeddings.labels, labels, strict=True)
         differing = [
-            image for image, before, label in triples if before and label not in ("", before)
+            image
+            for image, before, label in triples
+            if before and label.casefold() not in ("", before.casefold())
         ]
         if differing:
             count = counted(len(differing), "label")

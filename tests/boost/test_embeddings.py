@@ -271,14 +271,15 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, re
     own = {image: "x" if k % 2 else "y" for k, image in enumerate(one.image_ids)}
     np.savez(tmp_path / "own.npz", features=one.features, image_id=[*own], label=[*own.values()])
     (tmp_path / "other.csv").write_text(
-        "image_id,label\n" + "".join(f"{image},{'xy'[k % 3 > 1]}\n" for k, image in enumerate(own))
+        "image_id,label\n" + "".join(f"{image},{'XY'[k % 3 > 1]}\n" for k, image in enumerate(own))
     )
     words = typed(
         "--features {} --labels {} --folds 2 --head logistic",
         tmp_path / "own.npz",
         tmp_path / "other.csv",
     )
-    assert "labels other than in" in completed("boost --out T/own", *words)[1]
+    other = sum("yx"[k % 2] != "xy"[k % 3 > 1] for k in range(len(own)))
+    assert f"{other} labels other than in" in completed("boost --out T/own", *words)[1]
     shutil.copytree(boosted, tmp_path / "tiny")
     bare = read_embeddings(store)
     np.savez(

@@ -6,6 +6,7 @@ The pairs come from the parameters of the commands, so that a new option is trie
 import os
 import shutil
 import stat
+from pathlib import Path
 
 import click
 import pytest
@@ -204,10 +205,11 @@ def test_a_folder_is_not_overwritten_with_what_is_read_in_it(boosted, run_copy, 
     assert folds.read_bytes() == before
 
 
-def test_tables_among_the_images_stay(boosted, tissue, tmp_path, refused, completed):
+@pytest.mark.parametrize("content", ["Patient;File\n", "image_id,label,group\n"])
+def test_tables_among_the_images_stay(content, boosted, tissue, tmp_path, refused, completed):
     """Layouts read tables beside their images; what bchisto wrote there itself is written anew."""
     images = shutil.copytree(tissue, tmp_path / "images")
-    (images / "INbreast.csv").write_text("Patient;File\n")
+    (images / "INbreast.csv").write_text(content)
     (model,) = boosted.glob("boost/*/model.bchisto")
     for line, *given in (
         ("predict {} --images {} --overwrite --jobs 1 --out {}", model, images),
@@ -216,10 +218,10 @@ def test_tables_among_the_images_stay(boosted, tissue, tmp_path, refused, comple
     ):
         text = refused(line, *given, images / "INbreast.csv")
         assert f"is among what is read in {images}" in text
-        assert (images / "INbreast.csv").read_text() == "Patient;File\n"
+        assert (images / "INbreast.csv").read_text() == content
     for _ in range(2):
         words = typed("data check --images {} --dataset folder --folds 2", images)
-        completed(*words, "--write-folds", images / "folds.csv")
+        completed(*words, "--write-folds", images / "folds.csv", "--table", images / "table.csv")
     for _ in range(2):
         completed(
             "predict {} --images {} --overwrite --jobs 1 --out {}",
@@ -227,6 +229,18 @@ def test_tables_among_the_images_stay(boosted, tissue, tmp_path, refused, comple
             images / "benign",
             images / "benign" / "p.csv",
         )
+
+
+def test_a_table_and_a_fold_list_are_two_files(tissue, tmp_path, monkeypatch, refused):
+    """Only a table is printed by -: a fold list is written into a file of that name."""
+    monkeypatch.chdir(shutil.copytree(tissue, tmp_path / "images"))
+    Path("-").write_text("mine")
+    for words, reason in (
+        ("--write-folds -", "is among what is read in"),
+        ("--write-folds f.csv --table ../images/f.csv", "is the list of --write-folds"),
+    ):
+        assert reason in refused("data check --images . --dataset folder --folds 2", *words.split())
+    assert Path("-").read_text() == "mine"
 
 
 def test_stain_does_not_write_over_its_images(tissue, tmp_path, refused, completed):

@@ -260,6 +260,23 @@ def test_few_patients_are_a_caution_if_no_verdict_rests_on_them(patients, verdic
     )
 
 
+@pytest.mark.parametrize(
+    ("counts", "largest"), [([5, 3, 3], True), ([5, 5, 3], False), ([5, 0, 0], False)]
+)
+def test_only_a_class_that_is_larger_than_all_others_is_the_largest(counts, largest):
+    labels = np.repeat(range(3), counts)
+    table = predictions(np.eye(3)[labels], labels, "abc")
+    assert conclude(measure(table)).has_majority == largest
+
+
+def test_the_accuracy_by_patient_adds_nothing_if_it_differs_by_rounding():
+    hits = np.concatenate([np.arange(5) < right for right in (3, 0, 3, 3, 2, 0, 3, 2)])
+    groups = [f"p{k // 5}" for k in range(40)]
+    metrics = measure(predictions(hits, np.ones(40), groups=groups))
+    assert metrics["accuracy"].value != metrics["patient_recognition_rate"].value
+    assert conclude(metrics).by_unit is None
+
+
 def test_figures_without_interval_are_marked_in_sentences():
     (panel,) = panels_of(right_at(1.0, patients=40))
     figure = panel.metrics["balanced_accuracy"]

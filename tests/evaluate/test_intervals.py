@@ -15,11 +15,12 @@ from bchisto.evaluate.intervals import (
     normal_interval,
     share_part,
     unit_variation,
+    wilson,
 )
 from bchisto.evaluate.metrics import agreement, f1_part, matrix_part, matthews
 from bchisto.evaluate.two_class import auc_part, point_figures
 from numpy.testing import assert_allclose
-from scipy.stats import binom
+from scipy.stats import binom, t
 
 
 def rows(rng, count=80):
@@ -256,6 +257,26 @@ def test_a_mean_of_scores_of_different_rows_lies_within_its_limits():
     )
     assert figure.reason is None
     assert -1.0 <= figure.low < figure.value < figure.high <= 1.0
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        [(2, 6, 8, 12), (4, 6, 4, 12)],  # what one class gains in a unit the other loses
+        [(2, 5, 9, 15), (3, 5, 6, 15)],
+        [(1, 5, 4, 5)],  # each unit has the share of all in each class
+        [(1, 4, 3, 4)],
+    ],
+)
+def test_a_mean_that_varies_only_by_rounding_is_worth_its_units(counts):
+    """Of each unit: right rows and rows of the first class, and those of the second."""
+    counts = np.array(counts * (8 // len(counts)))
+    label = np.concatenate([np.repeat([0, 1], [first, last]) for _, first, _, last in counts])
+    hits = [np.arange(size) < right for row in counts for right, size in (row[:2], row[2:])]
+    units = Units(np.repeat(np.arange(8), counts[:, 1] + counts[:, 3]))
+    parts = [share_part(np.concatenate(hits), label == number) for number in (0, 1)]
+    figure = interval(parts, units)
+    assert [figure.low, figure.high] == pytest.approx(wilson(0.5, 8, t.ppf(0.975, 7)))
 
 
 @pytest.mark.parametrize("limits", [(0.0, 1.0), (-1.0, 1.0), (0.0, 5.0)])

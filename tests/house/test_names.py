@@ -40,6 +40,12 @@ from bchisto.featurize import FeaturizeSettings
             "--group-by none and --jobs 1",
         ),
         ("boost", "{images} and {depth:2}", "`images` and `depth=2`", "images and depth 2"),
+        (
+            "data check",
+            "{label_column:patient's} {folds:a* b} {group_from:(a b)}",
+            """`label_column="patient's"` `folds="a* b"` `group_from="(a b)"`""",
+            """--label-column 'patient'"'"'s' --folds 'a*' --folds b --group-from '(a b)'""",
+        ),
         ("data make", "{images_per_class}", "`images_per_class`", "--images-per-class"),
     ],
 )

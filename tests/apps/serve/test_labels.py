@@ -151,6 +151,12 @@ def test_a_manifest_that_somebody_spoils_is_one_line(manifest, text):
     assert manifest.read_text() == text
 
 
+@pytest.mark.parametrize(("classes", "labels"), [(["Unknown"], 3), ([], 2)])
+def test_unknown_is_a_label_if_a_class_has_that_name(manifest, classes, labels):
+    give_answer(manifest, ["Unknown"], name_of(0), "=Unknown", seen="", suggested=False)
+    assert read_round(manifest, classes).labels == labels
+
+
 @pytest.mark.parametrize("chosen", ["", "doubt", "a lot"])
 def test_a_spoiled_column_is_one_line(manifest, chosen):
     written(manifest, [row_of(0, chosen=chosen)])

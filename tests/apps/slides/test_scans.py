@@ -310,6 +310,7 @@ def test_each_refusal_has_a_cure_that_helps(tmp_path, image):
         (raw("a.isyntax", b"<DataObject" * 99), QUPATH, False),
         (raw("cut.ome.tif", whole[: len(whole) // 2]), "copy the slide again", True),
         (raw("cut.tif", generic[: len(generic) // 2]), "copy the slide again", True),
+        (raw("tag.ome.tif", whole[:24] + b"\0" + whole[25:]), "OpenSlide cannot read it", True),
         (raw("empty.tif", b""), "copy the slide again", True),
         (raw("page.tif", b"<!doctype html>"), "copy the slide again", True),
         (raw("empty.svs", b""), "copy the slide again", True),
