@@ -207,7 +207,7 @@ def conclude(metrics: Metrics) -> Conclusion:
         by_unit=by_unit,
         leads=by_unit is not None and units["largest"] > _LARGE,
         majority=metrics["classes"][counts.index(max(counts))],
-        has_majority=counts.count(max(counts)) == 1 < sum(map(bool, counts)),
+        has_majority=max(counts) < sum(counts) and counts.count(max(counts)) == 1,
         verdict=verdict,
         unknown=_unknown(metrics, verdict, expected),
         expected=expected,
