@@ -49,6 +49,8 @@ _REQUIRED = frozenset(
     {"name", "title", "citation", "steps", "dataset", "images", "variants", "quick", "published"}
 )
 
+_SOURCED = {"source": str}
+
 _FORM: dict[str, Any] = {
     "title": str,
     "citation": str,
@@ -56,17 +58,20 @@ _FORM: dict[str, Any] = {
     "boost": dict,
     "finetune": dict,
     "explain": dict,
-    "full_scale": dict,
-    "variants": dict,
-    "quick": dict,
+    "full_scale": _SOURCED,
+    "variants": lambda value: fits(value, dict) and fits([*value.values()], [_SOURCED]),
+    "quick": _SOURCED,
     "steps": [str],
     "notes": [str],
-    "split_by": {"magnification": [lambda at: type(at) is int and 0 < at < 10_000]},
+    "split_by": {
+        **_SOURCED,
+        "magnification": [lambda at: type(at) is int and 0 < at < 10_000],
+    },
     "dataset": lambda value: fits(value, str) or fits(value, [str]),
-    "images": lambda value: type(value) is int,
+    "images": lambda value: type(value) is int and value > 0,
     "published": [dict],
 }
-"""Parts of a recipe, to their form, see `bchisto.core.models.fits`."""
+"""Parts of a recipe, to their form, see `bchisto.core.formats.fits`."""
 
 _AS_WRITTEN = ("title", "citation", "images", "variants", "published")
 """Parts of a recipe that it keeps as they are written."""
@@ -191,18 +196,13 @@ def _parsed(content: Content) -> Recipe:
     }
     name = _check_parts(content)
     sections = _read_sections(name, content)
-    split = content.get("split_by", {"source": ""})
-    full_scale = content.get("full_scale", {"source": ""})
-    for part in (content["quick"], full_scale, split, *content["variants"].values()):
-        if "source" not in part:
-            raise InputError(
-                f"recipe {name}: variants, quick, split_by and full_scale name their source"
-            )
     quick = dict(content["quick"])
     if quick.keys().isdisjoint(_QUICK_IMAGES):
         raise InputError(f"recipe {name}: quick has no {' or '.join(_QUICK_IMAGES)}")
     for key in quick.keys() & {*_QUICK_IMAGES}:
         quick[key] = converted(number_of(quick[key]), key, int)
+        if quick[key] < 1:
+            raise InputError(f"recipe {name}: quick.{key} {quick[key]}: give at least 1")
     for table in content["published"]:
         _check_table(name, table)
     recipe = Recipe(
@@ -212,13 +212,13 @@ def _parsed(content: Content) -> Recipe:
         steps=tuple(content["steps"]),
         datasets=items_of(content["dataset"]),
         sections=sections,
-        magnifications=tuple(split.get("magnification") or [None]),
-        full_scale=full_scale,
+        magnifications=tuple(content.get("split_by", {}).get("magnification") or [None]),
+        full_scale=content.get("full_scale", {}),
         notes=tuple(content.get("notes", ())),
     )
     _check_steps(recipe)
     for is_quick in (False, True):
-        pictures_of(recipe, quick=is_quick)
+        pictures_of(recipe, quick=is_quick)  # refuses wrong settings before hours of training
     return recipe
 
 

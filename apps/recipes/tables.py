@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...core import InputError
+from ...core import DAMAGE, InputError
 from ...core.formats import Floats, read_json, read_rows
 from ...data import match_class
 from ...evaluate import (
@@ -94,9 +94,9 @@ class Obtained:
                 ):  # such as of thresholds, which have no other name than their first value
                     entry = {str(next(iter(item.values()))): item for item in entry}
                 entry = entry[name]
-        except (KeyError, TypeError):
+            return value_in(entry)
+        except DAMAGE:  # such as a name that is not there, or a path that stops before a figure
             return None, None
-        return value_in(entry)
 
     def _metrics(self, level: str) -> Mapping[str, Any] | None:
         """Return the metrics of a level; None if there are none."""
@@ -105,7 +105,8 @@ class Obtained:
         if level == "validation":
             return None if self.validated is None else metrics_of(self.validated)
         if level.startswith("fold "):
-            rows = np.flatnonzero(self.panel.table.fold_array == int(level.removeprefix("fold ")))
+            folds = self.panel.table.fold_array.astype(str)
+            rows = np.flatnonzero(folds == level.removeprefix("fold "))
             if not rows.size:
                 return None
             return metrics_of(take_rows(self.panel.table, rows), self.panel.view)
@@ -226,20 +227,16 @@ def figure_of(
     value: Value,
     published: float | None = None,
     *,
+    factor: float = 100.0,
     digits: int = 1,
-    times: float | None = None,
 ) -> PublishedFigure:
-    """Return the figure of a value: in percent, multiplied by `times` if given, or unchanged with three decimals."""
-    factor = times
-    if factor is None:
-        factor = 1.0 if digits == 3 else 100.0
-    figure = PublishedFigure(name, published, None, digits=digits)
+    """Return the figure of a value and its interval, both multiplied by a factor: by default in percent."""
     obtained, interval = value
     if obtained is not None:
-        figure = replace(figure, obtained=factor * obtained)
+        obtained *= factor
     if interval is not None:
-        figure = replace(figure, interval=(factor * interval[0], factor * interval[1]))
-    return figure
+        interval = (factor * interval[0], factor * interval[1])
+    return PublishedFigure(name, published, obtained, digits=digits, interval=interval)
 
 
 Figures = Iterator[PublishedFigure]
@@ -263,17 +260,19 @@ def rows_of(table: Published) -> Iterator[tuple[str, Published]]:
 def figures(runs: Runs, magnification: int | None, table: Published) -> Figures:
     """Compare figures by their paths, see `Obtained.value`: of the variant of the table, or of that of each row.
 
-    If the source prints each fold, the difference has an interval over folds.
+    Figures and those of folds are multiplied by ``times``, by default to percent, or unchanged if the source prints
+    three decimals. If the source prints each fold, the difference has an interval over folds.
     """
     for name, row in rows_of(table):
         key = (row.get("variant", name), magnification)
         level = row.get("level", "")
         value = runs.value(key, level, row["path"])
-        figure = figure_of(name, value, row["value"], digits=row["digits"], times=row.get("times"))
+        factor = row.get("times") or (1.0 if row["digits"] == 3 else 100.0)
+        figure = figure_of(name, value, row["value"], factor=factor, digits=row["digits"])
         if "folds" in row:
             folds = range(1, len(row["folds"]) + 1)
             of_folds = [runs.value(key, f"fold {fold}", row["path"])[0] for fold in folds]
-            obtained = [100 * value for value in of_folds if value is not None]
+            obtained = [factor * value for value in of_folds if value is not None]
             figure = _with_folds(figure, row, np.array(obtained))
         yield figure
 
@@ -287,7 +286,7 @@ def _with_folds(figure: PublishedFigure, row: Published, obtained: Floats) -> Pu
     row : mapping
         ``std`` and ``folds``, as the source prints them.
     obtained : ndarray of float64, shape (folds,) or (folds, seeds)
-        In percent.
+        In the unit of the figure.
     """
     figure = replace(figure, published_spread=row.get("std"))
     if obtained.size > 1:
