@@ -17,8 +17,8 @@ Header = Mapping[str, Any]
 """Settings and origin of a feature file."""
 
 _EXCEPTIONS = {
-    "skipped": "Of the {1} images, {0} with too little tissue were not normalised.",
-    "blank": "Of the {1} images, {0} show nothing: they are of a single colour.",
+    "skipped": "In {0} of the {1} images there was too little tissue to be normalised.",
+    "blank": "In {0} of the {1} images there is nothing but a single colour.",
     "doubtful": "Of the {1} images, the normalised stains of {0} are in doubt: tissue turned white, or the stains rest "
     "on few pixels or are implausible.",
     "foreign": "In {0} of the {1} images, ink, black or single-coloured areas kept their colour.",

@@ -315,7 +315,7 @@ def learning_drawing(curves: Curves) -> Drawing:
     texts = []
     for fold, curve in curves.items():
         loss = curve["loss"]
-        text = f"fold {fold}: loss {loss[0]:.3f} to {loss[-1]:.3f} in {len(loss)} epochs"
+        text = f"fold {fold}: loss {loss[0]:.3f} to {loss[-1]:.3f} in {counted(len(loss), 'epoch')}"
         validation = [value for value in curve.get("val_loss", ()) if value is not None]
         if validation:
             text += f", least validation loss {min(validation):.3f}"
