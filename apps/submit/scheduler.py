@@ -130,6 +130,13 @@ def _submit_stage(plan: Plan, stage: JobStage, after: str | None) -> str:
 
 
 def _call(words: Sequence[str]) -> str:
+    """Return what a program of Slurm prints; if that is nothing, its messages, as ``--test-only`` answers there.
+
+    Raises
+    ------
+    BchistoError
+        It is not on this machine, does not answer in time, or fails; the message ends with its command.
+    """
     try:
         ended = subprocess.run(  # nosec B603
             words, capture_output=True, text=True, check=False, timeout=_MOST_SECONDS
@@ -243,7 +250,7 @@ def queue(plans: Sequence[Plan]) -> list[Job] | None:
     }
     jobs = []
     for line in lines:
-        columns = line.split("|", 4)
+        columns = line.split("|", maxsplit=4)  # only one in a line that is a warning of Slurm
         script = "/".join(line.removesuffix(f" {MERGE}").split("/")[-2:])
         owner = owners.get(columns[0], owners.get(script))
         if owner is not None:

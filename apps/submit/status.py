@@ -113,7 +113,8 @@ class RunStatus:
     ----------
     run : str
     state : str
-        State of the stage in progress; without one, of the first that is stuck, or not done.
+        Of the states of its stages that which people must know first: one in progress, then the most severe; if some
+        stages are done and the others were not started, interrupted.
     exit_code : int
         0 done, 1 failed or interrupted, 3 in progress, 4 nothing yet.
     stages : tuple of Stage
@@ -152,14 +153,17 @@ def read_status(run: Path) -> RunStatus:
         )
     works = _read_works(run)
     stages = tuple(work.shown for work in works)
-    state = min((stage.state for stage in stages), key=[*_CODES].index, default="not started")
+    states = {stage.state for stage in stages}
+    state = next((state for state in _CODES if state in states), "not started")
+    if state == "not started" and "done" in states:  # as a stage of which some shards are done
+        state = "interrupted"
     return RunStatus(
         run=str(run),
         state=state,
         exit_code=_CODES[state],
         stages=stages,
         log=_log_to_read(run, works),
-        full=_CODES[state] == 1 and shutil.disk_usage(run).free < _FULL_BYTES,
+        full=state in ("failed", "interrupted") and shutil.disk_usage(run).free < _FULL_BYTES,
         then=_then(run, state, works),
     )
 
