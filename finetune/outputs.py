@@ -77,9 +77,8 @@ def _network_sentences(settings: FinetuneSettings, *, folds: int, inner: bool) -
     if settings.augmentations:
         yield f"Training images were augmented by {'; '.join(_augmented(settings))}."
     if settings.copies:
-        once = {1: "once"}
         uses = " and ".join(
-            f"{once.get(factor, f'{factor:g} times')} for {name}"
+            f"once for {name}" if factor == 1 else f"{factor:g} times for {name}"
             for name, factor in settings.copies
         )
         yield f"In an epoch each training image was used {uses}, augmented differently each time."
@@ -110,10 +109,9 @@ def _augmented(settings: FinetuneSettings) -> Iterator[str]:
     """Yield each augmentation in words, in the order in which they are applied."""
     ranges = augmentation_ranges(settings.augmentations)
     if OFFLINE in ranges:
-        rotations = counted(settings.rotations, "rotation")
-        crops = counted(settings.crops, "crop")
         yield (
-            f"{rotations} of each by any angle and {crops} of each rotation, made within its file by one resampling"
+            f"{counted(settings.rotations, 'rotation')} of each by any angle and {counted(settings.crops, 'crop')} of "
+            "each rotation, made within its file by one resampling"
         )
     for name, words in AUGMENTATIONS.items():
         if name in ranges:

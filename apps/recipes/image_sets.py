@@ -103,7 +103,7 @@ class ImageSet:
         """
         dataset = self.read(reading)
         facts = facts_of(dataset)
-        return self.folds(choice).plans_of(dataset.records, seed=seed, known=facts)
+        return self.folds(choice).plans_of(dataset.records, seed=seed, facts=facts)
 
 
 def reading_of(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -144,13 +144,12 @@ class Obtained:
         The arrays have shape (rows, seeds); 1 is right.
         """
         table = self.panel.table
-        columns = [f"p_{name}" for name in table.classes]
         hits: dict[str, dict[tuple[str, int | None], list[float]]] = {}
         for row in read_rows(self.folder / "predictions-by-model.csv"):
-            highest = columns[int(np.argmax([float(row[column]) for column in columns]))]
+            predicted = max(table.classes, key=lambda name: float(row[f"p_{name}"]))
             hits_of_row = hits.setdefault(row["store"], {})
             key = (row["image_id"], int(row["fold"]))
-            hits_of_row.setdefault(key, []).append(float(highest == f"p_{row['label']}"))
+            hits_of_row.setdefault(key, []).append(float(predicted == row["label"]))
         keys = list(zip(table.image_ids, table.folds, strict=True))
         stores = {name: np.array([rows[key] for key in keys]) for name, rows in hits.items()}
         return {**stores, FUSION: table.hits[:, np.newaxis].astype(np.float64)}

@@ -162,11 +162,8 @@ def settings() -> dict[str, str]:
         lines = _call(["scontrol", "show", "config"]).splitlines()
     except BchistoError:
         return {}
-    values = {}
-    for line in lines:
-        name, _, value = line.partition("=")
-        values[name.strip()] = value.strip()
-    return values
+    pairs = (line.partition("=") for line in lines)
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def memory(cluster: Mapping[str, str], stage: JobStage) -> list[str]:

@@ -299,7 +299,7 @@ class _Work:
             return self._task_state(MERGE, self.entries, self._units)
         state, reason = self.tasks.get(MERGE, ("", ""))
         if self._has_tasks_of_shards:  # it waits for these, whose reasons are told
-            return state, ""
+            reason = ""
         return state, reason
 
     def _state(self, shards: Sequence[ShardState]) -> tuple[str, str]:
