@@ -81,16 +81,20 @@ def methods_of(
     each = f" from each of {seeds} seeds" if seeds > 1 else ""
     fold = "the fold" if folds == 1 else "each fold"
     sentences = [
-        f"Classifiers were {method}, trained{each} on the training set of {fold} "
-        f"({counted(len(units), 'model')} in all).",
+        *dict.fromkeys(_described(headers, stains)),
+        (
+            "Classifiers",
+            f"Classifiers were {method}, trained{each} on the training set of {fold} "
+            f"({counted(len(units), 'model')} in all).",
+        ),
     ]
     draws = max(header["augmentations"] for header in headers.values())
     numbers = {"its draws": draws, "seeds": seeds, "feature sets": len(headers)}
     averaged = [what for what, number in numbers.items() if number > 1]
     if averaged:
-        sentences.append(f"The prediction of an image averages {listed(averaged)}.")
-    described = dict.fromkeys(_described(headers, stains))
-    return [*described, *(("Classifiers", text) for text in sentences)]
+        text = f"The prediction of an image averages {listed(averaged)}."
+        sentences.append(("Classifiers", text))
+    return sentences
 
 
 def _described(

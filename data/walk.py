@@ -113,8 +113,8 @@ class _Walk:
             if path.suffix.casefold() in IMAGE_SUFFIXES:
                 return "file"  # an image that cannot be read, as any other
             if self._is_visible(entry.name):
-                name = self._name(path)
-                self.findings.append(_unreadable(name, error, link=entry.is_symlink()))
+                finding = _unreadable(self._name(path), error, link=entry.is_symlink())
+                self.findings.append(finding)
             return ""
         return "other"
 

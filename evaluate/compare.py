@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, compress
 
 import numpy as np
 
@@ -80,7 +80,7 @@ def compare_pairs(
 def _sides(table: PredictionTable, view: TwoClassView) -> tuple[frozenset[str], str]:
     """Return the positive classes of a view, and its rule where there are more than two classes: else all are one."""
     mask = positive_mask(table.classes, view.positive or default_positive(table.classes))
-    positive = frozenset(name for name, yes in zip(table.classes, mask, strict=True) if yes)
+    positive = frozenset(compress(table.classes, mask))
     if len(table.classes) <= 2:
         return positive, ""
     return positive, view.rule or "sum"

@@ -140,7 +140,7 @@ def write_outputs(
         held.append((unit.held_names, rows[count:]))
     tables = _tables(training, units, tested, result) if any(names for names, _ in tested) else []
     if any(names for names, _ in held):
-        _, of_images = _table(training, units, held, result)
+        of_images = _table(training, units, held, result)[1]
         write_table(result.folder / "predictions-validation.csv", of_images)
     logs = {str(unit.fold): list(read_rows(unit.log)) for unit in units}
     validated = any(training.plan.images(unit.fold, "val") for unit in units)

@@ -54,10 +54,7 @@ _SOURCED = {"source": str}
 _FORM: dict[str, Any] = {
     "title": str,
     "citation": str,
-    "featurize": dict,
-    "boost": dict,
-    "finetune": dict,
-    "explain": dict,
+    **dict.fromkeys((*STEPS, "explain"), dict),
     "full_scale": _SOURCED,
     "variants": lambda value: fits(value, dict) and fits([*value.values()], [_SOURCED]),
     "quick": _SOURCED,
@@ -197,12 +194,14 @@ def _parsed(content: Content) -> Recipe:
     name = _check_parts(content)
     sections = _read_sections(name, content)
     quick = dict(content["quick"])
-    if quick.keys().isdisjoint(_QUICK_IMAGES):
+    counts = quick.keys() & {*_QUICK_IMAGES}
+    if not counts:
         raise InputError(f"recipe {name}: quick has no {' or '.join(_QUICK_IMAGES)}")
-    for key in quick.keys() & {*_QUICK_IMAGES}:
-        quick[key] = converted(number_of(quick[key]), key, int)
-        if quick[key] < 1:
-            raise InputError(f"recipe {name}: quick.{key} {quick[key]}: give at least 1")
+    for key in counts:
+        count = converted(number_of(quick[key]), key, int)
+        if count < 1:
+            raise InputError(f"recipe {name}: quick.{key} {count}: give at least 1")
+        quick[key] = count
     for table in content["published"]:
         _check_table(name, table)
     recipe = Recipe(
@@ -224,10 +223,9 @@ def _parsed(content: Content) -> Recipe:
 
 def _check_parts(content: Content) -> str:
     """Refuse missing or unknown parts, and those of a wrong form; return the name of the recipe."""
-    missing = sorted(_REQUIRED - content.keys())
-    unknown = sorted(content.keys() - {"name", *_FORM})
-    if missing or unknown:
-        faults = [f"no {part}" for part in missing] + [f"unknown {part}" for part in unknown]
+    faults = [f"no {part}" for part in sorted(_REQUIRED - content.keys())]
+    faults += [f"unknown {part}" for part in sorted(content.keys() - {"name", *_FORM})]
+    if faults:
         raise InputError(f"recipe {content.get('name')}: {', '.join(faults)}")
     name = check_file_name(content["name"], "recipe")
     for part, form in _FORM.items():

@@ -78,8 +78,7 @@ def commands(plan: Plan, stage: JobStage, *, after: str | None) -> list[list[str
         array = ",".join(map(str, stage.tasks))
         if plan.at_once:
             array += f"%{plan.at_once}"
-        output = f"--output={log}-%a.log"
-        calls.append([*common, output, f"--array={array}", *waits, script])
+        calls.append([*common, f"--output={log}-%a.log", f"--array={array}", *waits, script])
         # an array that was cancelled, since the stage before it failed, has ended too
         dependency = "--dependency=afterany:{array}"
         if after:

@@ -42,8 +42,6 @@ _CODES = {
 }
 """The exit code of a state, by what people must know first."""
 
-_WORKING = ("running", "queued")
-
 _WAITING = dict.fromkeys(
     ("PENDING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"), "queued"
 )
@@ -224,7 +222,7 @@ class _Work:
         if task in self.errors or log is None:
             return self.errors.get(task, "")
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-        line = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        line = next(filter(None, map(str.strip, reversed(lines))), "")
         return f"its log ends with: {line}" if line else ""
 
     @functools.cached_property
@@ -406,7 +404,7 @@ def _log_to_read(run: Path, works: Iterable[_Work]) -> str:
 
 def _then(run: Path, state: str, works: Sequence[_Work]) -> str:
     """Return the command that continues; empty if all is done."""
-    if state in (*_WORKING, "unknown"):
+    if state in ("running", "queued", "unknown"):
         return f"bchisto status {shlex.quote(str(run))} --watch"
     unfinished = next((work for work in works if work.shown.state != "done"), None)
     if unfinished is None:
