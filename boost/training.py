@@ -364,7 +364,7 @@ def check_before_features(
     """
     _checked(settings, folds)
     labelled = [record for record in records if record.label is not None]
-    plans = folds.plans_of(labelled, seed=settings.seed, facts=DatasetFacts())
+    plans = folds.plans_of(labelled, seed=settings.seed, known=DatasetFacts())
     if stores:
         for plan, head in product(plans, settings.heads):
             _refuse_larger(_folder_of(run, plan, head, settings), stores, settings)
@@ -452,7 +452,7 @@ def train(
             groups=list(images.groups.values()),
             seed=settings.seed,
             default="10" if schemes.folds else _default_folds(sources),
-            facts=replace(images.known, failed=tuple(sources.failed)),
+            known=replace(images.known, failed=tuple(sources.failed)),
         )
         trainings = []
         for plan, head in product(plans, settings.heads):

@@ -415,13 +415,13 @@ def _prepare(
             f"{selection.images}: none of the {len(records)} images has a label to train on"
         )
     # refuse fold lists that do not fit before images are decoded
-    choice.plans_of(records, seed=settings.seed, facts=opened.known(failed=0))
+    choice.plans_of(records, seed=settings.seed, known=opened.known(failed=0))
     bank, pixels, failures = prepare_images(
         labelled, settings, digest=unique.digest, folder=folder, skip_errors=skip_errors
     )
     facts = opened.settle(folder / FACTS_FILE, failed=len(failures))
     facts_of_run = replace(facts, failed=tuple(failures))
-    plans = choice.plans_of(records, seed=settings.seed, facts=facts_of_run)
+    plans = choice.plans_of(records, seed=settings.seed, known=facts_of_run)
     warn_left_out(failures)
     write_or_remove(folder / "failures.csv", ["image_id", "error"], failures.items())
     images = LabelledImages(

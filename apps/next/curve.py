@@ -114,7 +114,7 @@ def _draw_folds(truth: PredictionTable, copies: Pairs, seed: int) -> Flags:
                 labels=[truth.classes[label] for label in truth.labels],
                 groups=truth.groups,
                 seed=seed,
-                facts=DatasetFacts(copies=copies),
+                known=DatasetFacts(copies=copies),
             )
             return np.array(
                 [np.isin(truth.image_ids, plan.images(fold, "test")) for fold in plan.folds]

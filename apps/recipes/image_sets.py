@@ -103,7 +103,7 @@ class ImageSet:
         """
         dataset = self.read(reading)
         folds = self.folds(choice)
-        return folds.plans_of(dataset.records, seed=seed, facts=facts_of(dataset))
+        return folds.plans_of(dataset.records, seed=seed, known=facts_of(dataset))
 
 
 def reading_of(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def fold_plan(
     group_by: str | None = None,
     seed: int = 0,
     test_list: Path | None = None,
-    facts: DatasetFacts | None = None,
+    known: DatasetFacts | None = None,
 ) -> FoldPlan:
     """Create the folds of a protocol for these images.
 
@@ -87,7 +87,7 @@ def fold_plan(
         Seed of folds that are drawn.
     test_list : Path, optional
         A CSV with a column ``image_id``; only with ``none``.
-    facts : DatasetFacts, optional
+    known : DatasetFacts, optional
         Further columns of the manifest, near-duplicates, and failed images. Drawn folds keep near-duplicates together;
         lists and sites are not changed, but near-duplicates in different parts cause a warning. A fold list may
         contain images that failed or have no label, but no other missing images.
@@ -105,7 +105,7 @@ def fold_plan(
     folds = converted(folds, "folds", str)
     if test_list is not None and folds != "none":
         raise InputError("{test_list} {}: goes with {folds:none}, not {}", test_list, folds)
-    facts = facts or DatasetFacts()
+    facts = known or DatasetFacts()
     unlabelled = [image for image, label in zip(image_ids, labels, strict=True) if not label]
     absent = (
         *_absent(facts.failed, "could not be used and"),
@@ -175,7 +175,7 @@ def dataset_plan(
     """Create the folds of a protocol for the images of a dataset, with its near-duplicates; see `FoldChoice`."""
     facts = facts_of(dataset, copies=tuple((copy.first, copy.second) for copy in copies))
     return FoldChoice((folds,), group_by=group_by).plans_of(
-        dataset.records, seed=seed, facts=facts
+        dataset.records, seed=seed, known=facts
     )[0]
 
 
@@ -421,16 +421,16 @@ class FoldChoice(Settings):
     )
 
     def plans_of(
-        self, records: Iterable[ImageRecord], *, seed: int, facts: DatasetFacts
+        self, records: Iterable[ImageRecord], *, seed: int, known: DatasetFacts
     ) -> list[FoldPlan]:
         """Create the folds of the images that have not failed, by default ten; see `plans`."""
-        usable = [record for record in records if record.image_id not in facts.failed]
+        usable = [record for record in records if record.image_id not in known.failed]
         return self.plans(
             [record.image_id for record in usable],
             labels=[record.label_text for record in usable],
             groups=[record.group for record in usable],
             seed=seed,
-            facts=facts,
+            known=known,
         )
 
     def plans(
@@ -441,7 +441,7 @@ class FoldChoice(Settings):
         groups: Groups,
         seed: int,
         default: str = "10",
-        facts: DatasetFacts | None = None,
+        known: DatasetFacts | None = None,
     ) -> list[FoldPlan]:
         """Create the folds of each protocol.
 
@@ -453,7 +453,7 @@ class FoldChoice(Settings):
             Seed of folds that are drawn.
         default : str
             The protocol if none is named.
-        facts : DatasetFacts, optional
+        known : DatasetFacts, optional
             Further columns and near-duplicates of these images, and images that could not be used.
 
         Returns
@@ -474,7 +474,7 @@ class FoldChoice(Settings):
             groups=groups,
             group_by=self.group_by,
             test_list=self.test_list,
-            facts=facts,
+            known=known,
         )
         plans: dict[str, tuple[str, FoldPlan]] = {}
         for typed in dict.fromkeys(self.folds or [default]):
