@@ -79,11 +79,10 @@ def estimate_step(
         cost = estimate_describing(records, step.settings, jobs=work.jobs)
         units = math.ceil(len(records) / images_per_block(step.settings))
         return Estimate("featurize", units, cost.seconds, 4 * cost.numbers)
-    seed = step.settings.seed
     folds = [
         len(plan.folds)
         for image_set in image_sets
-        for plan in image_set.plans(step.folds, reading=step.reading, seed=seed)
+        for plan in image_set.plans(step.folds, reading=step.reading, seed=step.settings.seed)
     ]
     images = math.ceil(len(records) / len(image_sets))
     classes = len(datasets[0].classes)

@@ -28,7 +28,7 @@ from ...core.formats import fits, limits, number_of, parse_yaml
 from ...core.jobs import check_file_name
 from .pictures import pictures_of
 from .recipe import STEPS, Recipe, Setting, check_names
-from .tables import KINDS, Published, rows_of
+from .tables import KINDS, Published, Runs, rows_of
 
 ENTRY_POINT_GROUP = "bchisto.recipes"
 
@@ -288,3 +288,6 @@ def _check_table(recipe: str, table: Published) -> None:
         for name, row in rows_of(table):
             if "path" not in row:
                 raise InputError(f"{where} {table['key']} has no path for {name}")
+    # what cannot be shown is refused before hours of training
+    for figure in KINDS[kind].figures(Runs("", {}, (), {}, {}), None, table):
+        figure.cells()

@@ -456,6 +456,19 @@ def test_a_plan_writes_nothing(bach, tmp_path):
             {"published": [{"kind": "stores", "key": "a", "title": "b"}]},
             "the table a has no source",
         ),
+        *[
+            (
+                {"published": [{"key": "a", "title": "b", "source": "c", **table}]},
+                "not of the form of a recipe",
+            )
+            for table in (
+                {"path": "auc", "rows": {"d": "high"}},
+                {"path": "auc", "digits": "few", "rows": {"d": 1}},
+                {"kind": "stores", "rows": {"d": {"value": 1, "std": "wide"}}},
+                {"kind": "stores", "rows": 5},
+                {"kind": "agreement", "predictions": {"Benign": 5}},
+            )
+        ],
     ],
 )
 def test_recipes_of_ones_own_are_checked(tmp_path, change, message):
