@@ -219,8 +219,8 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     batch = min(resolved(settings)["batch_size"], _MOST_TIMED)
     regions = []
     if settings.turned:
-        region = cut_region(*decode_whole(record), size=size, treat=np.ascontiguousarray)
-        regions = [region] * batch
+        whole = decode_whole(record)
+        regions = [cut_region(*whole, size=size, treat=np.ascontiguousarray)] * batch
     bank = ImageBank.of(
         [image] * batch, [f"{record.image_id}/{number}" for number in range(batch)], regions
     )

@@ -330,11 +330,10 @@ class _Work:
 
     def _left_out(self) -> str:
         """Return a text on images that finished work left out."""
-        stage = self.stage
-        count = stage.left_out()
+        count = self.stage.left_out()
         if not count:
             return ""
-        return f"without {counted(count, 'image')} that cannot be used, see {stage.listed}"
+        return f"without {counted(count, 'image')} that cannot be used, see {self.stage.listed}"
 
 
 def _read_works(run: Path) -> list[_Work]:
@@ -350,7 +349,7 @@ def _read_works(run: Path) -> list[_Work]:
     if any(command == "reproduce" for command, _ in last) or reproduce.records():
         stages = [reproduce]  # which contains the others
     by_hand = [_Work(stage) for stage in stages if (stage.command, stage.run) not in last]
-    works = [*by_hand, *submitted]
+    works = (*by_hand, *submitted)
     begun = [work for work in works if work.plan or work.folders or work.entries]
     return sorted(begun, key=_rank)
 
@@ -362,11 +361,10 @@ def _works_of(
     is_worked_on = bool(plan.process) and is_running(plan.process) is not False
     jobs_of_plan = [job for job in jobs or () if job.plan is plan]
     answered: bool | None = None
+    is_abandoned = not is_worked_on
     if plan.scheduler == "slurm":
         answered = jobs is not None
         is_abandoned = answered and bool(plan.jobs) and not jobs_of_plan
-    else:
-        is_abandoned = not is_worked_on
     for stage in plan.stages:
         if last[stage.command, stage.run] is not stage:
             continue
