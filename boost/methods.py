@@ -88,8 +88,11 @@ def methods_of(
             f"({counted(len(units), 'model')} in all).",
         ),
     ]
-    draws = max(header["augmentations"] for header in headers.values())
-    numbers = {"its draws": draws, "seeds": seeds, "feature sets": len(headers)}
+    numbers = {
+        "its draws": max(header["augmentations"] for header in headers.values()),
+        "seeds": seeds,
+        "feature sets": len(headers),
+    }
     averaged = [what for what, number in numbers.items() if number > 1]
     if averaged:
         text = f"The prediction of an image averages {listed(averaged)}."

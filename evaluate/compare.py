@@ -197,8 +197,7 @@ def _unlike_rows(
 ) -> str:
     """Return in which rows two tables differ."""
     if {key[:2] for key in keys} != {key[:2] for key in others}:
-        only_first = len(keys - others)
-        return f"{counted(only_first, 'row')} only in the first, {len(others - keys)} only in the second"
+        return f"{counted(len(keys - others), 'row')} only in the first, {len(others - keys)} only in the second"
     if first.fold_numbers and second.fold_numbers:
         return "they test the same images in other folds"
     return "one of them tests an image in several folds, and the other names no folds"

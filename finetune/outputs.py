@@ -143,14 +143,14 @@ def write_outputs(
         of_images = _table(training, units, held, result)[1]
         write_table(result.folder / "predictions-validation.csv", of_images)
     logs = {str(unit.fold): list(read_rows(unit.log)) for unit in units}
-    validated = any(training.plan.images(unit.fold, "val") for unit in units)
+    inner = not any(training.plan.images(unit.fold, "val") for unit in units)
     shown = {**asdict(settings), **resolved(settings)}
     # a report shows the name of the weights file but not its folder; settings.json holds its checksum
     shown["weights"] = Path(shown["weights"]).name
     outputs = Outputs(
         training,
         tables=tables,
-        methods=list(methods_of(settings, folds=len(units), inner=not validated)),
+        methods=list(methods_of(settings, folds=len(units), inner=inner)),
         settings={
             "source": network_of(settings.network).source,
             **{key: str(value) for key, value in shown.items()},

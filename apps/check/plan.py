@@ -399,11 +399,10 @@ def _fitting(
         several = 2 <= len(set(values.values())) <= _MOST_SITES
         if several and values != facts.groups and name not in not_sites:
             schemes.append((f"site:{name}", None))
-    tried = itertools.starmap(check, schemes)
     # a column whose folds all lack a class is probably none of sites
     return [
         replace(protocol, compared=protocol.group_by == "none" and not protocol.refused)
-        for protocol in tried
+        for protocol in itertools.starmap(check, schemes)
         if not (protocol.folds.startswith("site:") and protocol.hopeless)
     ]
 

@@ -45,10 +45,6 @@ _NEEDED = {
 _QUICK_IMAGES = ("images_per_class_and_fold", "images_per_class")
 """Number of images of a quick run: for each class and fold of the published lists, or for each class."""
 
-_REQUIRED = frozenset(
-    {"name", "title", "citation", "steps", "dataset", "images", "variants", "quick", "published"}
-)
-
 _SOURCED = {"source": str}
 
 _FORM: dict[str, Any] = {
@@ -72,6 +68,8 @@ _FORM: dict[str, Any] = {
 
 _AS_WRITTEN = ("title", "citation", "images", "variants", "published")
 """Parts of a recipe that it keeps as they are written."""
+
+_REQUIRED = frozenset({"name", "steps", "dataset", "quick", *_AS_WRITTEN})
 
 _WITH_NUMBERS = frozenset({"images", "published", "split_by"})
 """Parts with numbers that are not options of a command, and so have no declared type."""
@@ -192,7 +190,6 @@ def _parsed(content: Content) -> Recipe:
         key: _typed(item, key) if key in _WITH_NUMBERS else item for key, item in content.items()
     }
     name = _check_parts(content)
-    sections = _read_sections(name, content)
     quick = dict(content["quick"])
     counts = quick.keys() & {*_QUICK_IMAGES}
     if not counts:
@@ -210,7 +207,7 @@ def _parsed(content: Content) -> Recipe:
         quick=quick,
         steps=tuple(content["steps"]),
         datasets=items_of(content["dataset"]),
-        sections=sections,
+        sections=_read_sections(name, content),
         magnifications=tuple(content.get("split_by", {}).get("magnification") or [None]),
         full_scale=content.get("full_scale", {}),
         notes=tuple(content.get("notes", ())),

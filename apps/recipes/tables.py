@@ -148,8 +148,8 @@ class Obtained:
         for row in read_rows(self.folder / "predictions-by-model.csv"):
             predicted = max(table.classes, key=lambda name: float(row[f"p_{name}"]))
             key = (row["image_id"], int(row["fold"]))
-            hits_of_key = hits.setdefault(row["store"], {}).setdefault(key, [])
-            hits_of_key.append(float(predicted == row["label"]))
+            hits_of_row = hits.setdefault(row["store"], {}).setdefault(key, [])
+            hits_of_row.append(float(predicted == row["label"]))
         keys = list(zip(table.image_ids, table.folds, strict=True))
         stores = {name: np.array([rows[key] for key in keys]) for name, rows in hits.items()}
         return {**stores, FUSION: table.hits[:, np.newaxis].astype(np.float64)}
