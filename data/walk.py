@@ -113,8 +113,7 @@ class _Walk:
             if path.suffix.casefold() in IMAGE_SUFFIXES:
                 return "file"  # an image that cannot be read, as any other
             if self._is_visible(entry.name):
-                finding = _unreadable(self._name(path), error, link=entry.is_symlink())
-                self.findings.append(finding)
+                self.findings.append(_unreadable(self._name(path), error, link=entry.is_symlink()))
             return ""
         return "other"
 

@@ -163,4 +163,8 @@ def test_methods_count_one_in_the_singular():
     assert "by 1 rotation of each by any angle and 1 crop of each rotation" in text
     assert "after 1 epoch without" in text
     assert "or after 1 epoch, and" in text
+    several = " ".join(
+        text for _, text in methods_of(FinetuneSettings("speck"), folds=1, inner=True)
+    )
+    assert "after 8 epochs without" in several
     assert "once for a and 2.5 times for b" in text
