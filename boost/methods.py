@@ -17,8 +17,8 @@ Header = Mapping[str, Any]
 """Settings and origin of a feature file."""
 
 _EXCEPTIONS = {
-    "skipped": "Of the {1} images, {0} with too little tissue were not normalised.",
-    "blank": "Of the {1} images, {0} show nothing: they are of a single colour.",
+    "skipped": "In {0} of the {1} images there was too little tissue to be normalised.",
+    "blank": "In {0} of the {1} images there is nothing but a single colour.",
     "doubtful": "Of the {1} images, the normalised stains of {0} are in doubt: tissue turned white, or the stains rest "
     "on few pixels or are implausible.",
     "foreign": "In {0} of the {1} images, ink, black or single-coloured areas kept their colour.",
@@ -81,16 +81,23 @@ def methods_of(
     each = f" from each of {seeds} seeds" if seeds > 1 else ""
     fold = "the fold" if folds == 1 else "each fold"
     sentences = [
-        f"Classifiers were {method}, trained{each} on the training set of {fold} "
-        f"({counted(len(units), 'model')} in all).",
+        *dict.fromkeys(_described(headers, stains)),
+        (
+            "Classifiers",
+            f"Classifiers were {method}, trained{each} on the training set of {fold} "
+            f"({counted(len(units), 'model')} in all).",
+        ),
     ]
-    draws = max(header["augmentations"] for header in headers.values())
-    numbers = {"its draws": draws, "seeds": seeds, "feature sets": len(headers)}
+    numbers = {
+        "its draws": max(header["augmentations"] for header in headers.values()),
+        "seeds": seeds,
+        "feature sets": len(headers),
+    }
     averaged = [what for what, number in numbers.items() if number > 1]
     if averaged:
-        sentences.append(f"The prediction of an image averages {listed(averaged)}.")
-    described = dict.fromkeys(_described(headers, stains))
-    return [*described, *(("Classifiers", text) for text in sentences)]
+        text = f"The prediction of an image averages {listed(averaged)}."
+        sentences.append(("Classifiers", text))
+    return sentences
 
 
 def _described(

@@ -288,12 +288,12 @@ def plural(name: str) -> str:
 
     Examples
     --------
-    >>> plural("patient"), plural("patch"), plural("mouse")
-    ('patients', 'patches', 'mice')
+    >>> plural("patient"), plural("patch"), plural("epoch"), plural("mouse")
+    ('patients', 'patches', 'epochs', 'mice')
     """
     if name == "mouse":
         return "mice"
-    if name.endswith(("ch", "ss")):
+    if name.endswith(("ch", "ss")) and name != "epoch":
         return f"{name}es"
     return f"{name}s"
 

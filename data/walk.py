@@ -56,13 +56,14 @@ def walk_files(
 
 @dataclass(frozen=True)
 class _Walk:
-    """A walk below a folder, which appends what it cannot use to `findings`; see `walk_files`."""
+    """A walk below a folder, which appends what it cannot use to `findings`, see `walk_files`; and names slides."""
 
     root: Path
     findings: list[Finding]
     skip: Mapping[str, str]
     hidden: bool
     visits: Counter[_Inode] = field(default_factory=Counter)
+    slides: list[str] = field(default_factory=list)
 
     def files(self, folder: Path, above: tuple[_Inode, ...]) -> Iterator[Path]:
         """Yield the files of a folder and of those in it; `above` are the folders on the way to it."""
@@ -79,8 +80,8 @@ class _Walk:
             self._find("error", folder, "a circular link; remove it")
             return
         if self.visits[inode] > limits.FOLDER_VISITS:
-            often = f"links lead to this folder more than {limits.FOLDER_VISITS} times; remove some"
-            self._find("error", folder, often)
+            text = f"links lead to this folder more than {limits.FOLDER_VISITS} times; remove some"
+            self._find("error", folder, text)
             return
         for entry in entries:
             path = folder / entry.name
@@ -92,6 +93,7 @@ class _Walk:
             elif kind == "file" and self._is_visible(entry.name):
                 if path.suffix.casefold() in SLIDE_SUFFIXES:
                     self._find("warning", path, f"{SLIDE}; left out")
+                    self.slides.append(self._name(path))
                 else:
                     yield path
 
@@ -111,8 +113,7 @@ class _Walk:
             if path.suffix.casefold() in IMAGE_SUFFIXES:
                 return "file"  # an image that cannot be read, as any other
             if self._is_visible(entry.name):
-                name = self._name(path)
-                self.findings.append(_unreadable(name, error, link=entry.is_symlink()))
+                self.findings.append(_unreadable(self._name(path), error, link=entry.is_symlink()))
             return ""
         return "other"
 
@@ -162,11 +163,13 @@ def list_images(root: Path, findings: list[Finding]) -> dict[str, Path]:
     Raises
     ------
     InputError
-        There is no image, although all folders could be read; the message counts what is there.
+        There is no image, and there are whole slides, or all folders could be read; the message names the slides, or
+        counts the other files.
     """
     files: dict[str, Path] = {}
     others: dict[str, list[str]] = {}
-    for path in sorted(walk_files(root, findings)):
+    walk = _Walk(root, findings, {}, hidden=False)
+    for path in sorted(walk.files(root, ())):
         name = path.relative_to(root).as_posix()
         suffix = path.suffix.casefold()
         if suffix in IMAGE_SUFFIXES:
@@ -180,9 +183,8 @@ def list_images(root: Path, findings: list[Finding]) -> dict[str, Path]:
             level = "warning"
             text = f"{len(names)} {suffix} pictures are not read; save them as PNG or TIFF"
         findings.extend(Finding(level, name, text) for name in names)
-    slides = [finding.file for finding in findings if finding.message.startswith(SLIDE)]
-    if not files and slides:
-        raise InputError(f"{root}: no image in this folder; {few(slides)}: {SLIDE}")
+    if not files and walk.slides:
+        raise InputError(f"{root}: no image in this folder; {few(walk.slides)}: {SLIDE}")
     if files or has_errors(findings):
         return files
     text = f"{root}: no {IMAGE_KINDS} image in this folder"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, compress
 
 import numpy as np
 
@@ -80,7 +80,7 @@ def compare_pairs(
 def _sides(table: PredictionTable, view: TwoClassView) -> tuple[frozenset[str], str]:
     """Return the positive classes of a view, and its rule where there are more than two classes: else all are one."""
     mask = positive_mask(table.classes, view.positive or default_positive(table.classes))
-    positive = frozenset(name for name, yes in zip(table.classes, mask, strict=True) if yes)
+    positive = frozenset(compress(table.classes, mask))
     if len(table.classes) <= 2:
         return positive, ""
     return positive, view.rule or "sum"
@@ -197,8 +197,7 @@ def _unlike_rows(
 ) -> str:
     """Return in which rows two tables differ."""
     if {key[:2] for key in keys} != {key[:2] for key in others}:
-        only_first = len(keys - others)
-        return f"{counted(only_first, 'row')} only in the first, {len(others - keys)} only in the second"
+        return f"{counted(len(keys - others), 'row')} only in the first, {len(others - keys)} only in the second"
     if first.fold_numbers and second.fold_numbers:
         return "they test the same images in other folds"
     return "one of them tests an image in several folds, and the other names no folds"

@@ -84,7 +84,7 @@ def measure(
     """Compute the metrics of a table with their 95 % intervals, and log its `PredictionTable.cautions`.
 
     Images are the units, or groups where they are known, since images of one patient are not independent. Figures have
-    the intervals of `variance.interval`; a metric of another package without influences has the percentile bootstrap.
+    the intervals of `intervals.interval`; a metric of another package without influences has the percentile bootstrap.
 
     Parameters
     ----------

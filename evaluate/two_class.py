@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
@@ -245,7 +246,7 @@ def two_class_scores(probabilities: Values, positive: Mask, *, rule: str) -> Val
 
 
 def two_class_figures(table: PredictionTable, view: TwoClassView, units: Units) -> Entry:
-    """Return what the two-class view of a table gives.
+    """Return the entry ``two_class`` of ``metrics.json``.
 
     ``auc_per_fold`` is null where a fold tests one side only, ``prevalence`` the share of positive rows; for
     ``thresholds`` see `called_point`, for ``wanted`` `wanted_point`, and for the rest `recalibration`.
@@ -254,26 +255,27 @@ def two_class_figures(table: PredictionTable, view: TwoClassView, units: Units) 
         view = TwoClassView(view.positive, PREDICTED_CLASS)
     mask = positive_mask(table.classes, view.positive)
     sides = two_sides(table, view.positive, view.rule)
-    accuracies = [float(sides.right[inside].mean()) for _, inside in table.fold_rows()]
+    right = sides.right
+    accuracies = [float(right[inside].mean()) for _, inside in table.fold_rows()]
     figures: Entry = {
-        "positive": [name for name, yes in zip(table.classes, mask, strict=True) if yes],
+        "positive": [*itertools.compress(table.classes, mask)],
         "rule": view.rule,
-        "accuracy": units.share(sides.right),
+        "accuracy": units.share(right),
         "accuracy_std": mean_and_std(accuracies)[1],
+        **_two_class_auc(table, sides, units),
+        "prevalence": float(sides.truth.mean()),
+        # 0.5 may ask for the predicted class, see `asks_for_class`; no other threshold does
+        "thresholds": [
+            called_point(units, sides.truth, sides.called(threshold), threshold, view.prevalences)
+            for threshold in view.thresholds
+        ],
+        # without positive rows there is no threshold
+        "wanted": [
+            wanted_point(table, units, sides, wanted, view.prevalences)
+            for wanted in view.sensitivities
+            if sides.truth.any()
+        ],
     }
-    figures |= _two_class_auc(table, sides, units)
-    figures["prevalence"] = float(sides.truth.mean())
-    # 0.5 may ask for the predicted class, see `asks_for_class`; no other threshold does
-    figures["thresholds"] = [
-        called_point(units, sides.truth, sides.called(threshold), threshold, view.prevalences)
-        for threshold in view.thresholds
-    ]
-    # without positive rows there is no threshold
-    figures["wanted"] = [
-        wanted_point(table, units, sides, wanted, view.prevalences)
-        for wanted in view.sensitivities
-        if sides.truth.any()
-    ]
     if calibration_note(table) is None:
         figures |= recalibration(sides.scores, sides.truth, units=units)
     return figures

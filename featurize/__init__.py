@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .crops import crop_boxes, cut_crop, draw_augmentation
-from .embeddings.facts import IMPORTED, KIND_FACTS, UNKNOWN, facts_of, rows_of, settled_facts
+from .embeddings.facts import IMPORTED, KIND_FACTS, UNKNOWN, header_facts, rows_of, settled_facts
 from .embeddings.files import export_features, files_of, read_embeddings
 from .embeddings.imported import import_features
 from .embeddings.pools import AT_ONCE, POOLS, known_facts, slides_of

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core import InputError
+from ..core import InputError, counted
 from ..core.formats import Floats, read_rows
 from ..crossval import CrossValidation, Outputs, citation_of, write_table
 from ..data import decode_record
@@ -51,53 +51,57 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
     inner : bool
         Whether the validation images were split from the training images, because the fold list names none.
     """
-    values = resolved(settings)
     if settings.stain != "none":
         yield "Images", f"Images were treated by {get_stain(settings.stain).cited} before training."
+    for text in _network_sentences(settings, folds=folds, inner=inner):
+        yield "Network", text
+
+
+def _network_sentences(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterator[str]:
+    """Yield the sentences on the network and its training; parameters as of `methods_of`."""
+    values = resolved(settings)
     weights = values["weights"]
-    begun = _named(weights) if weights in _WORDS else "the weights of a file"
-    often = "once" if folds == 1 else f"separately in each of {folds} folds"
+    origin = _named(weights) if weights in _WORDS else "the weights of a file"
+    runs = "once" if folds == 1 else f"separately in each of {folds} folds"
     yield (
-        "Network",
-        f"The network {_named(settings.network)} was trained from {begun}, {often}, by {_named(values['optimizer'])} "
-        f"with a learning rate of {values['learning_rate']:g} on batches of {values['batch_size']}.",
+        f"The network {_named(settings.network)} was trained from {origin}, {runs}, by {_named(values['optimizer'])} "
+        f"with a learning rate of {values['learning_rate']:g} on batches of {values['batch_size']}."
     )
     if settings.rule.kind == "resize":
-        yield "Network", f"Its input is the whole image, resized to {values['size']} pixels."
+        yield f"Its input is the whole image, resized to {values['size']} pixels."
     else:
         yield (
-            "Network",
             f"Its input is a patch of {settings.rule.side} pixels resized to {values['size']}; the prediction of an "
-            "image is the mean over its patches.",
+            "image is the mean over its patches."
         )
     if settings.augmentations:
-        yield "Network", f"Training images were augmented by {'; '.join(_augmented(settings))}."
+        yield f"Training images were augmented by {'; '.join(_augmented(settings))}."
     if settings.copies:
-        each = " and ".join(f"{factor:g} times for {name}" for name, factor in settings.copies)
-        yield (
-            "Network",
-            f"In an epoch each training image was used {each}, augmented differently each time.",
+        uses = " and ".join(
+            f"once for {name}" if factor == 1 else f"{factor:g} times for {name}"
+            for name, factor in settings.copies
         )
+        yield f"In an epoch each training image was used {uses}, augmented differently each time."
     balanced = []
     if settings.sampling != "none":
         balanced.append(f"{settings.sampling}-sampling")
     if settings.class_weights:
         balanced.append("class weights")
     if balanced:
-        yield "Network", f"Class imbalance was handled by {' and '.join(balanced)}."
+        yield f"Class imbalance was handled by {' and '.join(balanced)}."
     part = "the validation part of the scheme"
     if inner:
         part = "an eighth of the training part (groups whole)"
-    trained = f"Networks were trained for {settings.epochs} epochs"
+    epochs = counted(settings.epochs, "epoch")
+    trained = f"Networks were trained for {epochs}"
     if not settings.validation:
-        yield "Network", f"{trained} without validation."
+        yield f"{trained} without validation."
     elif not settings.patience:
-        yield "Network", f"{trained}, and the last weights were kept, whatever the loss on {part}."
+        yield f"{trained}, and the last weights were kept, whatever the loss on {part}."
     else:
         yield (
-            "Network",
-            f"Training stopped after {settings.patience} epochs without a lower loss on {part}, or after "
-            f"{settings.epochs} epochs, and the weights of the lowest loss were kept.",
+            f"Training stopped after {counted(settings.patience, 'epoch')} without a lower loss on {part}, or after "
+            f"{epochs}, and the weights of the lowest loss were kept."
         )
 
 
@@ -105,8 +109,10 @@ def _augmented(settings: FinetuneSettings) -> Iterator[str]:
     """Yield each augmentation in words, in the order in which they are applied."""
     ranges = augmentation_ranges(settings.augmentations)
     if OFFLINE in ranges:
-        drawn = f"{settings.rotations} rotations of each by any angle and {settings.crops} crops of each rotation"
-        yield f"{drawn}, made within its file by one resampling"
+        yield (
+            f"{counted(settings.rotations, 'rotation')} of each by any angle and {counted(settings.crops, 'crop')} of "
+            "each rotation, made within its file by one resampling"
+        )
     for name, words in AUGMENTATIONS.items():
         if name in ranges:
             value = ranges[name] or 0.0
@@ -134,17 +140,17 @@ def write_outputs(
         held.append((unit.held_names, rows[count:]))
     tables = _tables(training, units, tested, result) if any(names for names, _ in tested) else []
     if any(names for names, _ in held):
-        _, of_images = _table(training, units, held, result)
+        of_images = _table(training, units, held, result)[1]
         write_table(result.folder / "predictions-validation.csv", of_images)
     logs = {str(unit.fold): list(read_rows(unit.log)) for unit in units}
-    validated = any(training.plan.images(unit.fold, "val") for unit in units)
+    inner = not any(training.plan.images(unit.fold, "val") for unit in units)
     shown = {**asdict(settings), **resolved(settings)}
     # a report shows the name of the weights file but not its folder; settings.json holds its checksum
     shown["weights"] = Path(shown["weights"]).name
     outputs = Outputs(
         training,
         tables=tables,
-        methods=list(methods_of(settings, folds=len(units), inner=not validated)),
+        methods=list(methods_of(settings, folds=len(units), inner=inner)),
         settings={
             "source": network_of(settings.network).source,
             **{key: str(value) for key, value in shown.items()},

@@ -25,6 +25,7 @@ from ..core import (
     WeightsError,
     as_banner,
     converted,
+    counted,
     has_kind,
     plain_options,
 )
@@ -169,8 +170,8 @@ class CnnTraining(Training):
                 notes.append(untrained)
         if not self.settings.validation:
             text = (
-                f"trained for all {self.settings.epochs} epochs on every training image; nothing but the last epoch "
-                "chose the weights."
+                f"trained for {counted(self.settings.epochs, 'epoch')} on every training image; nothing but the last "
+                "epoch chose the weights."
             )
             notes.append(Banner(Kind.NO_VALIDATION, text, epochs=self.settings.epochs))
         return notes

@@ -17,7 +17,7 @@ from ..featurize import (
     IMPORTED,
     KIND_FACTS,
     Embeddings,
-    facts_of,
+    header_facts,
     read_embeddings,
     row_sha256,
     rows_of,
@@ -99,7 +99,7 @@ def _check_kind(path: Path, store: str, bundle: Bundle, embeddings: Embeddings) 
     with reading(
         path, f"the settings of its feature set {store} do not fit; the model file is corrupt"
     ):
-        needed = settled_facts(path, facts_of(header))
+        needed = settled_facts(path, header_facts(header))
     needed["length"] = getattr(bundle.models[store][0], "features", None)
     stated = {**embeddings.facts, "length": embeddings.features.shape[2]}
     for facts in (needed, stated):

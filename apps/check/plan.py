@@ -371,12 +371,11 @@ def check_protocols(
     if choice.folds or choice.group_by is not None:
         return [check(name, choice.group_by) for name in dict.fromkeys(choice.folds or _SPLIT)]
     protocols = _fitting(dataset, check)
-    by_default = [
-        protocol
+    if all(
+        protocol.refused or protocol.lacking
         for protocol in protocols
         if protocol.group_by is None and not protocol.splits_patients
-    ]
-    if all(protocol.refused or protocol.lacking for protocol in by_default):
+    ):
         protocols += [check(name, None) for name in _FEWER]
     return protocols
 
@@ -400,11 +399,10 @@ def _fitting(
         several = 2 <= len(set(values.values())) <= _MOST_SITES
         if several and values != facts.groups and name not in not_sites:
             schemes.append((f"site:{name}", None))
-    tried = [check(name, group_by) for name, group_by in schemes]
     # a column whose folds all lack a class is probably none of sites
     return [
         replace(protocol, compared=protocol.group_by == "none" and not protocol.refused)
-        for protocol in tried
+        for protocol in itertools.starmap(check, schemes)
         if not (protocol.folds.startswith("site:") and protocol.hopeless)
     ]
 

@@ -114,13 +114,19 @@ def survey_stains(
                 continue
             checked += 1
             reasons, share = result
-            if reasons == (_TOO_LITTLE,):
+            if _TOO_LITTLE in reasons:
                 skipped.append(record.image_id)
             elif reasons:
                 doubtful[record.image_id] = reasons
             if share:
                 foreign[record.image_id] = share
-    return StainSurvey(settings.stain, checked, tuple(skipped), doubtful, foreign)
+    return StainSurvey(
+        settings.stain,
+        checked=checked,
+        skipped=tuple(skipped),
+        doubtful=doubtful,
+        foreign=foreign,
+    )
 
 
 def _check_stains(

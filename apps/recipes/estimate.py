@@ -79,11 +79,10 @@ def estimate_step(
         cost = estimate_describing(records, step.settings, jobs=work.jobs)
         units = math.ceil(len(records) / images_per_block(step.settings))
         return Estimate("featurize", units, cost.seconds, 4 * cost.numbers)
-    seed = step.settings.seed
     folds = [
         len(plan.folds)
         for image_set in image_sets
-        for plan in image_set.plans(step.folds, reading=step.reading, seed=seed)
+        for plan in image_set.plans(step.folds, reading=step.reading, seed=step.settings.seed)
     ]
     images = math.ceil(len(records) / len(image_sets))
     classes = len(datasets[0].classes)
@@ -220,8 +219,8 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     batch = min(resolved(settings)["batch_size"], _MOST_TIMED)
     regions = []
     if settings.turned:
-        region = cut_region(*decode_whole(record), size=size, treat=np.ascontiguousarray)
-        regions = [region] * batch
+        whole = decode_whole(record)
+        regions = [cut_region(*whole, size=size, treat=np.ascontiguousarray)] * batch
     bank = ImageBank.of(
         [image] * batch, [f"{record.image_id}/{number}" for number in range(batch)], regions
     )

@@ -28,7 +28,7 @@ from ...core.formats import fits, limits, number_of, parse_yaml
 from ...core.jobs import check_file_name
 from .pictures import pictures_of
 from .recipe import STEPS, Recipe, Setting, check_names
-from .tables import KINDS, Published, rows_of
+from .tables import KINDS, Published, Runs, rows_of
 
 ENTRY_POINT_GROUP = "bchisto.recipes"
 
@@ -45,31 +45,31 @@ _NEEDED = {
 _QUICK_IMAGES = ("images_per_class_and_fold", "images_per_class")
 """Number of images of a quick run: for each class and fold of the published lists, or for each class."""
 
-_REQUIRED = frozenset(
-    {"name", "title", "citation", "steps", "dataset", "images", "variants", "quick", "published"}
-)
+_SOURCED = {"source": str}
 
 _FORM: dict[str, Any] = {
     "title": str,
     "citation": str,
-    "featurize": dict,
-    "boost": dict,
-    "finetune": dict,
-    "explain": dict,
-    "full_scale": dict,
-    "variants": dict,
-    "quick": dict,
+    **dict.fromkeys((*STEPS, "explain"), dict),
+    "full_scale": _SOURCED,
+    "variants": lambda value: fits(value, dict) and fits([*value.values()], [_SOURCED]),
+    "quick": _SOURCED,
     "steps": [str],
     "notes": [str],
-    "split_by": {"magnification": [lambda at: type(at) is int and 0 < at < 10_000]},
+    "split_by": {
+        **_SOURCED,
+        "magnification": [lambda at: type(at) is int and 0 < at < 10_000],
+    },
     "dataset": lambda value: fits(value, str) or fits(value, [str]),
-    "images": lambda value: type(value) is int,
+    "images": lambda value: type(value) is int and value > 0,
     "published": [dict],
 }
-"""Parts of a recipe, to their form, see `bchisto.core.models.fits`."""
+"""Parts of a recipe, to their form, see `bchisto.core.formats.fits`."""
 
 _AS_WRITTEN = ("title", "citation", "images", "variants", "published")
 """Parts of a recipe that it keeps as they are written."""
+
+_REQUIRED = frozenset({"name", "steps", "dataset", "quick", *_AS_WRITTEN})
 
 _WITH_NUMBERS = frozenset({"images", "published", "split_by"})
 """Parts with numbers that are not options of a command, and so have no declared type."""
@@ -190,19 +190,15 @@ def _parsed(content: Content) -> Recipe:
         key: _typed(item, key) if key in _WITH_NUMBERS else item for key, item in content.items()
     }
     name = _check_parts(content)
-    sections = _read_sections(name, content)
-    split = content.get("split_by", {"source": ""})
-    full_scale = content.get("full_scale", {"source": ""})
-    for part in (content["quick"], full_scale, split, *content["variants"].values()):
-        if "source" not in part:
-            raise InputError(
-                f"recipe {name}: variants, quick, split_by and full_scale name their source"
-            )
     quick = dict(content["quick"])
-    if quick.keys().isdisjoint(_QUICK_IMAGES):
+    counts = quick.keys() & {*_QUICK_IMAGES}
+    if not counts:
         raise InputError(f"recipe {name}: quick has no {' or '.join(_QUICK_IMAGES)}")
-    for key in quick.keys() & {*_QUICK_IMAGES}:
-        quick[key] = converted(number_of(quick[key]), key, int)
+    for key in counts:
+        count = converted(number_of(quick[key]), key, int)
+        if count < 1:
+            raise InputError(f"recipe {name}: quick.{key} {count}: give at least 1")
+        quick[key] = count
     for table in content["published"]:
         _check_table(name, table)
     recipe = Recipe(
@@ -211,23 +207,22 @@ def _parsed(content: Content) -> Recipe:
         quick=quick,
         steps=tuple(content["steps"]),
         datasets=items_of(content["dataset"]),
-        sections=sections,
-        magnifications=tuple(split.get("magnification") or [None]),
-        full_scale=full_scale,
+        sections=_read_sections(name, content),
+        magnifications=tuple(content.get("split_by", {}).get("magnification") or [None]),
+        full_scale=content.get("full_scale", {}),
         notes=tuple(content.get("notes", ())),
     )
     _check_steps(recipe)
     for is_quick in (False, True):
-        pictures_of(recipe, quick=is_quick)
+        pictures_of(recipe, quick=is_quick)  # refuses wrong settings before hours of training
     return recipe
 
 
 def _check_parts(content: Content) -> str:
     """Refuse missing or unknown parts, and those of a wrong form; return the name of the recipe."""
-    missing = sorted(_REQUIRED - content.keys())
-    unknown = sorted(content.keys() - {"name", *_FORM})
-    if missing or unknown:
-        faults = [f"no {part}" for part in missing] + [f"unknown {part}" for part in unknown]
+    faults = [f"no {part}" for part in sorted(_REQUIRED - content.keys())]
+    faults += [f"unknown {part}" for part in sorted(content.keys() - {"name", *_FORM})]
+    if faults:
         raise InputError(f"recipe {content.get('name')}: {', '.join(faults)}")
     name = check_file_name(content["name"], "recipe")
     for part, form in _FORM.items():
@@ -290,3 +285,6 @@ def _check_table(recipe: str, table: Published) -> None:
         for name, row in rows_of(table):
             if "path" not in row:
                 raise InputError(f"{where} {table['key']} has no path for {name}")
+    # what cannot be shown is refused before hours of training
+    for figure in KINDS[kind].figures(Runs("", {}, (), {}, {}), None, table):
+        figure.cells()

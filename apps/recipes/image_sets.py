@@ -102,8 +102,8 @@ class ImageSet:
             The images do not fit a scheme.
         """
         dataset = self.read(reading)
-        facts = facts_of(dataset)
-        return self.folds(choice).plans_of(dataset.records, seed=seed, known=facts)
+        folds = self.folds(choice)
+        return folds.plans_of(dataset.records, seed=seed, known=facts_of(dataset))
 
 
 def reading_of(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -131,12 +131,13 @@ class Recipe:
             Add the views at full scale.
         """
         change = self.variants[variant]
-        seeds = [values["seed"] for values in map(self.values, self.steps) if "seed" in values]
+        of_steps = map(self.values, self.steps)
+        first_seed = next((values["seed"] for values in of_steps if "seed" in values), 0)
         steps = []
         for step in change.get("steps", self.steps):
             changed = change.get(step, {})
             # a step without a seed has that of the first step with one
-            values = {"seed": next(iter(seeds), 0), **self.values(step), **changed}
+            values = {"seed": first_seed, **self.values(step), **changed}
             if self.raised:
                 values["seed"] = number_of(values["seed"]) + self.raised
             if step == "featurize" and full_scale:

@@ -156,8 +156,8 @@ def reproduce(
         with reporting(folder, failed):
             write_published(folder, done.published)
         pictures = pictures_of(recipe, quick=request.quick)
-        pages = tuple(make_pictures(pictures, done.trained, work=work, failed=failed))
-        result = replace(result, pictures=pages)
+        pages = make_pictures(pictures, done.trained, work=work, failed=failed)
+        result = replace(result, pictures=tuple(pages))
         with reporting(folder / "report.html", failed):
             _report(folder / "report.html", request, result, pairs=pairs_of(done.obtained))
         accuracies = {
@@ -182,9 +182,10 @@ def _report(
     settings: dict[str, str] = {}
     for variant, used in differing(recipe, request):
         begin = f"{variant}: " if settings else ""
-        for setting in used:
-            name = f"{begin}{setting.step} {setting.name}"
-            settings[name] = f"{setting.value} ({setting.source})"
+        settings |= {
+            f"{begin}{setting.step} {setting.name}": f"{setting.value} ({setting.source})"
+            for setting in used
+        }
     if request.fresh_draws:
         settings["featurize draws"] = "new colours and crops for each feature file (code)"
     if result.pictures:

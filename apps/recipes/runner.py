@@ -147,8 +147,12 @@ class RecipeRun:
 
     def _sizes(self) -> dict[str, int]:
         """Return the number of parameters of each network that tables list, by the names of variants."""
-        tables = [table for table in self._recipe.published if table.get("path") == "parameters"]
-        rows = {name for table in tables for name in table["rows"]}
+        rows = {
+            name
+            for table in self._recipe.published
+            if table.get("path") == "parameters"
+            for name in table["rows"]
+        }
         sizes = {}
         for (name, _), obtained in self.obtained.items():
             for step in self.variants[name]:
@@ -276,20 +280,25 @@ def find_test_images(recipe: Recipe, folder: Path | None) -> dict[str, Path]:
     """
     if folder is None:
         return {}
-    tables = [table for table in recipe.published if table.get("kind") == "agreement"]
-    names = {name for table in tables for name in published_predictions(table)}
+    names = {
+        name
+        for table in recipe.published
+        if table.get("kind") == "agreement"
+        for name in published_predictions(table)
+    }
     if not names:
         raise InputError(
             "{test_images} {}: {} has no published predictions of test images", folder, recipe.name
         )
     files = {stem_of(path.name): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    if not names & files.keys():
+    present = sorted(names & files.keys())
+    if not present:
         raise InputError(
             "{test_images} {}: no test image is in it; their names are {} and so on",
             folder,
             min(names),
         )
-    return {name: files[name] for name in sorted(names & files.keys())}
+    return {name: files[name] for name in present}
 
 
 def predict_test_images(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...core import InputError
+from ...core import DAMAGE, InputError
 from ...core.formats import Floats, read_json, read_rows
 from ...data import match_class
 from ...evaluate import (
@@ -26,7 +27,7 @@ from ...evaluate import (
 )
 from ...evaluate.report import PublishedFigure, PublishedTable
 
-Value = tuple[float | None, tuple[float, float] | None]
+Value = tuple[float | None, Sequence[float] | None]
 """A value and its 95 % interval; None if it was not obtained."""
 
 Key = tuple[str, int | None]
@@ -79,14 +80,13 @@ class Obtained:
         """
         if path == "gap":
             return self._gap(), None
-        metrics = self._metrics(level)
-        if metrics is None:
+        entry: Any = self._metrics(level)
+        if entry is None:
             return None, None
         if path == "confidence":
-            return _mean_confidence(metrics), None
+            return _mean_confidence(entry), None
         if path == "auc_mean":
-            path = "two_class auc_mean" if len(metrics["folds"]) > 1 else "auc"
-        entry: Any = metrics
+            path = "two_class auc_mean" if len(entry["folds"]) > 1 else "auc"
         try:
             for name in path.split():
                 if isinstance(
@@ -94,9 +94,9 @@ class Obtained:
                 ):  # such as of thresholds, which have no other name than their first value
                     entry = {str(next(iter(item.values()))): item for item in entry}
                 entry = entry[name]
-        except (KeyError, TypeError):
+            return value_in(entry)
+        except DAMAGE:  # such as a name that is not there, or a path that stops before a figure
             return None, None
-        return value_in(entry)
 
     def _metrics(self, level: str) -> Mapping[str, Any] | None:
         """Return the metrics of a level; None if there are none."""
@@ -105,7 +105,8 @@ class Obtained:
         if level == "validation":
             return None if self.validated is None else metrics_of(self.validated)
         if level.startswith("fold "):
-            rows = np.flatnonzero(self.panel.table.fold_array == int(level.removeprefix("fold ")))
+            folds = self.panel.table.fold_array.astype(str)
+            rows = np.flatnonzero(folds == level.removeprefix("fold "))
             if not rows.size:
                 return None
             return metrics_of(take_rows(self.panel.table, rows), self.panel.view)
@@ -143,13 +144,12 @@ class Obtained:
         The arrays have shape (rows, seeds); 1 is right.
         """
         table = self.panel.table
-        columns = [f"p_{name}" for name in table.classes]
         hits: dict[str, dict[tuple[str, int | None], list[float]]] = {}
         for row in read_rows(self.folder / "predictions-by-model.csv"):
-            highest = columns[int(np.argmax([float(row[column]) for column in columns]))]
-            hits_of_row = hits.setdefault(row["store"], {})
+            predicted = max(table.classes, key=lambda name: float(row[f"p_{name}"]))
             key = (row["image_id"], int(row["fold"]))
-            hits_of_row.setdefault(key, []).append(float(highest == f"p_{row['label']}"))
+            hits_of_row = hits.setdefault(row["store"], {}).setdefault(key, [])
+            hits_of_row.append(float(predicted == row["label"]))
         keys = list(zip(table.image_ids, table.folds, strict=True))
         stores = {name: np.array([rows[key] for key in keys]) for name, rows in hits.items()}
         return {**stores, FUSION: table.hits[:, np.newaxis].astype(np.float64)}
@@ -215,10 +215,7 @@ def value_in(figure: Figure | Mapping[str, Any] | float | None) -> Value:
     """Return the value and the interval of a figure of ``metrics.json``; a plain number has none."""
     if figure is None or isinstance(figure, (int, float)):
         return figure, None
-    interval = figure["interval"]
-    if interval:
-        interval = tuple(interval)
-    return figure["value"], interval
+    return figure["value"], figure["interval"]
 
 
 def figure_of(
@@ -226,20 +223,16 @@ def figure_of(
     value: Value,
     published: float | None = None,
     *,
+    factor: float = 100.0,
     digits: int = 1,
-    times: float | None = None,
 ) -> PublishedFigure:
-    """Return the figure of a value: in percent, multiplied by `times` if given, or unchanged with three decimals."""
-    factor = times
-    if factor is None:
-        factor = 1.0 if digits == 3 else 100.0
-    figure = PublishedFigure(name, published, None, digits=digits)
+    """Return the figure of a value and its interval, both multiplied by a factor: by default in percent."""
     obtained, interval = value
     if obtained is not None:
-        figure = replace(figure, obtained=factor * obtained)
+        obtained *= factor
     if interval is not None:
-        figure = replace(figure, interval=(factor * interval[0], factor * interval[1]))
-    return figure
+        interval = (factor * interval[0], factor * interval[1])
+    return PublishedFigure(name, published, obtained, digits=digits, interval=interval)
 
 
 Figures = Iterator[PublishedFigure]
@@ -263,17 +256,18 @@ def rows_of(table: Published) -> Iterator[tuple[str, Published]]:
 def figures(runs: Runs, magnification: int | None, table: Published) -> Figures:
     """Compare figures by their paths, see `Obtained.value`: of the variant of the table, or of that of each row.
 
-    If the source prints each fold, the difference has an interval over folds.
+    Figures and those of folds are multiplied by ``times``, by default to percent, or unchanged if the source prints
+    three decimals. If the source prints each fold, the difference has an interval over folds.
     """
     for name, row in rows_of(table):
         key = (row.get("variant", name), magnification)
-        level = row.get("level", "")
-        value = runs.value(key, level, row["path"])
-        figure = figure_of(name, value, row["value"], digits=row["digits"], times=row.get("times"))
+        value = runs.value(key, row.get("level", ""), row["path"])
+        factor = row.get("times") or (1.0 if row["digits"] == 3 else 100.0)
+        figure = figure_of(name, value, row["value"], factor=factor, digits=row["digits"])
         if "folds" in row:
-            folds = range(1, len(row["folds"]) + 1)
-            of_folds = [runs.value(key, f"fold {fold}", row["path"])[0] for fold in folds]
-            obtained = [100 * value for value in of_folds if value is not None]
+            levels = (f"fold {fold}" for fold, _ in enumerate(row["folds"], start=1))
+            of_folds = [runs.value(key, level, row["path"])[0] for level in levels]
+            obtained = [factor * value for value in of_folds if value is not None]
             figure = _with_folds(figure, row, np.array(obtained))
         yield figure
 
@@ -287,7 +281,7 @@ def _with_folds(figure: PublishedFigure, row: Published, obtained: Floats) -> Pu
     row : mapping
         ``std`` and ``folds``, as the source prints them.
     obtained : ndarray of float64, shape (folds,) or (folds, seeds)
-        In percent.
+        In the unit of the figure.
     """
     figure = replace(figure, published_spread=row.get("std"))
     if obtained.size > 1:
@@ -307,11 +301,10 @@ def _over_folds(changes: Floats) -> tuple[float, float]:
     from scipy.stats import t as student
 
     count = len(changes)
-    weights = np.full(count, 1.0 / count)
-    middle = float(weights @ changes)
-    variance = float(weights @ np.square(changes - middle)) / (count - 1)
+    middle = float(changes.mean())
+    variance = float(changes.var()) / (count - 1)
     # each image is tested once for count - 1 times that it trains
-    error = (variance * (1.0 + count * (1.0 / (count - 1)))) ** 0.5
+    error = (variance * (1.0 + count / (count - 1))) ** 0.5
     half = float(student.ppf(0.975, count - 1)) * error
     return middle - half, middle + half
 
@@ -409,12 +402,10 @@ def compare_published(
         figures = _compare(table, runs, note=note)
         if all(figure.obtained is None and not figure.cited for figure in figures):
             continue
-        figures += [_cited(name, printed) for name, printed in table.get("others", {}).items()]
-        lines = [line for line in (table.get("note"), note) if line]
+        figures += itertools.starmap(_cited, table.get("others", {}).items())
+        lines = "\n".join(filter(None, (table.get("note"), note)))
         compared.append(
-            PublishedTable(
-                table["key"], table["title"], table["source"], tuple(figures), "\n".join(lines)
-            )
+            PublishedTable(table["key"], table["title"], table["source"], tuple(figures), lines)
         )
     return compared
 

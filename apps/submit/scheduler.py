@@ -78,8 +78,7 @@ def commands(plan: Plan, stage: JobStage, *, after: str | None) -> list[list[str
         array = ",".join(map(str, stage.tasks))
         if plan.at_once:
             array += f"%{plan.at_once}"
-        output = f"--output={log}-%a.log"
-        calls.append([*common, output, f"--array={array}", *waits, script])
+        calls.append([*common, f"--output={log}-%a.log", f"--array={array}", *waits, script])
         # an array that was cancelled, since the stage before it failed, has ended too
         dependency = "--dependency=afterany:{array}"
         if after:
@@ -130,6 +129,13 @@ def _submit_stage(plan: Plan, stage: JobStage, after: str | None) -> str:
 
 
 def _call(words: Sequence[str]) -> str:
+    """Return what a program of Slurm prints; if that is nothing, its messages, as ``--test-only`` answers there.
+
+    Raises
+    ------
+    BchistoError
+        It is not on this machine, does not answer in time, or fails; the message ends with its command.
+    """
     try:
         ended = subprocess.run(  # nosec B603
             words, capture_output=True, text=True, check=False, timeout=_MOST_SECONDS
@@ -155,11 +161,8 @@ def settings() -> dict[str, str]:
         lines = _call(["scontrol", "show", "config"]).splitlines()
     except BchistoError:
         return {}
-    values = {}
-    for line in lines:
-        name, _, value = line.partition("=")
-        values[name.strip()] = value.strip()
-    return values
+    pairs = (line.partition("=") for line in lines)
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def memory(cluster: Mapping[str, str], stage: JobStage) -> list[str]:
@@ -243,7 +246,7 @@ def queue(plans: Sequence[Plan]) -> list[Job] | None:
     }
     jobs = []
     for line in lines:
-        columns = line.split("|", 4)
+        columns = line.split("|", maxsplit=4)  # only one in a line that is a warning of Slurm
         script = "/".join(line.removesuffix(f" {MERGE}").split("/")[-2:])
         owner = owners.get(columns[0], owners.get(script))
         if owner is not None:

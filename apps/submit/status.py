@@ -42,8 +42,6 @@ _CODES = {
 }
 """The exit code of a state, by what people must know first."""
 
-_WORKING = ("running", "queued")
-
 _WAITING = dict.fromkeys(
     ("PENDING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"), "queued"
 )
@@ -113,7 +111,8 @@ class RunStatus:
     ----------
     run : str
     state : str
-        State of the stage in progress; without one, of the first that is stuck, or not done.
+        Of the states of its stages that which people must know first: one in progress, then the most severe; if some
+        stages are done and the others were not started, interrupted.
     exit_code : int
         0 done, 1 failed or interrupted, 3 in progress, 4 nothing yet.
     stages : tuple of Stage
@@ -152,14 +151,17 @@ def read_status(run: Path) -> RunStatus:
         )
     works = _read_works(run)
     stages = tuple(work.shown for work in works)
-    state = min((stage.state for stage in stages), key=[*_CODES].index, default="not started")
+    states = {stage.state for stage in stages}
+    state = next((state for state in _CODES if state in states), "not started")
+    if state == "not started" and "done" in states:  # as a stage of which some shards are done
+        state = "interrupted"
     return RunStatus(
         run=str(run),
         state=state,
         exit_code=_CODES[state],
         stages=stages,
         log=_log_to_read(run, works),
-        full=_CODES[state] == 1 and shutil.disk_usage(run).free < _FULL_BYTES,
+        full=state in ("failed", "interrupted") and shutil.disk_usage(run).free < _FULL_BYTES,
         then=_then(run, state, works),
     )
 
@@ -220,7 +222,7 @@ class _Work:
         if task in self.errors or log is None:
             return self.errors.get(task, "")
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-        line = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        line = next(filter(None, map(str.strip, reversed(lines))), "")
         return f"its log ends with: {line}" if line else ""
 
     @functools.cached_property
@@ -295,7 +297,7 @@ class _Work:
             return self._task_state(MERGE, self.entries, self._units)
         state, reason = self.tasks.get(MERGE, ("", ""))
         if self._has_tasks_of_shards:  # it waits for these, whose reasons are told
-            return state, ""
+            reason = ""
         return state, reason
 
     def _state(self, shards: Sequence[ShardState]) -> tuple[str, str]:
@@ -328,11 +330,10 @@ class _Work:
 
     def _left_out(self) -> str:
         """Return a text on images that finished work left out."""
-        stage = self.stage
-        count = stage.left_out()
+        count = self.stage.left_out()
         if not count:
             return ""
-        return f"without {counted(count, 'image')} that cannot be used, see {stage.listed}"
+        return f"without {counted(count, 'image')} that cannot be used, see {self.stage.listed}"
 
 
 def _read_works(run: Path) -> list[_Work]:
@@ -348,7 +349,7 @@ def _read_works(run: Path) -> list[_Work]:
     if any(command == "reproduce" for command, _ in last) or reproduce.records():
         stages = [reproduce]  # which contains the others
     by_hand = [_Work(stage) for stage in stages if (stage.command, stage.run) not in last]
-    works = [*by_hand, *submitted]
+    works = (*by_hand, *submitted)
     begun = [work for work in works if work.plan or work.folders or work.entries]
     return sorted(begun, key=_rank)
 
@@ -360,11 +361,10 @@ def _works_of(
     is_worked_on = bool(plan.process) and is_running(plan.process) is not False
     jobs_of_plan = [job for job in jobs or () if job.plan is plan]
     answered: bool | None = None
+    is_abandoned = not is_worked_on
     if plan.scheduler == "slurm":
         answered = jobs is not None
         is_abandoned = answered and bool(plan.jobs) and not jobs_of_plan
-    else:
-        is_abandoned = not is_worked_on
     for stage in plan.stages:
         if last[stage.command, stage.run] is not stage:
             continue
@@ -402,7 +402,7 @@ def _log_to_read(run: Path, works: Iterable[_Work]) -> str:
 
 def _then(run: Path, state: str, works: Sequence[_Work]) -> str:
     """Return the command that continues; empty if all is done."""
-    if state in (*_WORKING, "unknown"):
+    if state in ("running", "queued", "unknown"):
         return f"bchisto status {shlex.quote(str(run))} --watch"
     unfinished = next((work for work in works if work.shown.state != "done"), None)
     if unfinished is None:

@@ -36,14 +36,15 @@ _RESOLUTIONS = (282, 283)
 _UNIT = 296
 _MAKERS = (271, 272, 305)
 """Maker and model of the scanner, and the program."""
-_LONGEST = 99
-"""Number of characters of a text that are kept."""
 _DATE = 306
 _COLOUR_MAP = 320
 _SUB_DIRECTORIES = 330
 _PROFILE = 34675
 _MICROMETRES = {2: 25_400.0, 3: 10_000.0, 4: 1_000.0, 5: 1.0}
 """Micrometres per unit of resolution: inch, centimetre, and the millimetre and micrometre of some programs."""
+
+_LONGEST = 99
+"""Number of characters of a text that are kept."""
 
 _WHITE_IS_ZERO = 0
 _BLACK_IS_ZERO = 1
@@ -135,14 +136,24 @@ def _used_pages(path: Path, file: Any) -> list[int]:
 
 
 def _page_header(path: Path, page: Any, *, pages: int, number: int) -> ImageHeader:
-    """Return the header of one of so many pages, after checking its size."""
+    """Return the header of a page after checking its size.
+
+    Parameters
+    ----------
+    path : Path
+    page : tifffile.TiffPage
+    pages : int
+        Number of pages of the file.
+    number : int
+        Number of the page, from 0.
+    """
     width = page.imagewidth
     height = page.imagelength
     if width * height > limits.PIXELS and page.is_tiled:
         raise ImageError(f"{path}: {width}x{height} pixels in tiles: {SLIDE}")
-    deep = page.bitspersample == 16
-    modes = {1: "I;16" if deep else "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-    mode = modes.get(page.samplesperpixel, f"{page.samplesperpixel} samples")
+    grey = {1: "1", 16: "I;16"}.get(page.bitspersample, "L")
+    samples = page.samplesperpixel - page.extrasamples.count(0)  # without those that are not alpha
+    modes = {1: grey, 2: "LA", 3: "RGB", 4: "RGBA"}
     orientation = page.tags.valueof(_ORIENTATION)
     if orientation not in range(1, 9):
         orientation = 1
@@ -154,10 +165,10 @@ def _page_header(path: Path, page: Any, *, pages: int, number: int) -> ImageHead
         "TIFF",
         width,
         height,
-        mode,
-        pages,
-        number + 1,
-        deep,
+        mode=_stored_mode(page) or modes.get(samples, f"{samples} samples"),
+        pages=pages,
+        page=number + 1,
+        deep=page.bitspersample == 16,
         orientation=orientation,
         codec=codec,
         scanner=_stated(page, *_MAKERS),
@@ -165,6 +176,13 @@ def _page_header(path: Path, page: Any, *, pages: int, number: int) -> ImageHead
     )
     files.check_size(path, header)
     return header
+
+
+def _stored_mode(page: Any) -> str:
+    """Return the mode in Pillow of pixels that are neither grey nor RGB; empty for others."""
+    if page.compression == _JPEG and page.photometric == _YCBCR:  # decoded to RGB
+        return ""
+    return {_PALETTE: "P", _CMYK: "CMYK", _YCBCR: "YCbCr"}.get(page.photometric, "")
 
 
 def _stated(page: Any, *tags: int) -> str:
@@ -440,11 +458,8 @@ def _grey_or_rgb(values: Array, page: Any) -> Array:
     values = _widened(values, page.bitspersample)
     if photometric == _WHITE_IS_ZERO:
         return np.iinfo(values.dtype).max - values
-    if photometric == _CMYK:
-        mode = "CMYK"
-    elif photometric == _YCBCR and page.compression != _JPEG:
-        mode = "YCbCr"
-    else:
+    mode = _stored_mode(page)
+    if not mode:
         return values
     return np.array(Image.fromarray(np.ascontiguousarray(values), mode).convert("RGB"))
 

@@ -456,13 +456,18 @@ class FoldChoice(Settings):
         known : DatasetFacts, optional
             Further columns and near-duplicates of these images, and images that could not be used.
 
+        Returns
+        -------
+        list of FoldPlan
+            One of each protocol, in the order in which they were named.
+
         Raises
         ------
         InputError
             A scheme does not fit the images; `repeats` is above 1 with fixed folds; or two fold lists have the same
             name but different folds.
         """
-        plan_of = functools.partial(
+        draw = functools.partial(
             fold_plan,
             image_ids=image_ids,
             labels=labels,
@@ -472,15 +477,15 @@ class FoldChoice(Settings):
             known=known,
         )
         plans: dict[str, tuple[str, FoldPlan]] = {}
-        for name in dict.fromkeys(self.folds or [default]):
+        for typed in dict.fromkeys(self.folds or [default]):
             seeds = range(seed, seed + self.repeats)
-            plan = repeat_folds([plan_of(name, seed=number) for number in seeds])
-            other, first = plans.setdefault(plan.name, (name, plan))
-            if first.sha256 != plan.sha256:
+            plan = repeat_folds([draw(typed, seed=number) for number in seeds])
+            typed_earlier, earlier = plans.setdefault(plan.name, (typed, plan))
+            if earlier.sha256 != plan.sha256:
                 raise InputError(
                     "{folds} {} and {}: both would be named {}; rename one of the files",
-                    other,
-                    name,
+                    typed_earlier,
+                    typed,
                     plan.name,
                 )
         return [plan for _, plan in plans.values()]

@@ -242,7 +242,7 @@ def _column_findings(
     findings = [
         Finding(level, where, text, labels_only=level == "warning") for level, text in remarks
     ]
-    # a split is kept by folds, which may also use sites
+    # folds keep a split, which may also be by sites; other columns of groups are in the remarks if one was recognised
     roles = (PART,) if "group" in given else (PART, GROUP)
     used = {
         *columns.values(),
@@ -250,15 +250,15 @@ def _column_findings(
         *(name for role in roles for tier in role.matching(table.columns) for name in tier),
     }
     unused = [title for key, title in table.columns.items() if key not in used]
+    if not unused:
+        return findings
     listed = ", ".join(unused)
-    if unused and (columns["label"] or "label" in given):
-        findings.append(Finding("note", where, f"columns that no model is given: {listed}"))
-    elif unused:
-        remedy = Message("name the label column with {label_column}")
-        text = "no column is named label, so no image has one; other columns: {}"
-        message = Message(text, listed, remedies=[remedy])
-        findings.append(Finding("warning", where, message, labels_only=True))
-    return findings
+    if columns["label"] or "label" in given:
+        return [*findings, Finding("note", where, f"columns that no model is given: {listed}")]
+    remedy = Message("name the label column with {label_column}")
+    text = "no column is named label, so no image has one; other columns: {}"
+    message = Message(text, listed, remedies=[remedy])
+    return [*findings, Finding("warning", where, message, labels_only=True)]
 
 
 def _rows(

@@ -155,6 +155,10 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
     return _drawn(draw, alt, caption, width=6.0, height=0.55 + 0.34 * len(rows))
 
 
+def _draw_diagonal(axes: Any) -> None:
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
+
+
 def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
     """Draw the ROC of the two-class view with its operating points; None without scores.
 
@@ -171,7 +175,7 @@ def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
     title = f"{' + '.join(view['positive'])} against the rest"
 
     def draw(axes: Any) -> None:
-        axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
+        _draw_diagonal(axes)
         for label, rates, style in curves:
             axes.plot(*rates, label=label, **style)
         for colour, point in zip(cycle(_POINTS), view["thresholds"], strict=False):
@@ -258,7 +262,7 @@ def _reliability(
 
     def draw(axes: Any) -> None:
         axes.bar(scores, counts / counts.sum(), width=0.04, color="#d5deea")
-        axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
+        _draw_diagonal(axes)
         axes.plot(scores, shares, "o-", color=_BLUE, linewidth=1.8, markersize=4, label=label)
         axes.set(**names, xlim=(0, 1.01), ylim=(0, 1.01))
         axes.legend(loc="best")
@@ -315,7 +319,7 @@ def learning_drawing(curves: Curves) -> Drawing:
     texts = []
     for fold, curve in curves.items():
         loss = curve["loss"]
-        text = f"fold {fold}: loss {loss[0]:.3f} to {loss[-1]:.3f} in {len(loss)} epochs"
+        text = f"fold {fold}: loss {loss[0]:.3f} to {loss[-1]:.3f} in {counted(len(loss), 'epoch')}"
         validation = [value for value in curve.get("val_loss", ()) if value is not None]
         if validation:
             text += f", least validation loss {min(validation):.3f}"

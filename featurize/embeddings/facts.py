@@ -78,7 +78,7 @@ def settled_facts(path: Path, stated: Mapping[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def facts_of(header: Mapping[str, Any]) -> dict[str, Any]:
+def header_facts(header: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts in the header of a feature file; for imported embeddings, those of their file."""
     if header.get("mode") == IMPORTED:
         about = header[IMPORTED]

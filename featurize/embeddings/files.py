@@ -48,7 +48,7 @@ from ...core.formats import (
 )
 from ...core.jobs import atomic_output, ensure_folder, refuse_overwriting, save_arrays
 from ..store import open_store
-from .facts import facts_of
+from .facts import header_facts
 from .pools import MEAN, TilePool, pool_fields, pool_named
 from .table import COLUMNS, Embeddings
 
@@ -122,7 +122,7 @@ def read_embeddings(
     _refuse_pool(path, pool)
     with open_store(path) as store:
         columns = {"image_id": store.image_ids, "label": store.labels, "group": store.groups}
-        return Embeddings.of(path, store.features(), columns, facts_of(store.header))
+        return Embeddings.of(path, store.features(), columns, header_facts(store.header))
 
 
 def _refuse_pool(path: Path, pool: str | None) -> None:

@@ -17,7 +17,7 @@ from ...core import InputError, counted, few, one_of
 from ...core.formats import Array, Floats, Floats32, column_key
 from ...data import FACTS_FILE, DatasetFacts, read_dataset_facts
 from ..store import Store, open_store
-from .facts import facts_of
+from .facts import header_facts
 from .table import Embeddings
 
 Blocks = Iterable[Array]
@@ -148,7 +148,7 @@ def pool_fields(path: Path, by: str, pool: TilePool) -> Embeddings:
         rows are pooled already; or see `open_store`.
     """
     with open_store(path) as store:
-        facts = facts_of(store.header)
+        facts = header_facts(store.header)
         if facts.get("pooled"):
             raise InputError("{}: its rows are pooled already ({})", path, facts["pooled"])
         facts_beside = known_facts(store)

@@ -1,11 +1,13 @@
 """Augmentation by its effect: grey stays grey, ranges are what was asked for, and old names mean what they meant."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.finetune import AUGMENTATIONS, FinetuneSettings
+from bchisto.finetune.outputs import methods_of
 from bchisto.finetune.samples import make_augmenter
 
 
@@ -150,3 +152,19 @@ def test_other_ranges_reach_what_they_name():
 def test_ranges_that_are_refused(text, message):
     with pytest.raises(InputError, match=re.escape(message)):
         FinetuneSettings("speck", augmentations=(text,))
+
+
+def test_methods_count_one_in_the_singular():
+    settings = FinetuneSettings("speck", epochs=1, patience=1, rotations=1, crops=1)
+    offline = replace(settings, augmentations=("rotations-crops",))
+    copied = replace(settings, copies=(("a", 1.0), ("b", 2.5)))
+    texts = {text for one in (offline, copied) for _, text in methods_of(one, folds=1, inner=True)}
+    text = " ".join(texts)
+    assert "by 1 rotation of each by any angle and 1 crop of each rotation" in text
+    assert "after 1 epoch without" in text
+    assert "or after 1 epoch, and" in text
+    several = " ".join(
+        text for _, text in methods_of(FinetuneSettings("speck"), folds=1, inner=True)
+    )
+    assert "after 8 epochs without" in several
+    assert "once for a and 2.5 times for b" in text

@@ -127,7 +127,7 @@ def test_train_on_all_with_a_fixed_test_list(tissue, tmp_path, completed):
     assert {row["val_loss"] for row in rows} == {""}
     metrics = read_json(run / "finetune" / "none-speck-last" / "metrics.json")
     assert any(
-        banner.startswith("NO VALIDATION: trained for all 2 epochs")
+        banner.startswith("NO VALIDATION: trained for 2 epochs")
         for banner in banners_of(metrics["run"])
     )
 

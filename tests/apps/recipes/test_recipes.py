@@ -257,7 +257,7 @@ def test_settings_that_there_are_not(variant, message):
         steps_of(recipe, "mine")
 
 
-def fake(tmp_path, name, right):
+def fake(tmp_path, name, right, *, folds=1):
     """A table of 20 images, of which some are called right."""
     labels = ["benign", "malignant"] * 10
     p = np.array([[0.9, 0.1] if (k % 2 == 0) == (k < right) else [0.1, 0.9] for k in range(20)])
@@ -267,7 +267,7 @@ def fake(tmp_path, name, right):
         image_ids=[f"{k}.png" for k in range(20)],
         labels=labels,
         probabilities=p,
-        folds=[1] * 20,
+        folds=[1 + k % folds for k in range(20)],
         groups=[None] * 20,
     )
     return Obtained(tmp_path, Panel(table, measure(table, bootstrap=50)))
@@ -310,9 +310,9 @@ def test_precision_and_recall_by_hand(tmp_path):
     )
 
 
-def shown(tmp_path, metrics, **table):
+def shown(tmp_path, metrics, *, folds=1, **table):
     """Return the figures of a table of one run with these metrics, by the names of their rows."""
-    run = fake(tmp_path, "v", 15)
+    run = fake(tmp_path, "v", 15, folds=folds)
     (tmp_path / "metrics.json").write_text(json.dumps(metrics, default=Figure.json))
     table = {"key": "x", "title": "x", "source": "x", **table}
     compared = compare_published([table], runs_of("v", {("v", None): run}), note="")
@@ -340,6 +340,24 @@ def test_the_validation_part_and_the_last_epoch_are_shown(tmp_path):
     }
     gap = shown(tmp_path, {"run": {"curves": curves}}, path="gap", rows={"v": None})
     assert gap["v"].obtained == pytest.approx(30.0)
+
+
+@pytest.mark.parametrize(
+    ("path", "level"),
+    [("auc", "fold x"), *((path, "") for path in ("per_class benign", "classes", "classes 0"))],
+)
+def test_a_path_without_a_figure_gives_none(path, level, tmp_path):
+    assert shown(tmp_path, {}, level=level, path=path, rows={"v": None}) == {}
+
+
+def test_figures_of_folds_have_the_unit_of_the_figure(tmp_path):
+    for factor, form in ((100, {}), (1, {"digits": 3}), (1000, {"times": 1000})):
+        table = {**form, "path": "accuracy", "rows": {"v": {"folds": [0.8 * factor, 0.7 * factor]}}}
+        figure = shown(tmp_path, {}, folds=2, **table)["v"]
+        assert (figure.obtained, figure.obtained_spread) == pytest.approx(
+            (0.75 * factor, 0.05 * factor)
+        )
+        assert figure.paired == pytest.approx((0, 0))
 
 
 @pytest.mark.parametrize("held", [True, False])

@@ -412,8 +412,17 @@ def test_a_plan_writes_nothing(bach, tmp_path):
         ({"boost": {"seeds": 5}}, r"boost\.seeds needs a value and a source"),
         (
             {"quick": {"images_per_class": 1}},
-            "variants, quick, split_by and full_scale name their source",
+            "recipe small: quick is not of the form of a recipe; see docs/reproduce.md",
         ),
+        (
+            {"variants": {"a": {}}},
+            "recipe small: variants is not of the form of a recipe",
+        ),
+        (
+            {"quick": {"source": "x", "images_per_class": 0}},
+            r"recipe small: quick\.images_per_class 0: give at least 1",
+        ),
+        ({"images": 0}, "recipe small: images is not of the form of a recipe"),
         (
             {"quick": {"source": "x", "boost": {}}},
             "quick has no images_per_class_and_fold or images_per_class",
@@ -447,6 +456,19 @@ def test_a_plan_writes_nothing(bach, tmp_path):
             {"published": [{"kind": "stores", "key": "a", "title": "b"}]},
             "the table a has no source",
         ),
+        *[
+            (
+                {"published": [{"key": "a", "title": "b", "source": "c", **table}]},
+                "not of the form of a recipe",
+            )
+            for table in (
+                {"path": "auc", "rows": {"d": "high"}},
+                {"path": "auc", "digits": "few", "rows": {"d": 1}},
+                {"kind": "stores", "rows": {"d": {"value": 1, "std": "wide"}}},
+                {"kind": "stores", "rows": 5},
+                {"kind": "agreement", "predictions": {"Benign": 5}},
+            )
+        ],
     ],
 )
 def test_recipes_of_ones_own_are_checked(tmp_path, change, message):

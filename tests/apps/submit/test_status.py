@@ -190,6 +190,12 @@ def only_checked(run, change):
         path.unlink()
 
 
+def checked_classifiers(run, change):
+    merged(run, change)
+    (run / "boost" / "2").mkdir(parents=True)
+    (run / "boost" / "2" / "settings.json").touch()
+
+
 def failed_evaluation(run, change):
     planned(run, change)
     record = read_json(run / "run.json")["records"][-1]
@@ -293,6 +299,12 @@ STATES = {
         4,
         "not started",
         ["featurize: not started; blocks done: 0 of "],
+    ),
+    "features done, and classifiers only checked": (
+        checked_classifiers,
+        1,
+        "interrupted",
+        ["featurize: done", "boost: not started"],
     ),
     "waits for this process": (
         lambda run, change: planned(run, change, process=this_process()),
