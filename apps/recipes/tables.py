@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...core import DAMAGE, InputError
+from ...core import InputError
 from ...core.formats import Floats, read_json, read_rows
 from ...data import match_class
 from ...evaluate import (
@@ -95,7 +95,7 @@ class Obtained:
                     entry = {str(next(iter(item.values()))): item for item in entry}
                 entry = entry[name]
             return value_in(entry)
-        except DAMAGE:  # such as a name that is not there, or a path that stops before a figure
+        except (KeyError, TypeError, ValueError, AttributeError):  # no such name, or no figure there
             return None, None
 
     def _metrics(self, level: str) -> Mapping[str, Any] | None:
