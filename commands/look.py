@@ -78,12 +78,12 @@ def status(run: Path, other: Path | None, history: bool, as_json: bool, watch: b
 
 
 def _progress(run: Path) -> _View:
-    """Return how far a run is; of a folder that holds runs, these."""
+    """Return how far a run is or, for a folder of runs, the list of them."""
     from ..apps.submit import read_status, status_lines
     from ..core.runs import list_runs
 
-    now = read_status(run)
-    if not now.stages and not (run / "run.json").is_file():
+    state = read_status(run)
+    if not state.stages and not (run / "run.json").is_file():
         entries = list_runs(run)
         if entries:
             lines = [
@@ -91,7 +91,7 @@ def _progress(run: Path) -> _View:
                 for entry in entries
             ]
             return _View([entry._asdict() for entry in entries], lines)
-    return _View(asdict(now), status_lines(now), now.exit_code)
+    return _View(asdict(state), status_lines(state), state.exit_code)
 
 
 def _took(entry: RunEntry) -> str:

@@ -108,7 +108,7 @@ _ONLY_HERE = {
     "preset": " They also set classifiers (svm and lightgbm) and seeds (2 and 1).",
     "views": " Or auto, two views that fit the images; auto:1 is the smaller one.",
 }
-"""What only commands do with an option, and not the library, by the name of its field."""
+"""Sentence for the help of an option with which commands do more than the library, by the name of its field."""
 
 
 def _option_of(
@@ -156,7 +156,7 @@ def _of_values(field: Field[Any], hint: Any, option: Option, default: Any) -> di
 
 
 def _type_of(kind: Any, option: Option) -> Any:
-    """Return the type of click for a value."""
+    """Return click's type for the values of an option."""
     if option.file:
         return _FILES[option.file]
     names = option.choices
@@ -256,6 +256,7 @@ def _verbose(context: click.Context, _: click.Parameter, value: int) -> None:
 
 
 def _config(context: click.Context, _: click.Parameter, value: Path | None) -> None:
+    """Make the options of the file of ``--config`` the defaults of a command."""
     if value is None:
         return
     from ..core.runs import load_config
@@ -414,7 +415,7 @@ class Command(click.Command):
         return super().get_short_help_str(2 * WIDTH)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the command line; an option that only files have is refused with how a file has it."""
+        """Read the command line; for an option that only files set, the error shows how to write it into a file."""
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -445,7 +446,7 @@ class Command(click.Command):
         """Run the command with its own folder for temporary files, and with its inputs protected."""
         if isinstance(ctx.obj, dict):  # the message of an interrupt depends on it
             ctx.obj["overwrite"] = ctx.params.get("overwrite")
-        before = tempfile.tempdir
+        folder = tempfile.tempdir
         with _kept(ctx), contextlib.ExitStack() as stack:
             # without room for a folder, only code that needs it fails
             with contextlib.suppress(OSError):
@@ -453,7 +454,7 @@ class Command(click.Command):
             try:
                 return super().invoke(ctx)
             finally:
-                tempfile.tempdir = before
+                tempfile.tempdir = folder
 
 
 def command(**attributes: Any) -> Callable[[Callable[..., Any]], Command]:

@@ -118,6 +118,7 @@ def _show(embeddings: Embeddings) -> None:
 
 
 def _summary(embeddings: Embeddings) -> str:
+    """Return a line with the numbers of images, features, labels and patients, and the encoder."""
     images, rows, dim = embeddings.features.shape
     labelled = sum(map(bool, embeddings.labels))
     groups = len(set(filter(None, embeddings.groups)))
@@ -283,9 +284,9 @@ def _encoder_options() -> Iterator[click.Parameter]:
 
 
 def write_flag(name: str, value: str) -> str:
-    """Write a parameter as the flag of this command, or of `featurize`, of which encoders and `doctor` speak.
+    """Write a parameter as a flag of `encoder` or `featurize`, as messages on encoders and of `doctor` need.
 
-    A function of a module, which another process can find.
+    It is a function of a module, so that another process can import it.
     """
     return in_flags(encoder, featurize)(name, value)
 
@@ -397,7 +398,7 @@ _OF_TABLES = (
     "mpp",
     "only",
 )
-"""How images are read that `bchisto data check --table` can write into a table, which needs no option."""
+"""Options for reading images that a table needs no more after `bchisto data check --table` wrote it."""
 
 
 def _finetune_options() -> Iterator[click.Parameter]:
@@ -474,7 +475,7 @@ def boost(out: Path, **options: Any) -> None:
 
 
 def _prediction(run: Path, model: Path) -> str:
-    """Return the command that predicts by the highest of all results of a run, or by this model file if none is."""
+    """Return the command that predicts with the best model of a run, or with this one if none can be chosen."""
     from ..predict import find_bundle
 
     with contextlib.suppress(InputError):

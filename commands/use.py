@@ -54,9 +54,9 @@ def explain(model: Path, **options: Any) -> None:
     from ..apps.explain import ExplainSettings, default_method, settings_of
     from ..apps.explain import explain as run
 
-    of_slides = (options["fields"], options["features"])
-    if any(of_slides):
-        if not all(of_slides) or images_of(options) or options["method"]:
+    inputs = (options["fields"], options["features"])
+    if any(inputs):
+        if not all(inputs) or images_of(options) or options["method"]:
             raise InputError(Message("give {fields} with {features}, without {images} or {method}"))
         from ..apps.slides import contributions
 
@@ -70,12 +70,12 @@ def explain(model: Path, **options: Any) -> None:
     end_check(unchanged=all(result.unchanged for result in explained))
     echo(*explained[0].banners)
     for method, result in zip(dict.fromkeys(methods), explained, strict=True):
-        of_method = f"{counted(result.images, 'image')} of the method {method}"
-        echo(": ".join(filter(None, [of_method, result.legend])))
-    failed = max(explained, key=lambda result: len(result.failures))
+        count = f"{counted(result.images, 'image')} of the method {method}"
+        echo(": ".join(filter(None, [count, result.legend])))
+    worst = max(explained, key=lambda result: len(result.failures))
     outputs = [result.folder / "arrays" for result in explained]
     outputs += [result.page for result in explained]
-    done(outputs, failures=len(failed.failures), listed=failed.folder / "failures.csv")
+    done(outputs, failures=len(worst.failures), listed=worst.folder / "failures.csv")
 
 
 def _export_options() -> Iterator[click.Parameter]:
@@ -175,8 +175,8 @@ def predict(model: Path, **options: Any) -> None:
     then = []
     if result.labelled > 1:
         evaluation = result.path.with_suffix(".evaluation")
-        tested = bundle.with_name(TESTED)
-        against = f" --against {quoted(tested)}" if tested.is_file() else ""
+        table = bundle.with_name(TESTED)
+        against = f" --against {quoted(table)}" if table.is_file() else ""
         then = [f"bchisto evaluate {quoted(result.path)}{against} --out {quoted(evaluation)}"]
     done(outputs, then=then, failures=len(result.failures), listed=f"{result.path}.failures.csv")
 
@@ -245,7 +245,7 @@ def evaluate(
     )
     if checks:
         click.get_current_context().exit(NOTHING_NEW if recorded.is_done() else 0)
-    evaluation, failed = reported_last(recorded.run)
+    evaluation, error = reported_last(recorded.run)
     panels = evaluation.panels
     result = evaluation.result
     for text in drops(result.get("external", ())):
@@ -260,6 +260,6 @@ def evaluate(
     echo(*comparison_lines(result, panels))
     for note in notes:
         echo(*wrapped(note), err=True)
-    if failed is not None:
-        raise failed
+    if error is not None:
+        raise error
     done(recorded.outputs)

@@ -253,7 +253,7 @@ class TissueError(ImageError):
 
 
 class RefusedImageError(ImageError, InputError):
-    """An image that was refused before any work began: it is none, or too small."""
+    """A file that was refused before any work began: it is not an image, or too small."""
 
 
 class StoreError(BchistoError, ValueError):
@@ -324,7 +324,7 @@ def error_number(error: BaseException) -> int | None:
 
 
 def system_reason(error: OSError) -> str:
-    """Return what the system says of an error, without the path."""
+    """Return the system's text for an error, without the path."""
     return error.strerror or str(error)
 
 
@@ -381,7 +381,7 @@ def os_error(error: OSError) -> tuple[str, int]:
             names.append(os.fsdecode(name))
     if names:
         line = f"{' -> '.join(names)}: {line}"
-    elif number is not None and error.strerror:  # a library may say more than the system
+    elif number is not None and error.strerror:  # a library may tell more than the system
         line = error.strerror.splitlines()[0]
     if number == errno.EMFILE:
         remedies = ["allow more open files (ulimit -n)", Message("use fewer {jobs}")]
@@ -404,6 +404,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and its causes."""
     seen = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -122,7 +122,7 @@ _NEWEST = (3, 13)
 """Newest version of Python with which the tests were run; pip installs bchisto only on those from 3.11 on."""
 
 _EXTRAS = ("onnx", "torch", "jax", "dask", "excel", "serve", "slides", "staintools")
-"""What docs/install.md lists as optional parts."""
+"""The optional parts that docs/install.md lists."""
 
 _NETWORKS = ("keras", "tensorflow")
 """Packages that the check of the backend loads."""
@@ -183,7 +183,7 @@ def check_packages() -> Iterator[Check]:
 def _check_needs(
     needs: Sequence[Requirement], extra: str, modules: Mapping[str, Set[str]]
 ) -> Iterator[Check]:
-    """Check what bchisto needs, or an extra of it: the versions, and whether each package loads.
+    """Check the packages that bchisto, or an extra of it, needs: their versions, and whether each loads.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ def _check_needs(
 
 
 def _misfit(needs: Sequence[Requirement]) -> tuple[str, str]:
-    """Return which versions of packages are installed and needed, and how to install these."""
+    """Return which versions of packages are installed and needed, and the command that installs the needed ones."""
     versions = [f"{need.name} {_version(need.name) or 'is missing'}" for need in needs]
     wanted = [f"{need.name}{need.specifier}" for need in needs]
     text = f"{', '.join(versions)}; needs {', '.join(wanted)}"
@@ -223,7 +223,7 @@ def _misfit(needs: Sequence[Requirement]) -> tuple[str, str]:
 def _broken(
     met: Mapping[str, Requirement], modules: Mapping[str, Set[str]]
 ) -> Iterator[tuple[str, str]]:
-    """Yield why what is installed does not load, and the remedy; the check of the backend loads networks."""
+    """Yield why an installed module does not load, and the remedy; `check_backend` loads Keras and TensorFlow."""
     for module, packages in modules.items():
         for package in packages & met.keys() - {*_NETWORKS}:
             reason = _trouble(module)
@@ -238,14 +238,14 @@ def _is_met(need: Requirement) -> bool:
 
 
 def click_trouble(error: Exception) -> str:
-    """Return a line on a click with which no command can start: its version, the one that is needed, and the remedy."""
+    """Return the error line for a click package with which no command starts: its version, the needed one, the fix."""
     # its files may be damaged
     remedy = how_to_install("click").replace("install", "install --force-reinstall", 1)
     return f"error: click {_version('click') or 'is missing'}; needs {shlex.split(remedy)[-1]} ({error}): {remedy}"
 
 
 def _is_of(need: Requirement, extra: str) -> bool:
-    """Whether bchisto (or an extra of it, if one is named) requires a package on this machine."""
+    """Return whether bchisto (or an extra of it, if one is named) requires a package on this machine."""
     if need.marker is None:
         return not extra
     if extra and need.marker.evaluate({"extra": ""}):
@@ -267,14 +267,15 @@ def _trouble(module: str) -> str:
 
 
 def _fix(need: Requirement, reason: str) -> str:
+    """Return what to do about a package that does not load for this reason."""
     if need.name.startswith("opencv"):
         return _opencv_fix()
     library = re.search(r"\b(lib[\w+-]+)\.so\S*: ", reason)
     wanted = f"{need.name}{need.specifier}"
-    of_package = re.search(r"(?:site|dist)-packages/(\w+)/\S*\.so\S*: ", reason)
-    if of_package is not None:
-        # a library that came with a package, as that of openslide-bin
-        (wanted,) = metadata.packages_distributions().get(of_package[1], [wanted])[:1]
+    owner = re.search(r"(?:site|dist)-packages/(\w+)/\S*\.so\S*: ", reason)
+    if owner is not None:
+        # the library belongs to another package, as that of openslide-bin
+        (wanted,) = metadata.packages_distributions().get(owner[1], [wanted])[:1]
     elif library is not None:
         remedy = f"install the system's library {library[1]}"
         if library[1] == "libgomp":

@@ -121,10 +121,10 @@ def _map(
     *,
     window: int | None,
 ) -> Explanation:
-    """Return it with its map: at each position the mean of two predictions, of the position and of the image.
+    """Return the explanation with its map: at each position the mean of two predictions, of the position and the image.
 
-    Windows that are alike have other features than the crops of training, which are from all over an image: by itself
-    the prediction of a position is off by more, and maps more often are of another class than the image.
+    The windows around a position resemble each other, unlike the crops of training, which are from all over an image.
+    So the prediction of a position alone is less accurate, and its map is more often of another class than the image.
     """
     bundle = model.bundle
     shape = blank.shape[:2]
@@ -162,10 +162,10 @@ def _by_place(
     frame = description.frame(image, crop=view.crop)
     height, width = frame.shape[:2]
     # without a requested side, micrometres per pixel need not be known
-    asked = round(window * view.factor(record.mpp)) if window else 0
+    requested = round(window * view.factor(record.mpp)) if window else 0
     side = _side(
         encoder,
-        asked,
+        requested,
         crop=view.crop,
         shorter=min(height, width),
         separately=settings.mode != "dense",

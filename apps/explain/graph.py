@@ -171,7 +171,7 @@ class Graph:
         return values
 
     def scores(self, values: Mapping[int, Any], *, raw: bool = False) -> Any:
-        """Return the score of each class, shape (n, classes): its logit, unless `raw` minus the mean over classes.
+        """Return the score of each class, shape (n, classes): its logit, from which, unless `raw`, their mean is taken.
 
         A softmax does not change if the same number is added to all logits, so their mean has no meaning.
         """
@@ -232,10 +232,10 @@ class Graph:
             Function of a step and the signal at its result; returns the signal at each of its sources.
         """
         for step in reversed(self.steps):
-            ahead = signals.pop(step.results[0], None)
-            if ahead is None:
+            result_signal = signals.pop(step.results[0], None)
+            if result_signal is None:
                 continue
-            for number, signal in zip(step.sources, rule(step, ahead), strict=False):
+            for number, signal in zip(step.sources, rule(step, result_signal), strict=False):
                 if number in signals:
                     signal = signals[number] + signal
                 signals[number] = signal

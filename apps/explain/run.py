@@ -181,16 +181,16 @@ def explain(
         images_given = _images(paths, selection, ready, settings[0].mpp, skip=work.skip_errors)
         known = known_of(bundle)
         explanations = [
-            Explanations(each, folder / each.method.name, file, ready, *images_given, known, work)
-            for each in asked
+            Explanations(item, folder / item.method.name, file, ready, *images_given, known, work)
+            for item in asked
         ]
-        for each in explanations:
-            each.open()
-        keys = [unit.key for each in explanations for unit in each.all_units]
+        for computation in explanations:
+            computation.open()
+        keys = [unit.key for computation in explanations for unit in computation.all_units]
         record.note(model_sha256=file.sha256, images_sha256=key_of("images explained 1", keys=keys))
         results = [
-            computed.result or each.result((), unchanged=computed.unchanged)
-            for each, computed in zip(explanations, compute_all(explanations), strict=True)
+            outcome.result or computation.result((), unchanged=outcome.unchanged)
+            for computation, outcome in zip(explanations, compute_all(explanations), strict=True)
         ]
         record.note(
             explained=results[0].images, failures=max(len(result.failures) for result in results)
@@ -239,7 +239,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
     refused : sequence of (str, str)
         Images that cannot be used, as their headers show, and why.
     known : mapping
-        What is known of how good the model is.
+        How good the model is, as far as it is known, see `known_of`.
     work : Work
     """
 
@@ -262,7 +262,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         return f"explain {self.asked.method.name}"
 
     def open(self) -> None:
-        """Take the model itself in place of images if the method does; write nothing.
+        """Check the method and the folder; if the method explains the model itself, drop the images. Write nothing.
 
         Raises
         ------
@@ -334,7 +334,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         return ExplainUnits(self.file, self.model.computed_by, self.asked, self.skip_errors)
 
     def is_written(self, kept: Sequence[bool | None]) -> bool:
-        """Return whether table and page are there, and the table is of exactly these explanations."""
+        """Return whether the files exist, and the table lists exactly these explanations."""
         rows = [_row(unit, _saved(unit)) for unit in self.all_units]
         in_table = [list(row.values()) for row in read_rows(self.folder / "explain.csv")]
         if self.refused or in_table != rows:
@@ -352,7 +352,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         OutputError
             An explanation was removed meanwhile, or an output cannot be written.
         """
-        left_out = {image: reason for each in made for image, reason in each.items()}
+        left_out = {image: reason for block in made for image, reason in block.items()}
         warn_left_out(left_out)
         failures = (*self.refused, *left_out.items())
         units = [
@@ -364,7 +364,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             raise ImageError(
                 f"none of the {len(failures)} images can be used; first: {failures[0][1]}"
             )
-        # those of the colours that all maps share
+        # all maps share one colour bar
         limits = [
             colour_limits(explanation)
             for explanation in map(_saved, units)
@@ -406,14 +406,14 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             known=self.known,
             facts=bundle_lines(self.model.bundle, self.file.sha256),
         )
-        # last, since it tells that all else is written
+        # last, since `is_written` takes it as a sign that all else is written
         write_or_remove(self.folder / "explain.csv", _HEADER, rows)
         return result
 
     def result(
         self, failures: Failures, *, images: int = 0, unchanged: bool = False
     ) -> ExplainResult:
-        """Return what was explained."""
+        """Return the result: where it is, how many images were explained, and which failed."""
         bundle = self.model.bundle
         return ExplainResult(
             self.folder,

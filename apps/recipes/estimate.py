@@ -128,15 +128,15 @@ def _time_head(
     spec = get_head(name)
     labels = np.arange(shape[0]) % classes
     centres = rng.normal(0, 1, (classes, shape[2])).astype(np.float32)
-    random = (0.3 * centres[labels])[:, None] + rng.standard_normal(shape, dtype=np.float32)
+    features = (0.3 * centres[labels])[:, None] + rng.standard_normal(shape, dtype=np.float32)
     training = TrainingPart(
-        random, labels.astype(np.int64), [None] * shape[0], classes, 0, preset.rounds
+        features, labels.astype(np.int64), [None] * shape[0], classes, 0, preset.rounds
     )
     params = spec.params(TrainingTerms(preset, 0, images), classes=classes, seed=0, fold_position=0)
-    started = time.perf_counter()
+    start = time.perf_counter()
     (fitted,) = spec.fit(training, [params])
-    seconds = time.perf_counter() - started
-    # in the folder, with its text, and in the model file
+    seconds = time.perf_counter() - start
+    # stored in the folder, with its text, and in the model file
     size = 2 * len(fitted.data) + len(fitted.text or "")
     return seconds * images / shape[0], size
 
@@ -161,14 +161,16 @@ def _estimate_finetune(
 ) -> Estimate:
     """Time a few training steps and scale them up; this is an upper limit, since training can stop early."""
     settings = step.settings
-    copies_of = dict(settings.copies)
-    copies = sum(copies_of.get(item.label_text, 1.0) for item in records) / len(records)
+    copies_by_class = dict(settings.copies)
+    copies = sum(copies_by_class.get(item.label_text, 1.0) for item in records) / len(records)
     cost = time_training(records[0], settings=settings, classes=classes)
     # Each fold is trained by one process, so a single fold takes as long with any number of processes. More threads
     # would make it faster, by a factor that depends on the network and is not included here.
     turns = sum(math.ceil(count / work.training(count).processes) for count in folds)
-    fold = math.ceil(images * copies) * cost.samples * _TRAIN_SHARE * settings.epochs * cost.step
-    seconds = turns * fold
+    fold_seconds = (
+        math.ceil(images * copies) * cost.samples * _TRAIN_SHARE * settings.epochs * cost.step
+    )
+    seconds = turns * fold_seconds
     # weights are in the folder and in the model file
     size = 2 * sum(folds) * cost.weight_bytes
     if new:
@@ -214,9 +216,9 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     """
     settings = untrained(settings)
     size = resolved(settings)["size"]
-    started = time.perf_counter()
+    start = time.perf_counter()
     image = StainTreatment(settings.stain, settings.rule, size).read(record)
-    read = time.perf_counter() - started
+    read_seconds = time.perf_counter() - start
     batch = min(resolved(settings)["batch_size"], _MOST_TIMED)
     regions = []
     if settings.turned:
@@ -229,16 +231,20 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     model = build_model(settings, classes=classes, fold=0)
     samples = source.samples(np.arange(batch))
     samples_of_image = settings.rule.number(*image.shape[:2]) * settings.offline_copies
-    make = training_batches(
+    make_batches = training_batches(
         source, samples, augmentations=settings.augmentations, crops=settings.crops
     )
-    model.train_on_batch(*make(0)[0])  # compiles
-    started = time.perf_counter()
+    model.train_on_batch(*make_batches(0)[0])  # compiles
+    start = time.perf_counter()
     for epoch in range(_TIMED_STEPS):
-        model.train_on_batch(*make(epoch)[0])
-    step = (time.perf_counter() - started) / _TIMED_STEPS / batch
+        model.train_on_batch(*make_batches(epoch)[0])
+    step_seconds = (time.perf_counter() - start) / _TIMED_STEPS / batch
     return TrainingCost(
-        read, step, samples_of_image, bank.pixels.nbytes // batch, 4 * model.count_params()
+        read_seconds,
+        step_seconds,
+        samples_of_image,
+        bank.pixels.nbytes // batch,
+        4 * model.count_params(),
     )
 
 

@@ -72,12 +72,12 @@ class FeaturizeStep:
             share = featurize(images, out=image_set.run, settings=settings, work=work).share
             if share is not None and share.done == share.units and not work.checks:
                 # this was the last shard
-                everything = replace(work, shard=None)
-                featurize(images, out=image_set.run, settings=settings, work=everything)
+                whole_work = replace(work, shard=None)
+                featurize(images, out=image_set.run, settings=settings, work=whole_work)
         return []
 
     def _drawn(self) -> Iterator[FeaturizeSettings]:
-        """Yield settings with the same random draws: for all feature files, or for each, with a seed from its name."""
+        """Yield the settings for all feature files or, if `fresh`, those for each, with a seed made from its name."""
         if not self.fresh:
             yield self.settings
             return
@@ -182,14 +182,14 @@ class FixedTest(NamedTuple):
                 f"test_fold {self.fold}: choose one of {', '.join(map(str, plan.folds))}"
             )
         folder = image_set.run / self.folder
-        tested = plan.images(self.fold, "test")
-        listed = write_list(folder / "test-list.csv", tested)
+        test_images = plan.images(self.fold, "test")
+        list_file = write_list(folder / "test-list.csv", test_images)
         if folds.folds == ("none",):
-            return replace(folds, test_list=listed)
+            return replace(folds, test_list=list_file)
         other_parts = [part for part in plan.folds if part != self.fold]
         rows: list[FoldRow] = []
         for number, held_out in enumerate(other_parts, start=1):
-            rows += [(image, number, "test") for image in tested]
+            rows += [(image, number, "test") for image in test_images]
             if held:
                 rows += [(image, number, "val") for image in plan.images(held_out, "test")]
             for part in other_parts:

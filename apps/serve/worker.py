@@ -66,7 +66,7 @@ _STAINED = 2048
 """Longest side of a picture whose stains are normalised, which needs at least 24 bytes per pixel."""
 
 STATES = ("waiting", "working", "done", "failed")
-"""What becomes of an image, in this order; it fails at any time."""
+"""The states of an image, in this order; it may fail at any time."""
 
 
 @dataclass
@@ -135,7 +135,7 @@ class Item(ImageAnswer):
     Attributes
     ----------
     path : Path
-        The file, under its own name, which tells of some published images how they are read.
+        The file, under its own name; from some published names, micrometres and patients are known.
     folder : Path
         Folder of its pictures.
     given : float or None
@@ -201,12 +201,12 @@ class PageModel:
     facts : list of (str, str)
         What is known of it, for a table.
     rule : mapping or None
-        When a prediction is uncertain.
+        The rule by which a prediction is uncertain.
     calibrated : bool
     mixed : str
         See `mixed_note`.
     known : mapping
-        What its training is known for, see `known_of`.
+        How good it is, as far as it is known, see `known_of`.
     stain : str
         Its stain normalisation; empty if it has none.
     name : str
@@ -244,7 +244,7 @@ def open_model(path: Path, weights: Sequence[str], copy: Path) -> PageModel:
         weights = ()
     shutil.copyfile(path, copy)
     log = logging.getLogger("bchisto")
-    log.setLevel(logging.WARNING)  # here they are of the model, and go to the terminal
+    log.setLevel(logging.WARNING)  # warnings about the model go to the terminal
     with advised():
         file, model = ready_model(path, weights)
     log.setLevel(logging.ERROR)
@@ -277,6 +277,7 @@ def _own_stain(model: Model) -> str:
 
 
 def _loaded(model: PageModel) -> Model:
+    """Return a model, which each process loads only once."""
     if model.file.path not in _models:
         _models[model.file.path] = load_model(model.file)
     return _models[model.file.path]
@@ -303,7 +304,7 @@ def _refuse_too_large(record: ImageRecord) -> None:
 
 
 def _free_memory() -> float:
-    """Return the bytes of memory that are free; infinity if the system does not say."""
+    """Return the number of bytes of free memory; infinity if the system does not tell it."""
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
         for line in meminfo.read_text(encoding="ascii").splitlines():
@@ -348,6 +349,7 @@ def predict_image(model: PageModel, item: Item) -> dict[str, Any]:
 def _predicted(
     model: PageModel, records: Sequence[ImageRecord], results: Mapping[str, Prediction | str]
 ) -> Predicted:
+    """Return predictions as `tabulate` takes them."""
     return Predicted(records, results, _loaded(model).bundle, model.path, model.file.sha256)
 
 
@@ -377,21 +379,21 @@ def write_tables(
     html : bool
         Whether to write the report.
     """
-    ended = [item for item in items if item.state in ("done", "failed")]
-    if html and not ended:
+    finished_items = [item for item in items if item.state in ("done", "failed")]
+    if html and not finished_items:
         for name in TABLES:
             remove_output(folder / name)
         return
-    of_name = {item.name: item for item in ended}
+    by_name = {item.name: item for item in finished_items}
     patients = _patients(model, root)
     records = in_order(
         replace(item.record, label=item.label or None, group=patients.get(item.path))
-        for item in ended
+        for item in finished_items
     )
-    results = {name: item.prediction or item.error for name, item in of_name.items()}
+    results = {name: item.prediction or item.error for name, item in by_name.items()}
     predicted = _predicted(model, records, results)
     shown = tabulate(predicted, settings=PredictSettings(), point=model.point)
-    images = [of_name[record.image_id] for record in shown.table.records]
+    images = [by_name[record.image_id] for record in shown.table.records]
     columns = [*shown.table.further, *_page_columns(images)]
     paths = ("path", [prefix + item.name for item in images])
     table = replace(shown.table, further=[*columns, paths])
@@ -412,7 +414,7 @@ def _page_columns(items: Sequence[Item]) -> list[tuple[str, list[str]]]:
 
 
 def _patients(model: PageModel, root: Path) -> dict[Path, str | None]:
-    """Return the patients of images as `predict` lists a folder; none if it refuses it, as for another layout."""
+    """Return the patient of each image as `predict` would read the folder; none if it would refuse the folder."""
     with suppress(BchistoError):
         dataset = ImageSelection(root, **_loaded(model).bundle.reading).table()
         return {record.path: record.group for record in dataset.records}
@@ -457,9 +459,9 @@ def _draw_map(model: PageModel, record: ImageRecord, target: str, path: Path) ->
     write_regions(path.with_suffix(".geojson"), explanation, record)
     low, high = colour_limits(explanation)
     _write_picture(lay_over(explanation), path)
-    shown = ("title", "target", "margin", "notes", "caution", "contradiction")
-    coloured = ("signed", "warm_above", "white", "base", "tick")
-    facts = {name: getattr(explanation, name) for name in shown + coloured}
+    names = ("title", "target", "margin", "notes", "caution", "contradiction")
+    colour_names = ("signed", "warm_above", "white", "base", "tick")
+    facts = {name: getattr(explanation, name) for name in names + colour_names}
     return facts | {"alt": where_highest(explanation), "low": low, "high": high}
 
 
