@@ -107,7 +107,7 @@ class Banner(Message):
         return Banner(self.kind, self.text, about, **self.values)
 
     def limited(self, parameters: Collection[str]) -> Banner:
-        """Return it for a caller that has only these parameters."""
+        """Return the banner for a caller that has only these parameters."""
         return Banner(self.kind, limited(self.text, parameters), self.about, **self.values)
 
     def public(self) -> Banner:

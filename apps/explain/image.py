@@ -180,15 +180,10 @@ class NetworkExplainer:
         bank = ImageBank.of([image], [record.image_id])
         corners = rule.corners(height, width, entropy=(0,))
         patches = [bank.patch(0, corner, rule=rule, size=self._size) for corner in corners]
-        patch_height = rule.side or height
-        patch_width = rule.side or width
+        rows = rule.side or height
+        columns = rule.side or width
         boxes = [
-            (
-                top / height,
-                left / width,
-                (top + patch_height) / height,
-                (left + patch_width) / width,
-            )
+            (top / height, left / width, (top + rows) / height, (left + columns) / width)
             for top, left in corners
         ]
         return np.stack(patches).astype(np.float32), boxes

@@ -244,9 +244,8 @@ def settings_of(
     by_method = []
     for name in dict.fromkeys(names):
         settings = replace(asked, method=name)
-        if (
-            layered and name not in layered
-        ):  # if no method accepts a layer, `choose_method` refuses it
+        # if no method accepts a layer, `choose_method` refuses it
+        if layered and name not in layered:
             settings = replace(settings, layer="")
         choose_method(settings, methods)
         by_method.append(settings)

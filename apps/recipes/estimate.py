@@ -167,10 +167,8 @@ def _estimate_finetune(
     # Each fold is trained by one process, so a single fold takes as long with any number of processes. More threads
     # would make it faster, by a factor that depends on the network and is not included here.
     turns = sum(math.ceil(count / work.training(count).processes) for count in folds)
-    fold_seconds = (
-        math.ceil(images * copies) * cost.samples * _TRAIN_SHARE * settings.epochs * cost.step
-    )
-    seconds = turns * fold_seconds
+    fold = math.ceil(images * copies) * cost.samples * _TRAIN_SHARE * settings.epochs * cost.step
+    seconds = turns * fold
     # weights are in the folder and in the model file
     size = 2 * sum(folds) * cost.weight_bytes
     if new:
@@ -218,7 +216,7 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     size = resolved(settings)["size"]
     start = time.perf_counter()
     image = StainTreatment(settings.stain, settings.rule, size).read(record)
-    read_seconds = time.perf_counter() - start
+    reading = time.perf_counter() - start
     batch = min(resolved(settings)["batch_size"], _MOST_TIMED)
     regions = []
     if settings.turned:
@@ -238,13 +236,9 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     start = time.perf_counter()
     for epoch in range(_TIMED_STEPS):
         model.train_on_batch(*make_batches(epoch)[0])
-    step_seconds = (time.perf_counter() - start) / _TIMED_STEPS / batch
+    training = (time.perf_counter() - start) / _TIMED_STEPS / batch
     return TrainingCost(
-        read_seconds,
-        step_seconds,
-        samples_of_image,
-        bank.pixels.nbytes // batch,
-        4 * model.count_params(),
+        reading, training, samples_of_image, bank.pixels.nbytes // batch, 4 * model.count_params()
     )
 
 

@@ -181,13 +181,9 @@ def _norm_factors(graph: Graph) -> dict[int, Floats]:
             users.setdefault(number, []).append(step)
     factors = {}
     for step in graph.steps:
-        followers = users.get(step.results[0], [])
-        if (
-            step.part == "linear"
-            and len(followers) == 1
-            and followers[0].kind == "BatchNormalization"
-        ):
-            norm = followers[0].operation
+        readers = users.get(step.results[0], [])
+        if step.part == "linear" and len(readers) == 1 and readers[0].kind == "BatchNormalization":
+            norm = readers[0].operation
             variance = to_numpy(norm.moving_variance)
             gamma = to_numpy(norm.gamma) if norm.scale else np.ones_like(variance)
             factors[step.results[0]] = np.asarray(
@@ -224,14 +220,12 @@ def _by_sign(
     total = np.zeros_like(ahead)
     for part, weights in pairs:
         total += to_numpy(linear(layer, part, kernel=weights))
-    is_raised = np.abs(total) > _TINY
-    relevance = _carried(
-        layer, pairs, np.where(is_raised, ahead / np.where(is_raised, total, 1), 0), x
-    )
-    if not is_raised.all():
+    raised = np.abs(total) > _TINY
+    relevance = _carried(layer, pairs, np.where(raised, ahead / np.where(raised, total, 1), 0), x)
+    if not raised.all():
         uniform = (np.ones_like(x), np.ones_like(kernel))
         counts = to_numpy(linear(layer, uniform[0], kernel=uniform[1]))
-        relevance += _carried(layer, [uniform], np.where(is_raised, 0, ahead / counts), x)
+        relevance += _carried(layer, [uniform], np.where(raised, 0, ahead / counts), x)
     return relevance
 
 

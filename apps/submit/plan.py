@@ -346,15 +346,13 @@ class Plan:
 
     def lines(self, stage: JobStage) -> list[str]:
         """Return the script of a stage. Its argument is the task; by default the shard with the array's task number."""
-        note = f"one job, the task {MERGE}, does it:"
+        use = f"one job, the task {MERGE}, does it:"
         if stage.shards:
-            note = (
-                f"task K does shard K of {stage.shards}, and the task {MERGE} puts them together:"
-            )
+            use = f"task K does shard K of {stage.shards}, and the task {MERGE} puts them together:"
         command = f"cd -- {shlex.quote(self.cwd)} || exit 1"
         return [
             "#!/bin/bash",
-            f"# Stage {stage.position + 1} of {len(self.stages)}, written by bchisto submit; {note}",
+            f"# Stage {stage.position + 1} of {len(self.stages)}, written by bchisto submit; {use}",
             f"# bchisto {typed(stage.command)} {shlex.join(stage.words)}".replace("\n", " "),
             command,
             *self.before,
