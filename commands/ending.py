@@ -130,13 +130,13 @@ def print_results(
     """
     from ..crossval import in_order, offered, summary_of
 
-    trained, error = reported_last(train)
-    results(summary_of(trained))
+    protocols, error = reported_last(train)
+    results(summary_of(protocols))
     if error is not None:
         raise error
     end_check(unchanged=False)
-    failures = len(trained[0].failures)
-    assembled = [result for result in in_order(trained) if result.assembled]
+    failures = len(protocols[0].failures)
+    assembled = [result for result in in_order(protocols) if result.assembled]
     if not assembled:
         hint = Message("the other shards, then the same command without {shard}")
         done([], then=hint, failures=failures, listed=listed)
@@ -287,5 +287,5 @@ def next_commands(
     if result.protocol is None:
         return [line, *labelling]
     training = training_options(result.dataset, result.protocol, linear=linear, few=bool(labelling))
-    then = f"bchisto boost --out run{preset_option}{as_typed(boost, training)}"
-    return [line, then, *labelling]
+    training_line = f"bchisto boost --out run{preset_option}{as_typed(boost, training)}"
+    return [line, training_line, *labelling]

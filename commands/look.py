@@ -166,11 +166,11 @@ def doctor(out: Any, as_json: bool, **options: Any) -> int:
     from ..apps.doctor import as_json as plain
     from ..apps.doctor import as_lines, examine
 
-    every = logging.getLogger("bchisto").isEnabledFor(logging.DEBUG)  # what -v sets
+    is_verbose = logging.getLogger("bchisto").isEnabledFor(logging.DEBUG)  # what -v sets
     checks = examine(out, **options, write=write_flag)
     summary = plain(checks)
     if as_json:
         echo(json.dumps(summary, indent=2), lines=True)
     else:
-        echo(*as_lines(checks, every=every))
+        echo(*as_lines(checks, every=is_verbose))
     return int(summary["failed"])

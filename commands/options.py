@@ -286,12 +286,12 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
 
 def _as_typed(context: click.Context, parameter: click.Parameter, value: Any, what: str) -> Any:
     """Return a value of a file as the command line would pass it."""
-    typed = _typed_words(parameter, value, what)
+    words = _typed_words(parameter, value, what)
     try:
-        parameter.type_cast_value(context, typed)
+        parameter.type_cast_value(context, words)
     except click.BadParameter as error:
         raise InputError("{}: {}", what, error.message) from error
-    return typed
+    return words
 
 
 def _typed_words(parameter: click.Parameter, value: Any, what: str) -> str | list[str]:
@@ -431,12 +431,12 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options by group, and how to show the remaining ones."""
-        every = ctx.meta.get(EVERY, False)
-        for title, options in sections(self.get_params(ctx), first=self.first, every=every):
+        is_full = ctx.meta.get(EVERY, False)
+        for title, options in sections(self.get_params(ctx), first=self.first, every=is_full):
             records = [option.get_help_record(ctx) for option in options]
             with formatter.section(title):
                 formatter.write_dl([record for record in records if record is not None])
-        if not every:
+        if not is_full:
             formatter.write_paragraph()
             formatter.write_text(
                 "Every command also has --config FILE, -v, --quiet, -h. --help-all shows every option."

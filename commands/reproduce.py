@@ -78,25 +78,25 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     weights = options["weights"]
     fetch_missing(encoders, weights, yes=yes)
     outcome, error = reported_last(lambda: from_options(run, options))
-    trained = outcome.results
-    results(summary_of(trained))
+    protocols = outcome.results
+    results(summary_of(protocols))
     if error is not None:
         raise error
-    then: list[str] = []
+    commands: list[str] = []
     if not encoders and not weights:
         flags = given_options(context, featurize, but=("out",))
         flags += "".join(recommended_options(outcome.check.findings).values())
         standard = quoted(f"{out}-standard")
-        then.append(f"bchisto featurize{flags} --out {standard} --preset standard")
-    best = offered(trained)
+        commands.append(f"bchisto featurize{flags} --out {standard} --preset standard")
+    best = offered(protocols)
     if best is None:
-        then.append(advice(trained))
+        commands.append(advice(protocols))
     else:
-        then.append(f"bchisto predict {quoted(best.model)} --images DIR --out predictions.csv")
+        commands.append(f"bchisto predict {quoted(best.model)} --images DIR --out predictions.csv")
     done(
         [out / "report.html"],
-        then=then,
-        failures=len(trained[0].failures),
+        then=commands,
+        failures=len(protocols[0].failures),
         listed=out / "failures.csv",
     )
 

@@ -183,9 +183,9 @@ def _parsed(context: click.Context, words: list[str]) -> StageCommand:
     """
     from ..apps.submit import STAGES, StageCommand
 
-    name, given = _stage_name(words)
-    command = invoked(context.find_root().command, given)
-    rest = words[len(given) :]
+    name, call = _stage_name(words)
+    command = invoked(context.find_root().command, call)
+    rest = words[len(call) :]
     parsed = command.make_context(name, [*rest])
     refused = ["dask"]
     if name in STAGES:
@@ -198,8 +198,8 @@ def _parsed(context: click.Context, words: list[str]) -> StageCommand:
     if parsed.params["out"] is None:
         raise InputError("{}: give {out}", name)
     # a message must not suggest an option that is refused here
-    usable = [parameter for parameter in command.params if parameter.name not in refused]
-    write = in_flags(click.Command(name, params=usable))
+    parameters = [parameter for parameter in command.params if parameter.name not in refused]
+    write = in_flags(click.Command(name, params=parameters))
     return StageCommand(name, rest, parsed.params, [*_inputs(parsed)], write)
 
 

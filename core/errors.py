@@ -405,8 +405,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an error and its causes."""
-    seen = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
+    ids = set()
+    while error is not None and id(error) not in ids:
+        ids.add(id(error))
         yield error
         error = error.__cause__ or error.__context__

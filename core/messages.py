@@ -122,8 +122,8 @@ class Message(str):
         return message
 
     def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        further = {"remedies": self.remedies, "parameters": self.parameters}
-        return (self.template, *self.parts), further
+        keywords = {"remedies": self.remedies, "parameters": self.parameters}
+        return (self.template, *self.parts), keywords
 
     def written(self, write: Write) -> str:
         """Return the text with its parameters written by `write`, and the remedies that the reader can follow."""
@@ -137,14 +137,14 @@ class Message(str):
     def _filled(self, write: Write) -> str:
         """Fill the template; parameters that are not among `parameters` belong to a model."""
         pieces = []
-        upcoming = iter(self.parts)
+        values = iter(self.parts)
         for literal, name, form, conversion in string.Formatter().parse(self.template):
             pieces.append(literal)
             if name is None or form is None:  # the end of the template
                 continue
-            value = Parameter(name) if name else _parts_of(next(upcoming))
+            value = Parameter(name) if name else _parts_of(next(values))
             while "{}" in form:  # as in {dataset:{}}
-                form = form.replace("{}", str(next(upcoming)), 1)
+                form = form.replace("{}", str(next(values)), 1)
             if name and "." in name:
                 command, _, flag = name.partition(".")
                 pieces.append(f"bchisto {command} --{flag} {form}".rstrip())

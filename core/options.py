@@ -215,10 +215,10 @@ def _plainly_converted(value: Any, name: str, kind: Any) -> Any:
         return float(value)
     if kind is bool and type(value).__name__ in ("bool", "bool_"):
         return bool(value)
-    shown = repr(value)
-    if "\n" in shown:  # of a data frame or an array
-        shown = f"{type(value).__name__}(...)"
-    raise InputError(f"{name}={shown[:_LETTERS]}: give {_NEEDS[kind]}")
+    quote = repr(value)
+    if "\n" in quote:  # of a data frame or an array
+        quote = f"{type(value).__name__}(...)"
+    raise InputError(f"{name}={quote[:_LETTERS]}: give {_NEEDS[kind]}")
 
 
 def plain_value(value: Any) -> Any:

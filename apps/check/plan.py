@@ -212,7 +212,7 @@ def fitted(
     tuple of ViewFit
         How these fit; empty if no view does.
     """
-    planned = requested
+    settings = requested
     views = fitting_views(dataset.records, requested)
     if not views and "encoders" not in keep:
         small_encoders = tuple(
@@ -221,12 +221,12 @@ def fitted(
         reduced = replace(requested, encoders=small_encoders or (EncoderChoice("mobilenetv2"),))
         views = fitting_views(dataset.records, reduced)
         if views:
-            planned = reduced
-    planned = replace(planned, views=views[: len(requested.views)] or requested.views)
-    fits = fit_views(dataset.records, planned) if views else ()
+            settings = reduced
+    settings = replace(settings, views=views[: len(requested.views)] or requested.views)
+    fits = fit_views(dataset.records, settings) if views else ()
     if not get_layout(dataset.name).stained and "stain" not in keep:
-        planned = replace(planned, stain="none", color_range=(1.0, 1.0))
-    return planned, fits
+        settings = replace(settings, stain="none", color_range=(1.0, 1.0))
+    return settings, fits
 
 
 @dataclass(frozen=True)
@@ -282,13 +282,13 @@ def plan_describing(
     """
     dataset = ImageSelection.of(images).table()
     records = tuple(record for record in with_headers(dataset.records) if record.header)
-    planned, fits = fitted(replace(dataset, records=records), settings, keep=keep)
+    fitting, fits = fitted(replace(dataset, records=records), settings, keep=keep)
     if not fits:
         message = Message(
             "{}: no view fits these images: every one is too small for {encoders}", dataset.root
         )
         raise InputError("{}", unscaled(records, settings.views) or message)
-    return planned
+    return fitting
 
 
 @dataclass(frozen=True)
@@ -400,11 +400,11 @@ def _fitting(
         several = 2 <= len(set(values.values())) <= _MOST_SITES
         if several and values != facts.groups and name not in not_sites:
             schemes.append((f"site:{name}", None))
-    tried = [check(name, group_by) for name, group_by in schemes]
+    checks = [check(name, group_by) for name, group_by in schemes]
     # a column whose folds all lack a class probably does not name sites
     return [
         replace(protocol, compared=protocol.group_by == "none" and not protocol.refused)
-        for protocol in tried
+        for protocol in checks
         if not (protocol.folds.startswith("site:") and protocol.hopeless)
     ]
 
@@ -438,10 +438,10 @@ def _parts(plan: FoldPlan, dataset: Dataset) -> tuple[dict[str, Any], ...]:
     parts = []
     for fold in plan.folds:
         images = {part: counts[fold, part] for part in classes if counts[fold, part]}
-        lacking = {
+        gaps = {
             part: [name for name in present if name not in classes[part][fold]] for part in images
         }
-        missing = {part: names for part, names in lacking.items() if names}
+        missing = {part: names for part, names in gaps.items() if names}
         parts.append({"fold": fold, "images": images, "missing": missing})
     return tuple(parts)
 
@@ -453,13 +453,13 @@ def recommended(protocols: Sequence[ProtocolCheck]) -> ProtocolCheck | None:
     that have a warning come last, since they may list more images than there are; after these, folds by site that put
     images of one patient into training and test sets.
     """
-    usable = [
+    candidates = [
         check for check in protocols if not (check.refused or check.compared or check.hopeless)
     ]
 
     def rank(check: ProtocolCheck) -> tuple[bool, ...]:
         # a published list of slides can be used with some of them, unlike a list of images
-        of_slides = check.kept == "published" and check.folds not in PUBLISHED_FOLDS
+        is_of_slides = check.kept == "published" and check.folds not in PUBLISHED_FOLDS
         as_given = check.folds == GIVEN or (
             check.folds == "site:fold" and not (check.splits_patients or check.lacking)
         )
@@ -467,10 +467,10 @@ def recommended(protocols: Sequence[ProtocolCheck]) -> ProtocolCheck | None:
             not as_given,
             check.splits_patients,
             bool(check.lacking),
-            of_slides and bool(check.warnings),
+            is_of_slides and bool(check.warnings),
         )
 
-    return min(usable, key=rank, default=None)
+    return min(candidates, key=rank, default=None)
 
 
 def unfoldable(dataset: Dataset, protocols: Sequence[ProtocolCheck]) -> str:

@@ -161,13 +161,13 @@ def write_preflight(path: PathInput, result: Preflight, *, say: Say = str) -> li
     refuse_overwriting(
         [path, key], (root, *(record.path for record in result.dataset.records)), name="html"
     )
-    renamed = {}
+    replacements = {}
     for name in (root, root.resolve()):
-        renamed[str(name)] = name.name
+        replacements[str(name)] = name.name
         folder = name.parent if name.is_file() else name
         # the name of a single folder could be any word of the page
         if len(folder.parts) > 1:
-            renamed[f"{folder}/"] = ""
+            replacements[f"{folder}/"] = ""
     shown: list[ImageRecord] = []
     write_page(
         path,
@@ -181,7 +181,7 @@ def write_preflight(path: PathInput, result: Preflight, *, say: Say = str) -> li
                 [block for block in _contact_sheet(result, shown) if block.pictures or block.note],
             ),
         ],
-        renamed=renamed,
+        renamed=replacements,
     )
     rows = [
         (number, record.image_id, record.label_text) for number, record in enumerate(shown, start=1)
@@ -197,9 +197,9 @@ def _finding_blocks(result: Preflight, say: Say) -> Iterator[Block]:
             lead=f"{level.capitalize()}, {few(names, most=_MOST_FILES)}:",
             text=say(public(message)),
         )
-    further = len(groups) - _MOST_FINDINGS
-    if further > 0:
-        yield Block(note=f"And {further:,} further ones, which `bchisto data check` prints.")
+    rest = len(groups) - _MOST_FINDINGS
+    if rest > 0:
+        yield Block(note=f"And {rest:,} further ones, which `bchisto data check` prints.")
     if not groups:
         yield Block(text="Nothing was found that does not fit the layout.")
 
@@ -223,9 +223,9 @@ def _contact_sheet(result: Preflight, shown: list[ImageRecord]) -> Iterator[Bloc
         doubtful = result.stains.doubtful
         records = [record for record in result.dataset.records if record.image_id in doubtful]
         yield Block(heading="Stains in doubt", pictures=draw(records[:_MOST], reasons=doubtful))
-    further = classes[_MOST_CLASSES:]
-    if further:
-        yield Block(note=f"{counted(len(further), 'further class')} without images here.")
+    rest = classes[_MOST_CLASSES:]
+    if rest:
+        yield Block(note=f"{counted(len(rest), 'further class')} without images here.")
 
 
 def _pictures(

@@ -100,8 +100,8 @@ def run_checks(
     longest_first = sorted(hide.items(), key=lambda pair: -len(pair[0]))
 
     def anonymous(text: str) -> str:
-        for private, word in longest_first:
-            text = re.sub(re.escape(private) + r"(?![\w-])", word, text)
+        for secret, word in longest_first:
+            text = re.sub(re.escape(secret) + r"(?![\w-])", word, text)
         return " ".join(_IMAGE.sub("IMAGE", text).split())
 
     cleaned = [

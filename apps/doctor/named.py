@@ -49,8 +49,8 @@ def examine(
     list of Check
         Failures first. Private paths are hidden, so that the list can be shared.
     """
-    given = {"DIR": folder, "IMAGES": images, "RUN": run, "MODEL": model}
-    paths = {word: path.absolute() for word, path in given.items() if path is not None}
+    arguments = {"DIR": folder, "IMAGES": images, "RUN": run, "MODEL": model}
+    paths = {word: path.absolute() for word, path in arguments.items() if path is not None}
     checks: dict[str, Any] = {
         "Python": machine.check_python,
         "memory": machine.check_memory,
@@ -64,9 +64,9 @@ def examine(
         "run": run and partial(check_run, paths["RUN"]),
         "model": model and partial(check_model, paths["MODEL"]),
     }
-    wanted = {name: check for name, check in checks.items() if check}
-    apart = {*wanted} - {"Python", "memory", "folder", "OpenCV"}
-    return run_checks(wanted, apart=apart, hide=private_texts(paths), write=write)
+    selection = {name: check for name, check in checks.items() if check}
+    loaders = {*selection} - {"Python", "memory", "folder", "OpenCV"}
+    return run_checks(selection, apart=loaders, hide=private_texts(paths), write=write)
 
 
 def check_dataset(images: Path) -> Iterator[Check]:
@@ -169,7 +169,7 @@ def check_backend() -> Iterator[Check]:
     crops = rng.random((2, 8, 8, 3), np.float32)
     kernel = rng.random((1, 1, 3, 4), np.float32)
     start = time.perf_counter()
-    computed = keras.ops.convert_to_numpy(keras.ops.conv(crops, kernel, padding="valid"))
+    result = keras.ops.convert_to_numpy(keras.ops.conv(crops, kernel, padding="valid"))
     seconds = time.perf_counter() - start
     device = "the CPU"
     tolerance = _CLOSE
@@ -177,7 +177,7 @@ def check_backend() -> Iterator[Check]:
         device = f"{counted(len(gpus), 'GPU')} ({', '.join(gpus)})"
         tolerance *= 100
     text = f"Keras {keras.__version__} with {backend} on {device}"
-    if not np.allclose(computed, crops @ kernel[0, 0], rtol=tolerance):
+    if not np.allclose(result, crops @ kernel[0, 0], rtol=tolerance):
         yield Check(
             "networks",
             "failure",

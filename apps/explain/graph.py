@@ -142,9 +142,9 @@ class Graph:
         if kind == "linear" and getattr(last.activation, "__name__", "") != "linear":
             parts.append((last, "activation"))
         for layer, part in parts[:-1]:
-            between = (self._number(node.outputs[0]),)
-            yield LayerStep(name, layer, node, sources, between, part)
-            sources = between
+            middle = (self._number(node.outputs[0]),)
+            yield LayerStep(name, layer, node, sources, middle, part)
+            sources = middle
         layer, part = parts[-1]
         yield LayerStep(name, layer, node, sources, results, part)
 
@@ -196,9 +196,9 @@ class Graph:
                 raise InputError("{method} {}: this network has no feature map", method)
             return list(maps.values())[-1]
         if layer not in maps:
-            near = dict.fromkeys([*filter(None, [closest(layer, maps)]), *list(maps)[-4:]])
+            candidates = dict.fromkeys([*filter(None, [closest(layer, maps)]), *list(maps)[-4:]])
             text = "{layer} {}: no feature map of this name; there are {} and {} more"
-            raise InputError(text, layer, ", ".join(near), len(maps) - len(near))
+            raise InputError(text, layer, ", ".join(candidates), len(maps) - len(candidates))
         return maps[layer]
 
     @functools.cached_property

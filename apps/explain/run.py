@@ -159,11 +159,11 @@ def explain(
     kind = bundle_kind(bundle)
     view = bundle_view(bundle)
     asked = []
-    for requested in settings:
-        method = choose_method(requested, methods, kind=kind, bundle=bundle)
+    for choice in settings:
+        method = choose_method(choice, methods, kind=kind, bundle=bundle)
         if not paths and method.of_model is None:
             raise InputError("{method} {}: looks at images; give {images}", method.name)
-        asked.append(Asked(method, requested, class_of(requested, *view)))
+        asked.append(Asked(method, choice, class_of(choice, *view)))
     config = {
         "model": str(bundle),
         "images": list(map(str, paths)),
@@ -171,7 +171,7 @@ def explain(
         "weights": list(weights_given),
         **plain_options(settings[0], work),
         "method": [method.name for method, _, _ in asked],
-        "layer": "".join({requested.layer: None for requested in settings}),
+        "layer": "".join({choice.layer: None for choice in settings}),
     }
     with (
         record_run(folder, command="explain", config=config, work=work) as record,
@@ -373,7 +373,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         low = min((low for low, _ in limits), default=0.0)
         high = max((high for _, high in limits), default=0.0)
         rows: list[list[str]] = []
-        shown: list[dict[str, Any]] = []
+        page_rows: list[dict[str, Any]] = []
         for unit in units:
             explanation = _saved(unit)
             row = _row(unit, explanation)
@@ -385,8 +385,8 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
                 explanation = replace(explanation, limits=(low, high))
             picture = draw(explanation)
             write_image(self.folder / picture_file, picture)
-            if len(shown) < MAX_PICTURES:
-                shown.append(page_row(explanation, picture, picture_file))
+            if len(page_rows) < MAX_PICTURES:
+                page_rows.append(page_row(explanation, picture, picture_file))
             rows.append(row)
         write_or_remove(self.folder / "failures.csv", ["image_id", "error"], failures)
         result = self.result(failures, images=len(rows))
@@ -399,8 +399,8 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             goal="pictures",
             title=f"Explanations: {self.asked.method.name}",
             summary=counted(len(rows), "picture"),
-            rows=shown,
-            left_out=len(rows) - len(shown),
+            rows=page_rows,
+            left_out=len(rows) - len(page_rows),
             banners=(*result.banners, f"limitations: {explanation.caution}"),
             failures=failures,
             known=self.known,

@@ -111,8 +111,8 @@ class NextImages:
     def __str__(self) -> str:
         methods = Counter(image.chosen.split()[0] for image in self.images)
         parts = ", ".join(f"{count} by {method}" for method, count in methods.items())
-        of_all = counted(self.unlabelled, "image")
-        return f"round {self.number}: {len(self.images)} of {of_all} without a label ({parts})"
+        total = counted(self.unlabelled, "image")
+        return f"round {self.number}: {len(self.images)} of {total} without a label ({parts})"
 
 
 def choose_next(
@@ -265,14 +265,14 @@ class _Round:
 
     def _mark_passed(self) -> None:
         """Mark as random the images that precede a drawn one in the order of the draw, but were chosen otherwise."""
-        drawn = f"{RANDOM.name} {self.number}"
+        mark = f"{RANDOM.name} {self.number}"
         precedes = False
         for position in reversed(self.order):
             name = self.table.names[position]
             cell = self.marks.get(name, RANDOM.name)
-            precedes |= cell == drawn
+            precedes |= cell == mark
             if precedes and RANDOM.name not in cell:
-                self.marks[name] = f"{cell}, {drawn}"
+                self.marks[name] = f"{cell}, {mark}"
 
     def _between(self, shares: Floats) -> str:
         """Return the two most probable classes, and how many labels they have."""
@@ -310,6 +310,6 @@ def _write(
         script="",
         result=result,
     )
-    latest = [image.image_id for image in result.images]
-    earlier = [name for name in table.cells["chosen"] if name not in latest]
-    table.write(folder / MANIFEST, [*latest, *earlier])
+    new_names = [image.image_id for image in result.images]
+    old_names = [name for name in table.cells["chosen"] if name not in new_names]
+    table.write(folder / MANIFEST, [*new_names, *old_names])

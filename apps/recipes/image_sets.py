@@ -169,12 +169,12 @@ def _few(
         image_set = replace(image_set, lists=dict(zip(protocols, paths, strict=True)))
     else:
         images = choose_few(dataset, count=recipe.quick["images_per_class"])
-    only = write_list(folder / "images.csv", sorted(images))
+    list_file = write_list(folder / "images.csv", sorted(images))
     text = (
         f"{len(images)} of {recipe.images} images{image_set.where}: the same workflow on a fraction, to see that it "
         "works; numbers that cannot be compared with the published ones."
     )
-    return replace(image_set, only=only, notes=(Banner(Kind.QUICK, text, images=len(images)),))
+    return replace(image_set, only=list_file, notes=(Banner(Kind.QUICK, text, images=len(images)),))
 
 
 def _protocols_of(recipe: Recipe, request: ReproduceRequest) -> list[str]:

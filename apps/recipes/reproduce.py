@@ -183,9 +183,9 @@ def _report(
     """Write the HTML report, with the settings of each variant and their sources."""
     recipe = result.recipe
     settings: dict[str, str] = {}
-    for variant, effective in differing(recipe, request):
+    for variant, differences in differing(recipe, request):
         prefix = f"{variant}: " if settings else ""
-        for setting in effective:
+        for setting in differences:
             name = f"{prefix}{setting.step} {setting.name}"
             settings[name] = f"{setting.value} ({setting.source})"
     if request.fresh_draws:

@@ -131,13 +131,13 @@ class BoostStep:
 
     def _stores_in(self, folder: Path) -> list[Path]:
         """Return the feature files of the previous step; there may also be files of other variants."""
-        planned = set(
+        targets = set(
             product((choice.label for choice in self.features.encoders), self.features.views)
         )
         stores = []
         for path in sorted(folder.glob("*.h5")):
             with open_store(path) as store:
-                if (store.header["encoder"], *settings_from(store.header).views) in planned:
+                if (store.header["encoder"], *settings_from(store.header).views) in targets:
                     stores.append(path)
         return stores
 

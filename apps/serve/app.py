@@ -119,10 +119,10 @@ def _add_images(app: FastAPI, session: Session) -> None:
     async def add_image(request: Request, name: str, model: int = 0, mpp: str = "") -> ImageAnswer:
         """Add an image; the request body is its file. `mpp` are micrometres per pixel, such as 0.42."""
         session.check_model(model)
-        given, problem = spacing_of(mpp)
+        spacing, problem = spacing_of(mpp)
         if problem:
             raise HTTPException(422, problem)
-        return await session.add(name, request.stream(), model=model, given=given)
+        return await session.add(name, request.stream(), model=model, given=spacing)
 
     @app.get("/api/images")
     async def images(model: int | None = None) -> Sequence[ImageAnswer]:
@@ -255,11 +255,11 @@ class _Pages:
         @route("/image")
         async def image(number: int, map: bool = False, target: str = "") -> Response:
             item = session.item(number)
-            drawn = None
+            facts = None
             trouble = ""
             if map:
                 try:
-                    _, drawn = await session.show(item, "map", target)
+                    _, facts = await session.show(item, "map", target)
                 except BchistoError as error:
                     trouble = str(error)
             return self._page(
@@ -268,7 +268,7 @@ class _Pages:
                 goal="image",
                 item=item,
                 model=session.models[item.model],
-                map=drawn,
+                map=facts,
                 trouble=trouble,
                 target=target or item.predicted,
                 done=session.done(item.model),

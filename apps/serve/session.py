@@ -283,12 +283,12 @@ class Session:
         """Predict images, until cancelled; write what is kept whenever nothing waits, and every minute."""
         while True:
             self._changed.clear()
-            waiting = self.items(states=["waiting"])
-            if waiting and not (self._keeps and time.monotonic() > self._due):
-                await self._predict(waiting[0])
+            queue = self.items(states=["waiting"])
+            if queue and not (self._keeps and time.monotonic() > self._due):
+                await self._predict(queue[0])
             else:
                 await self.keep()
-            if not waiting:
+            if not queue:
                 await self._changed.wait()
 
     async def _predict(self, item: Item) -> None:
@@ -345,9 +345,9 @@ class Session:
     async def finish(self) -> None:
         """Write what is kept for the last time, and name the images that were not predicted."""
         await self.keep()
-        unpredicted = self.items(states=["waiting", "working"])
-        if self._keeps and unpredicted:
-            count_text = counted(len(unpredicted), "image")
+        rest = self.items(states=["waiting", "working"])
+        if self._keeps and rest:
+            count_text = counted(len(rest), "image")
             _log.warning("%s: %s not predicted; give them to predict", self._top, count_text)
 
     async def show(self, item: Item, kind: str, target: str) -> tuple[Path, dict[str, Any]]:

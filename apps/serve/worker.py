@@ -287,19 +287,19 @@ def _checked(model: PageModel, record: ImageRecord) -> tuple[ImageRecord, float 
     """Check the header of an image; return it as the model takes it, its micrometres if known, and warnings."""
     (record,) = with_headers([replace(record, mpp=record.mpp or breakhis_mpp(record))])
     notes: dict[str, list[str]] = {}
-    (usable,), _ = check_sizes([record], model=_loaded(model), skip_errors=False, notes=notes)
-    _refuse_too_large(usable)
-    return usable, record.mpp, [in_page(note) for note in notes[record.image_id]]
+    (image,), _ = check_sizes([record], model=_loaded(model), skip_errors=False, notes=notes)
+    _refuse_too_large(image)
+    return image, record.mpp, [in_page(note) for note in notes[record.image_id]]
 
 
 def _refuse_too_large(record: ImageRecord) -> None:
     """Refuse an image that needs more memory than is free."""
     assert record.header is not None
     need = record.header.width * record.header.height * limits.SERVED_PIXEL_BYTES
-    free = _free_memory()
-    if need > free:
+    room = _free_memory()
+    if need > room:
         raise InputError(
-            f"{record.image_id}: needs about {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; cut it"
+            f"{record.image_id}: needs about {need / 1e9:.1f} GB of memory, and {room / 1e9:.1f} GB are free; cut it"
         )
 
 
@@ -326,9 +326,9 @@ def predict_image(model: PageModel, item: Item) -> dict[str, Any]:
     assert isinstance(result, Prediction)
     prediction = result._replace(warnings="")  # `tabulate` would make a column of them
     predicted = _predicted(model, [record], {item.name: prediction})
-    shown = tabulate(predicted, settings=PredictSettings(), point=model.point)
-    (row,) = sheet_rows(shown)
-    probabilities = shown.table.probabilities[0].tolist()
+    result_table = tabulate(predicted, settings=PredictSettings(), point=model.point)
+    (row,) = sheet_rows(result_table)
+    probabilities = result_table.table.probabilities[0].tolist()
     return {
         "state": "done",
         "height": height,
@@ -341,8 +341,8 @@ def predict_image(model: PageModel, item: Item) -> dict[str, Any]:
         "uncertain": row.uncertain,
         "next_class": row.next_class,
         "probabilities": dict(zip(model.classes, probabilities, strict=True)),
-        "calibrated": dict(zip(model.classes, shown.calibrated[0].tolist(), strict=True)),
-        "further": {name: cells[0] for name, cells in shown.table.further},
+        "calibrated": dict(zip(model.classes, result_table.calibrated[0].tolist(), strict=True)),
+        "further": {name: cells[0] for name, cells in result_table.table.further},
     }
 
 
@@ -392,16 +392,16 @@ def write_tables(
     )
     results = {name: item.prediction or item.error for name, item in by_name.items()}
     predicted = _predicted(model, records, results)
-    shown = tabulate(predicted, settings=PredictSettings(), point=model.point)
-    images = [by_name[record.image_id] for record in shown.table.records]
-    columns = [*shown.table.further, *_page_columns(images)]
+    result = tabulate(predicted, settings=PredictSettings(), point=model.point)
+    images = [by_name[record.image_id] for record in result.table.records]
+    columns = [*result.table.further, *_page_columns(images)]
     paths = ("path", [prefix + item.name for item in images])
-    table = replace(shown.table, further=[*columns, paths])
+    table = replace(result.table, further=[*columns, paths])
     table.finish(folder / "predictions.csv", overwrite=True)
     if html:
-        report = replace(shown, table=replace(table, further=columns))
+        report = replace(result, table=replace(table, further=columns))
         write_html(folder / "predictions.html", report, title="predictions.csv")
-    write_or_remove(folder / "failures.csv", ["image_id", "error"], shown.failures.items())
+    write_or_remove(folder / "failures.csv", ["image_id", "error"], result.failures.items())
 
 
 def _page_columns(items: Sequence[Item]) -> list[tuple[str, list[str]]]:

@@ -387,15 +387,15 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         for unit in self.slides:
             with leaving_out(unit.slide.name, self.failures, skip=self.skip_errors):
                 content = unit.content
-                earlier = self.earlier.get(unit.slide.name, content)
-                if earlier["digest"] != content["digest"]:
+                previous = self.earlier.get(unit.slide.name, content)
+                if previous["digest"] != content["digest"]:
                     raise InputError(
                         "{}: another slide was cut into {}; give another {out}",
                         unit.slide.path,
                         unit.folder,
                     )
                 if self.writes and any(
-                    earlier[name] != content[name] for name in ("scale", "size")
+                    previous[name] != content[name] for name in ("scale", "size")
                 ):
                     text = "{}: its fields were cut by other micrometres per pixel; give another {out}, or {overwrite}"
                     raise InputError(text, unit.slide.path)
@@ -447,27 +447,25 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         contents = [*filter(None, kept), *made]
         for content in contents:
             self.failures += content["failures"]
-        usable = sorted(
+        cuts = sorted(
             (content for content in contents if "picture" in content),
             key=lambda content: content["name"],
         )
-        if not usable:
+        if not cuts:
             raise ImageError(f"none of the slides can be used; first: {self.failures[0][1]}")
         table = self.into / "manifest.csv"
-        earlier, typed_labels = self._read_manifest(table)
-        rows, shown = self._joined(earlier, typed_labels, usable)
+        old_rows, typed_labels = self._read_manifest(table)
+        rows, slides = self._joined(old_rows, typed_labels, cuts)
         present_paths = {row.path for row in rows}
-        unused = [
-            (path, label) for path, label in typed_labels.items() if path not in present_paths
-        ]
-        self._report(len(typed_labels) - len(unused), len(unused), shown)
+        rest = [(path, label) for path, label in typed_labels.items() if path not in present_paths]
+        self._report(len(typed_labels) - len(rest), len(rest), slides)
         report_ink(
-            {slide["name"]: Areas(*(slide[name] for name in Areas._fields)) for slide in usable}
+            {slide["name"]: Areas(*(slide[name] for name in Areas._fields)) for slide in cuts}
         )
-        result = CutResult(self.into, shown, self.failures)
+        result = CutResult(self.into, slides, self.failures)
         if self.writes:
             write_rows(table, Row._fields, rows)
-            write_or_remove(self._unused, ("path", "label"), unused)
+            write_or_remove(self._unused, ("path", "label"), rest)
             write_failures(self.into, self.failures)
             render_page(
                 self.into / "overview.html",
@@ -514,7 +512,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         names = {content["name"] for content in contents}
         # rows of other slides stay if their fields exist
         rows = [row for row in earlier if row.wsi not in names and (self.into / row.path).is_file()]
-        shown = []
+        slides = []
         for content in contents:
             name = content["name"]
             patient = self.patients[name]
@@ -525,8 +523,8 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
                 shown_field = {**cut, "label": typed.get(cut["path"], label)}
                 fields.append(shown_field)
                 rows.append(Row(**shown_field, group=patient, wsi=name, mpp=mpp, drawn=label))
-            shown.append({**content, "group": patient, "fields": fields})
-        return rows, shown
+            slides.append({**content, "group": patient, "fields": fields})
+        return rows, slides
 
 
 def _check_name(unit: SlideUnit, names: dict[str, str]) -> None:

@@ -179,12 +179,12 @@ def _join_series(paths: Mapping[Path, str]) -> dict[Path, tuple[Path, str]]:
     counts = Counter([*(path.parent for path in slides), *(folder for folder, _ in series)])
     for (folder, _), levels in series.items():
         largest = max(levels)[1]
-        renamed = Path(f"{folder.absolute()}{largest.suffix}")
-        if counts[folder] > 1 or renamed in slides:
+        name = Path(f"{folder.absolute()}{largest.suffix}")
+        if counts[folder] > 1 or name in slides:
             slides[largest] = (largest, paths[largest])
             continue
         relative_folder = PurePath(paths[largest]).parent.parent
-        slides[renamed] = (largest, (relative_folder / renamed.name).as_posix())
+        slides[name] = (largest, (relative_folder / name.name).as_posix())
     return slides
 
 
@@ -215,12 +215,12 @@ def _names_of(paths: Sequence[Path]) -> dict[Path, str]:
         if stems[stem] > 1:
             names[path] = f"{path.absolute().parent.name}_{stem}"
     counts = Counter(names.values())
-    refused = [
+    clashes = [
         path for path, name in names.items() if counts[name] > 1 or readable_name(name) != name
     ]
-    if refused:
+    if clashes:
         raise InputError(
-            f"{few(map(readable_name, map(str, refused)))}: give each slide a name of its own, in UTF-8"
+            f"{few(map(readable_name, map(str, clashes)))}: give each slide a name of its own, in UTF-8"
         )
     return names
 

@@ -193,11 +193,11 @@ def map_slides(
             record=record,
         )
         maps.open(slides)
-        computed = compute(maps)
-        if computed.result is None:
-            return MapResult(share=computed.share, unchanged=computed.unchanged)
-        record.note(failures=len(computed.result.failures))
-    return computed.result
+        outcome = compute(maps)
+        if outcome.result is None:
+            return MapResult(share=outcome.share, unchanged=outcome.unchanged)
+        record.note(failures=len(outcome.result.failures))
+    return outcome.result
 
 
 @dataclass
@@ -407,26 +407,26 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         folder = self.into / "maps" / grid.name
         bundle = self.model.bundle
         slide_results = {tile.image_id: results[tile.image_id] for tile in grid.records}
-        shown = tabulate(
+        result = tabulate(
             Predicted(grid.records, slide_results, bundle, self.file.path, self.file.sha256),
             settings=PredictSettings(),
             point=self.point,
         )
-        banners = [banner if banner.about else banner.of(grid.name) for banner in shown.banners]
-        if not any(shown.trained):
+        banners = [banner if banner.about else banner.of(grid.name) for banner in result.banners]
+        if not any(result.trained):
             banners.append(_UNKNOWN)
-        usable = [
+        corners = [
             corner
             for corner, name in zip(grid.corners, slide_results, strict=True)
-            if name not in shown.failures
+            if name not in result.failures
         ]
         with Slide(grid.path, mpp=grid.mpp) as slide:
             overview = overview_of(slide)
             tile_map = TileMap(
                 slide,
-                replace(grid, corners=usable),
-                replace(shown, banners=tuple(banners)),
-                sorted(sheet_rows(shown), key=lambda tile: tile.place),
+                replace(grid, corners=corners),
+                replace(result, banners=tuple(banners)),
+                sorted(sheet_rows(result), key=lambda tile: tile.place),
                 self.colouring,
             )
             tile_map.write_tiles(folder / "tiles.csv")
@@ -455,21 +455,21 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         """
         rows = []
         probabilities = []
-        further = []
+        cells = []
         for tile_map in maps:
             name = tile_map.grid.name
             label = self.labels.get(name, "") if tile_map.tiles else ""
-            trained = "yes" if any(tile_map.shown.trained) else ""
+            mark = "yes" if any(tile_map.shown.trained) else ""
             area = f"{tile_map.grid.areas.tissue:.4g}"
             for rule, scores in tile_map.scores(self.point).items():
                 rows.append((name, label, self.patients[name], ""))
                 probabilities.append(scores)
-                further.append((rule, trained, area, len(tile_map.tiles)))
+                cells.append((rule, mark, area, len(tile_map.tiles)))
         names = ("model", "trained", "tissue_mm2", "tiles")
         write_predictions(
             self.into / "slides.csv",
             classes=self.model.bundle.classes,
             rows=rows,
             probabilities=np.array(probabilities),
-            extra=list(zip(names, zip(*further, strict=True), strict=True)),
+            extra=list(zip(names, zip(*cells, strict=True), strict=True)),
         )

@@ -85,9 +85,9 @@ class TileMap:
         if self.shown.outliers is not None:
             marks["unlike training"] = self.shown.outliers.marked
         return {
-            name: marked.tolist()
-            for name, marked in marks.items()
-            if self.tiles and marked is not None
+            name: flags.tolist()
+            for name, flags in marks.items()
+            if self.tiles and flags is not None
         }
 
     @property
@@ -109,7 +109,7 @@ class TileMap:
         tiles = zip(self.boxes.tolist(), self.tiles, self.shown.raw.tolist(), strict=True)
         for number, (box, tile, shares) in enumerate(tiles):
             numbers = dict(zip(names, shares, strict=True))
-            numbers |= {name: float(marked[number]) for name, marked in marks.items()}
+            numbers |= {name: float(flags[number]) for name, flags in marks.items()}
             label = {"name": tile.predicted, "color": self.colours[tile.predicted]}
             yield tile_feature(box, numbers, classification=label)
 
@@ -121,9 +121,9 @@ class TileMap:
         for column, (name, colour) in enumerate(self.colours.items()):
             boxes = self.boxes[self.shown.table.answers.numbers == column]
             for region in shapely.get_parts(joined(boxes)):
-                inside = np.sort(tree.query(region, predicate="covers"))
-                mean = float(self.shown.raw[inside, column].mean())
-                numbers = {"tiles": len(inside), "mean p": mean}
+                indices = np.sort(tree.query(region, predicate="covers"))
+                mean = float(self.shown.raw[indices, column].mean())
+                numbers = {"tiles": len(indices), "mean p": mean}
                 label = {"name": name, "color": colour}
                 yield geojson_feature("annotation", region, numbers, classification=label)
 
@@ -177,13 +177,13 @@ class TileMap:
         """Write the predictions of the tiles as a table, with their places."""
         table = self.shown.table
         corners = self.grid.corners
-        further = [
+        columns = [
             *table.further,
             ("x", [str(x) for x, _ in corners]),
             ("y", [str(y) for _, y in corners]),
             ("size", [f"{self.side:.6g}"] * len(corners)),
         ]
-        replace(table, further=further).finish(path, overwrite=True)
+        replace(table, further=columns).finish(path, overwrite=True)
 
 
 _PALETTE = ("d55e00", "e69f00", "cc79a7", "f0e442", "6e6e6e", "009e73", "0072b2", "56b4e9")
@@ -246,17 +246,17 @@ class Colouring:
                 raise InputError(text, settings.heat, one_of(settings.heat, classes))
             heat = (name,)
             rule = "sum"
-        drawn: dict[str, Colour] = {}
+        own: dict[str, Colour] = {}
         if settings.colours is not None:
             colours = class_colours(settings.colours)
             for label, colour in colours.items():
                 name = match_class(label, classes)
                 if name is not None:
-                    drawn.setdefault(name, colour)
-            if not drawn:
+                    own.setdefault(name, colour)
+            if not own:
                 text = "{colours} {}: no class of the model has a colour there, only: {}; give annotations of {}"
                 raise InputError(text, settings.colours, few(colours) or "none", few(classes))
-        return cls(heat, rule, warm or heat, drawn)
+        return cls(heat, rule, warm or heat, own)
 
     @property
     def title(self) -> str:
@@ -269,9 +269,9 @@ class Colouring:
     def of_classes(self, classes: Sequence[str]) -> dict[str, Colour]:
         """Return the colour of each class: the one that a person gave, else a free one of the palette if possible."""
         palette = [tuple(bytes.fromhex(code)) for code in _PALETTE]
-        free = [colour for colour in palette if colour not in self.drawn.values()] or palette
-        warm = itertools.cycle(free)
-        cool = itertools.cycle(reversed(free))
+        choices = [colour for colour in palette if colour not in self.drawn.values()] or palette
+        warm = itertools.cycle(choices)
+        cool = itertools.cycle(reversed(choices))
         colours = {}
         for name in classes:
             colours[name] = self.drawn.get(name) or next(warm if name in self.warm else cool)

@@ -121,8 +121,8 @@ class TiffScan:
     def _checksum(self) -> str:
         """Return a checksum of the sizes of levels, the lengths of all tiles of level 0, and the middle of some."""
         page = self._levels[0]
-        stated = (self.sizes, page.description, page.databytecounts)
-        digest = hashlib.sha256(repr(stated).encode())
+        facts = (self.sizes, page.description, page.databytecounts)
+        digest = hashlib.sha256(repr(facts).encode())
         places = list(zip(page.dataoffsets, page.databytecounts, strict=True))
         for offset, count in places[:: max(1, len(places) // _SAMPLED)]:
             digest.update(self._bytes(offset + count // 2, _PART))
@@ -149,12 +149,12 @@ class TiffScan:
 
     def _block(self, level: int, column: int, row: int, width: int, height: int) -> Pixels:
         """Return a rectangle of pixels of a level, white where it has none."""
-        height_of_tile, across = self._levels[level].chunks[:2]
+        tile_height, tile_width = self._levels[level].chunks[:2]
         bands = []
-        for top in range(row // height_of_tile * height_of_tile, row + height, height_of_tile):
+        for top in range(row // tile_height * tile_height, row + height, tile_height):
             rows = slice(max(0, row - top), row + height - top)
             tiles = []
-            for left in range(column // across * across, column + width, across):
+            for left in range(column // tile_width * tile_width, column + width, tile_width):
                 columns = slice(max(0, column - left), column + width - left)
                 tiles.append(self._tile(level, left, top)[rows, columns])
             bands.append(np.concatenate(tiles, axis=1))
@@ -168,23 +168,25 @@ class TiffScan:
         ImageError
         """
         page = self._levels[level]
-        down, across = page.chunks[:2]
-        tile = np.full((down, across, 3), 255, np.uint8)
+        tile_height, tile_width = page.chunks[:2]
+        tile = np.full((tile_height, tile_width, 3), 255, np.uint8)
         width, height = self.sizes[level]
         if not (0 <= left < width and 0 <= top < height):
             return tile
-        columns = math.ceil(width / across)
+        columns = math.ceil(width / tile_width)
         # tiles from one colour to the next, if each colour has its own tiles
-        step = columns * math.ceil(height / down)
-        numbers = range(top // down * columns + left // across, math.prod(page.chunked), step)
+        step = columns * math.ceil(height / tile_height)
+        numbers = range(
+            top // tile_height * columns + left // tile_width, math.prod(page.chunked), step
+        )
         if not all(page.databytecounts[number] for number in numbers):
             return tile
         try:
             planes = [self._plane(page, number) for number in numbers]
         except (ImageError, *DAMAGE) as error:
-            x, y = (round(at * self.factors[level]) for at in (left, top))
+            x, y = (round(start * self.factors[level]) for start in (left, top))
             reason = first_line(error).removeprefix(f"{self._path}: ").partition("; ")[0]
-            part = f"x {x}, y {y} ({across} x {down} pixels of level {level})"
+            part = f"x {x}, y {y} ({tile_width} x {tile_height} pixels of level {level})"
             raise ImageError(
                 f"{self._path}: damaged at {part}: {reason}; copy the slide again"
             ) from error
@@ -246,8 +248,8 @@ def _smaller(images: Sequence[Any], first: Any) -> Iterator[Any]:
     height = first.imagelength
     following = images[images.index(first) + 1 :]
     # up to the next slide; labels and overviews in between may lack a subfile type, but are not tiled
-    marked = itertools.takewhile(lambda page: page.subfiletype or not page.is_tiled, following)
-    pages = first.pages or (page for page in marked if page.is_tiled and page.subfiletype == 1)
+    candidates = itertools.takewhile(lambda page: page.subfiletype or not page.is_tiled, following)
+    pages = first.pages or (page for page in candidates if page.is_tiled and page.subfiletype == 1)
     by_width = {page.imagewidth: page for page in itertools.islice(pages, _MOST_LEVELS)}
     for _, page in sorted(by_width.items(), reverse=True):
         is_alike = (page.dtype, page.samplesperpixel) == (first.dtype, first.samplesperpixel)

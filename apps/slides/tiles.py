@@ -348,9 +348,9 @@ def predict_tiles(
         for start in range(0, len(block.corners), count)
     ]
     with Slide(block.path, mpp=block.mpp) as slide:
-        read = functools.partial(_read, slide, skip=skip)
+        reader = functools.partial(_read, slide, skip=skip)
         helpers = helpers_of(model)
-        for records, failures in in_threads(read, parts, threads=1):
+        for records, failures in in_threads(reader, parts, threads=1):
             ticker.tick(model.steps * len(failures))
             results |= dict(failures)
             results |= predict_records(

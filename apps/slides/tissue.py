@@ -113,14 +113,14 @@ def given_slides(sources: Sequence[Path], settings: SlideSettings) -> list[Slide
         See `list_slides` and `with_mpp`; or a slide has no file of outlines, or several.
     """
     slides = with_mpp(list_slides(sources), settings)
-    given = settings.tissue_from
-    if given is None:
+    source = settings.tissue_from
+    if source is None:
         return slides
-    masks = files_by_slide(slides, given, option="tissue_from")
+    masks = files_by_slide(slides, source, option="tissue_from")
     missing = [slide.name for slide in slides if slide.name not in masks]
     if missing:
         text = "{tissue_from} {}: no tissue of {}: {}; add its file, or give only the other slides"
-        raise InputError(text, given, counted(len(missing), "slide"), few(missing))
+        raise InputError(text, source, counted(len(missing), "slide"), few(missing))
     return [slide._replace(mask=masks[slide.name]) for slide in slides]
 
 

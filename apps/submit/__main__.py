@@ -59,11 +59,11 @@ def main(words: Sequence[str]) -> int:
 
 def _run(plan: Plan, stage: JobStage, task: str) -> tuple[int, bool]:
     """Run the command; return its exit code, and whether the time limit ended it."""
-    received: list[int] = []
+    signals: list[int] = []
     children: list[subprocess.Popen[bytes]] = []
 
     def stop(number: int, _: FrameType | None) -> None:
-        received.append(number)
+        signals.append(number)
         for child in children:
             child.terminate()
 
@@ -76,7 +76,7 @@ def _run(plan: Plan, stage: JobStage, task: str) -> tuple[int, bool]:
     if plan.scheduler == "local":
         # the parent is the local submit that started this task
         when_orphaned(child.terminate, parent=os.getppid())
-    if received:
+    if signals:
         child.terminate()
     code = child.wait()
     if code == -signal.SIGTERM:  # it got the signal before it handles signals
@@ -92,7 +92,7 @@ def _run(plan: Plan, stage: JobStage, task: str) -> tuple[int, bool]:
     # later stages go on with the images that were not left out
     if code == NOTHING_NEW or (code == 1 and stage.left_out()):
         code = 0
-    return code, signal.SIGUSR1 in received
+    return code, signal.SIGUSR1 in signals
 
 
 def _words_of(stage: JobStage, task: str) -> list[str]:

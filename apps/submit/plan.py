@@ -262,8 +262,8 @@ class JobStage:
             units = units_of(folders)
             if task != MERGE:
                 units = units_of(folders, int(task), self.shards)
-            merged = sum(folder.complete for folder in folders)
-            return sum(unit.done + unit.epochs for unit in units) + merged
+            count = sum(folder.complete for folder in folders)
+            return sum(unit.done + unit.epochs for unit in units) + count
         output = Path(self.run)
         files = 0
         for path in (*output.rglob("*"), *Path(f"{self.run}.parts").rglob("*")):

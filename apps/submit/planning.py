@@ -153,18 +153,18 @@ def plan_chain(
     cluster = scheduler.settings() if plan.scheduler == "slurm" else {}
     plan.cluster = cluster.get("ClusterName", "")
     most_shards = min(asked.tasks, int(cluster.get("MaxArraySize", 1001)) - 1)
-    submitted = last_stages(read_plans(plan.run))
+    submissions = last_stages(read_plans(plan.run))
     lines = []
     made: Made = {}
     for number, command in enumerate(commands):
         stage = _stage_of(command, plan.stages, asked, made)
-        earlier = submitted.get((stage.command, stage.run))
+        previous = submissions.get((stage.command, stage.run))
         # with the options of the last submission, its memory and feature files hold
         repeats = False
-        if earlier is not None and earlier.words in (stage.words, [*stage.words, "--overwrite"]):
+        if previous is not None and previous.words in (stage.words, [*stage.words, "--overwrite"]):
             repeats = True
-            stage.megabytes = earlier.megabytes
-            stage.stores = earlier.stores
+            stage.megabytes = previous.megabytes
+            stage.stores = previous.stores
         # what a stage before it makes does not exist yet, so only options and paths are checked
         waits = any(is_made(path, plan.stages) for path in command.inputs)
         with reworded(command.reword):
@@ -174,7 +174,7 @@ def plan_chain(
         is_complete = False
         if not waits:
             has_work = _check(stage, warn, repeats=repeats)
-            is_complete = _is_complete(stage, earlier, has_work=has_work)
+            is_complete = _is_complete(stage, previous, has_work=has_work)
         made[stage.output] = [Path(stage.run, name) for name in sorted(stage.stores)]
         stage.options += scheduler.memory(cluster, stage)
         stage.seen = next((entry.started for entry in reversed(stage.records())), "")
@@ -224,12 +224,12 @@ def _features_of(command: StageCommand, made: Made) -> list[Path]:
     """Return the features that `boost` is to read, if the chain makes some of them; else none."""
     if command.name != "boost":
         return []
-    given = command.options["features"]
-    if not given:
-        given = [command.out / "features"]
-    if not any(made.get(path.absolute()) for path in given):
+    folders = command.options["features"]
+    if not folders:
+        folders = [command.out / "features"]
+    if not any(made.get(path.absolute()) for path in folders):
         return []
-    return [file for path in given for file in made.get(path.absolute(), [path])]
+    return [file for path in folders for file in made.get(path.absolute(), [path])]
 
 
 def _replacing(command: StageCommand, *, repeats: bool, waits: bool) -> list[str]:

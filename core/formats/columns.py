@@ -315,7 +315,7 @@ def spoiled_cell(cells: Iterable[str], *, names: bool, table: Path) -> tuple[int
     if names:
         kinds[_EXPONENT] = _ROUNDED
     for position, cell in enumerate(cells):
-        for kind, why in kinds.items():
+        for kind, reason in kinds.items():
             if kind.fullmatch(cell):
-                return position, why
+                return position, reason
     return None

@@ -209,13 +209,13 @@ class CsvTable(NamedTuple):
         """
         columns = {column: role in (PATH, IMAGE, GROUP) for role, column in chosen.items()}
         for column, names in {**dict.fromkeys(further, False), **columns}.items():
-            spoiled = None
+            fault = None
             if column:
-                spoiled = spoiled_cell(self._column(column), names=names, table=self.path)
-            if spoiled is not None:
-                position, why = spoiled
+                fault = spoiled_cell(self._column(column), names=names, table=self.path)
+            if fault is not None:
+                position, reason = fault
                 line, row = self.rows[position]
-                text = f"the {self.columns[column]} {row[column]!r} is {why}"
+                text = f"the {self.columns[column]} {row[column]!r} is {reason}"
                 raise InputError(f"{row_in(self.path, line, full=True)}: {text}")
 
     def named(self, name: str) -> str | None:
@@ -326,11 +326,11 @@ def _check_header(
         if has_column(names, column):
             continue
         name = column.name if isinstance(column, Role) else column
-        present = ""
+        hint = ""
         if any(titles):
-            present = f"; there are {few(filter(None, titles), most=10)}"
+            hint = f"; there are {few(filter(None, titles), most=10)}"
         raise InputError(
-            "{}: the header must have a column `{}` ({}){}", path, name, expected, present
+            "{}: the header must have a column `{}` ({}){}", path, name, expected, hint
         )
     for index, title in enumerate(titles):
         if title and names[index] in names[:index]:

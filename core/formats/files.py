@@ -113,8 +113,8 @@ def remarks_on(profile: bytes = b"", *, pages: int = 1, page: int = 1) -> tuple[
     """
     remarks: list[Remark] = []
     if pages > 1:
-        used = "the first" if page == 1 else f"page {page}"
-        remarks.append(("warning", f"{pages} pages, only {used} is used"))
+        name = "the first" if page == 1 else f"page {page}"
+        remarks.append(("warning", f"{pages} pages, only {name} is used"))
     if profile and b"srgb" not in profile.replace(b"\0", b"").lower():
         remarks.append(("note", "has a colour profile, which is not applied"))
     return tuple(remarks)

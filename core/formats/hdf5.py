@@ -168,13 +168,13 @@ def check_tree(path: Path) -> None:
     with open_for_reading(path) as file, reading(path, kind=StoreError):
         if file.visititems_links(note):
             raise StoreError(f"holds more than {limits.HDF5_OBJECTS:,} objects")
-        unpacked = 0
+        size = 0
         for name in names:
             item = _linked(file, name)
             if not isinstance(item, h5py.Group):
                 _check_values(item, name[:200], "numbers")
-                unpacked += item.size * item.dtype.itemsize
-        if unpacked > limits.HDF5_BYTES:
+                size += item.size * item.dtype.itemsize
+        if size > limits.HDF5_BYTES:
             raise StoreError(f"holds more than {limits.HDF5_BYTES // 1024**3} GiB")
 
 

@@ -222,11 +222,11 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
         end are missing.
     """
     files.check_bytes(path)
-    begin = handle.read(_HEAD)
+    head = handle.read(_HEAD)
     try:
-        header = _jpeg_header(path, begin)
+        header = _jpeg_header(path, head)
     except ImageError:  # perhaps because cameras and programs wrote much before the picture
-        header = _jpeg_header(path, begin + handle.read(_MORE))
+        header = _jpeg_header(path, head + handle.read(_MORE))
     area = header.width * header.height
     return Container(header, lambda: Samples(_jpeg_pixels(path, path.read_bytes(), area)))
 

@@ -177,14 +177,14 @@ def _from_header(path: Path, rows: Rows, score: Score) -> TableRows:
     if columns > limits.TABLE_COLUMNS:
         raise InputError(f"{path}: {columns:,} columns, too many for a table of images")
     header = _header_in([cells for _, cells in top], score)
-    above = top[: header.last]
-    below = top[len(above) :]
+    rows_above = top[: header.last]
+    rows_below = top[len(rows_above) :]
     remarks: list[Remark] = []
-    if any(any(cells) for _, cells in above):
-        number, _ = below[0]
-        below[0] = (number, [*header.titles])
+    if any(any(cells) for _, cells in rows_above):
+        number, _ = rows_below[0]
+        rows_below[0] = (number, [*header.titles])
         remarks.append(("note", f"the header ends in line {number}; what is above is not read"))
-    return TableRows(itertools.chain(below, rows), header.score, remarks)
+    return TableRows(itertools.chain(rows_below, rows), header.score, remarks)
 
 
 class _Header(NamedTuple):
@@ -209,8 +209,8 @@ def _header_in(top: Sequence[list[str]], score: Score) -> _Header:
     # a row of units or the like belongs to the header; unlike a row of an image, it shares no cell with other rows
     if len(rows) > 1 and any(rows[0]) and not rows[0][0]:
         texts = {*filter(None, rows[0])}
-        unlike = texts.isdisjoint(itertools.chain(*rows[1:]))
-        if unlike and not re.search(r"[\d.]", "".join(texts)):
+        is_unlike = texts.isdisjoint(itertools.chain(*rows[1:]))
+        if is_unlike and not re.search(r"[\d.]", "".join(texts)):
             titles = _joined(header.titles, rows[0], "{0} [{1}]")
             return _Header(header.score, header.last + 1, titles)
     return header

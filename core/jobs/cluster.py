@@ -78,27 +78,27 @@ def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[
                 versions[name] = metadata.version(name)
         with contextlib.suppress(ImportError):
             versions["bchisto"] = import_module("bchisto").__version__
-        return os.path.isdir(shared), versions  # noqa: PTH112
+        return os.path.isdir(path), versions  # noqa: PTH112
 
     packages = list(packages)
-    shared = str(folder.absolute())
+    path = str(folder.absolute())
     own = answer()[1]
     with _connected(address) as client:
         answers = client.run(answer)
     for worker, (has_folder, versions) in answers.items():
-        lacking = sorted(own.keys() - versions.keys())
-        if lacking:
+        missing = sorted(own.keys() - versions.keys())
+        if missing:
             text = "{dask} {}: worker {} has no {}, which this work needs; install there what is installed here"
-            raise InputError(text, address, worker, ", ".join(lacking))
+            raise InputError(text, address, worker, ", ".join(missing))
         if not has_folder:
             text = "{dask} {}: worker {} does not see {}; all workers must see the same files under the same paths"
-            raise InputError(text, address, worker, shared)
-        differing = [name for name, version in own.items() if versions[name] != version]
-        if differing:
-            theirs = ", ".join(f"{name} {versions[name]}" for name in differing)
-            here = ", ".join(f"{name} {own[name]}" for name in differing)
+            raise InputError(text, address, worker, path)
+        names = [name for name, version in own.items() if versions[name] != version]
+        if names:
+            worker_text = ", ".join(f"{name} {versions[name]}" for name in names)
+            own_text = ", ".join(f"{name} {own[name]}" for name in names)
             text = "{dask} {}: worker {} runs {}, and this is {}; what it makes is recorded as made with its own"
-            _log.warning(Message(text, address, worker, theirs, here))
+            _log.warning(Message(text, address, worker, worker_text, own_text))
     environments = []
     for _, versions in answers.values():
         if versions not in environments:

@@ -272,8 +272,8 @@ def compute_all(computations: Sequence[Computation[U, K, M, R]]) -> list[Compute
 
 def compute(computation: Computation[U, K, M, R]) -> Computed[R]:
     """Run one computation, see `compute_all`."""
-    (computed,) = compute_all([computation])
-    return computed
+    (outcome,) = compute_all([computation])
+    return outcome
 
 
 class _Run(Generic[U, K, M, R]):
@@ -331,7 +331,7 @@ class _Run(Generic[U, K, M, R]):
             computation.list_units(self.units)
         if work.checks:
             return self._check()
-        made = self._do()
+        results = self._do()
         if work.shard is not None:
             computation.end_shard()
             # another process may have written the outputs meanwhile
@@ -339,7 +339,7 @@ class _Run(Generic[U, K, M, R]):
             return Computed(None, self._share(), unchanged)
         if not computation.rewrites and self._is_unchanged():
             return Computed(None, unchanged=True)
-        return Computed(computation.write(self.kept, made))
+        return Computed(computation.write(self.kept, results))
 
     def _check(self) -> Computed[R]:
         """Return what is to be done, without doing it."""

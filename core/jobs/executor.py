@@ -167,8 +167,8 @@ def _results(
     env = dict.fromkeys(THREADS, "1")
     if threads is not None:
         env[NETWORK_THREADS] = str(threads)
-    begin = functools.partial(_begin, os.getpid(), folder, resources)
-    in_workers = functools.partial(_in_processes, call, begin=begin, env=env)
+    initializer = functools.partial(_begin, os.getpid(), folder, resources)
+    in_workers = functools.partial(_in_processes, call, begin=initializer, env=env)
     if resources.here:
         yield from _here_first(call, units, resources, in_workers)
     else:

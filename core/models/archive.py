@@ -95,9 +95,9 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
         if not path.is_file():
             raise MissingInputError(f"{path}: no such model file")
         try:
-            most = max(limits.ARCHIVE_SMALL, limits.ARCHIVE_RATIO * path.stat().st_size)
-            most = min(limits.ARCHIVE_BYTES, most)
-            self._zip = open_zip(path, members=limits.ARCHIVE_MEMBERS, size=most)
+            limit = max(limits.ARCHIVE_SMALL, limits.ARCHIVE_RATIO * path.stat().st_size)
+            limit = min(limits.ARCHIVE_BYTES, limit)
+            self._zip = open_zip(path, members=limits.ARCHIVE_MEMBERS, size=limit)
             self.manifest = self._check()
         except BundleError:
             raise
@@ -226,8 +226,8 @@ def _are_counts(value: Any) -> bool:
 
 def _is_view(value: Any, classes: Sequence[str]) -> bool:
     """Whether a value is a two-class view: some of the classes, and at least one point of operation."""
-    wanted = {"sensitivity": _is_share, "threshold": _is_number}
-    form = {"positive": [str], "rule": _RULES, "thresholds": [_is_number], "wanted": [wanted]}
+    target = {"sensitivity": _is_share, "threshold": _is_number}
+    form = {"positive": [str], "rule": _RULES, "thresholds": [_is_number], "wanted": [target]}
     if not fits(value, form):
         return False
     has_point = bool(value["thresholds"] or value["wanted"])

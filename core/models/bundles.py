@@ -235,13 +235,13 @@ class BundleFacts:
                 archive.writestr(
                     _info(MANIFEST), json.dumps(manifest, indent=2, ensure_ascii=False)
                 )
-            unreadable: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
+            errors: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
             try:
                 with Archive(temporary) as copy:
                     for name in copy.members:
                         copy.read(name)
                     return cls._read(path, copy, parse=False)
-            except unreadable as error:
+            except errors as error:
                 reason = str(error).replace(str(temporary), "it")
                 raise OutputError(
                     f"{path}: not written, since it could not be read back ({reason})"

@@ -125,10 +125,10 @@ def describe_differences(
     >>> describe_differences({"batch_size": 4, "images_sha256": "5e43"}, {"batch_size": 3, "images_sha256": "3989"})
     'batch size 4 -> 3, other images'
     """
-    described = []
+    parts = []
     for key, (old_value, new_value) in differences(old, new).items():
-        described.append(texts.get(key) or _difference(key, old_value, new_value))
-    return ", ".join(described)
+        parts.append(texts.get(key) or _difference(key, old_value, new_value))
+    return ", ".join(parts)
 
 
 def _difference(key: str, old: Any, new: Any) -> str:
@@ -277,13 +277,13 @@ class FolderSettings:
         if _STORES in settings:
             stores = {**content.get("settings", {}).get(_STORES, {}), **settings[_STORES]}
             settings[_STORES] = dict(sorted(stores.items()))
-        planned = {
+        new_content = {
             "schema_version": _SCHEMA,
             "settings": settings,
             "made_with": content.get("made_with", []),
         }
-        if self._read() != planned:
-            write_json(self.folder / _FILE, planned)
+        if self._read() != new_content:
+            write_json(self.folder / _FILE, new_content)
 
     def hold(self) -> None:
         """Check that the folder still has these settings; called before results are combined.

@@ -177,10 +177,10 @@ def record_run(
     folder = run / "records"
     name = f"{_stamp(folder)}-{content['command']}-{secrets.token_hex(2)}.json"
     record = RunRecord(folder / name, content, _write_in_run)
-    for path, earlier in _read_records(folder):
+    for path, previous in _read_records(folder):
         # its process ended without writing the record, as after kill -9
-        if earlier.get("status") == "running" and is_running(earlier.get("process")) is False:
-            write_json(path, {**earlier, "status": "interrupted", "error": "its process is gone"})
+        if previous.get("status") == "running" and is_running(previous.get("process")) is False:
+            write_json(path, {**previous, "status": "interrupted", "error": "its process is gone"})
     try:
         with _closed(record):
             yield record
