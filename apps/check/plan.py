@@ -282,13 +282,13 @@ def plan_describing(
     """
     dataset = ImageSelection.of(images).table()
     records = tuple(record for record in with_headers(dataset.records) if record.header)
-    fitting, fits = fitted(replace(dataset, records=records), settings, keep=keep)
+    result, fits = fitted(replace(dataset, records=records), settings, keep=keep)
     if not fits:
         message = Message(
             "{}: no view fits these images: every one is too small for {encoders}", dataset.root
         )
         raise InputError("{}", unscaled(records, settings.views) or message)
-    return fitting
+    return result
 
 
 @dataclass(frozen=True)

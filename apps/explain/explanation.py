@@ -187,7 +187,7 @@ class Explanation:
 
     @property
     def margin(self) -> str:
-        """A line for the margin: the warning of a contradiction, what the colours mean, and the base or the range."""
+        """The warning of a contradiction, what the colours mean, and the base or the range of values, in one line."""
         if self.values is None:
             return ""
         colours = self.unit

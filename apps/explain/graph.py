@@ -171,7 +171,7 @@ class Graph:
         return values
 
     def scores(self, values: Mapping[int, Any], *, raw: bool = False) -> Any:
-        """Return the score of each class, shape (n, classes): its logit, from which, unless `raw`, their mean is taken.
+        """Return the score of each class, shape (n, classes): its logit, less the mean over classes unless `raw`.
 
         A softmax does not change if the same number is added to all logits, so their mean has no meaning.
         """

@@ -61,7 +61,7 @@ class LearningCurve(NamedTuple):
     figures : list of Figure
         The balanced accuracy for each size, with its interval by patient.
     gain : Figure
-        Balanced accuracy for the largest size less that for the smallest, half of it.
+        Balanced accuracy with all labels, or patients, less that with half of them.
     """
 
     unit: str

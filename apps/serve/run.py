@@ -86,9 +86,7 @@ class ServeSettings(Settings):
                 self.slides,
             )
         is_local = self.host == "localhost"
-        with contextlib.suppress(
-            ValueError
-        ):  # a name other than localhost counts as open to others
+        with contextlib.suppress(ValueError):  # other names than localhost count as open to others
             is_local = is_local or ipaddress.ip_address(self.host).is_loopback
         if not is_local and self.token_file is None:
             raise InputError(
