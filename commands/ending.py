@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _CONTINUED = "    "
-"""How a line begins that continues the previous line."""
+"""The beginning of a line that continues the previous line."""
 _BEST = "best  "
-"""How the line of the best of several results begins."""
+"""The beginning of the line of the best of several results."""
 
 
 def quoted(path: Path | str) -> str:

@@ -54,7 +54,7 @@ HEADINGS = {
     Kind.SYNTHETIC: "SYNTHETIC IMAGES",
     Kind.UNKNOWN_ENCODER: "UNKNOWN ENCODER",
 }
-"""How banners of a kind begin. These are printed before those without a heading."""
+"""The heading with which banners of a kind begin. They are printed before banners without a heading."""
 
 
 class Banner(Message):
@@ -99,7 +99,7 @@ class Banner(Message):
 
     @property
     def heading(self) -> str:
-        """How it begins; empty if its kind has no heading."""
+        """The heading with which it begins; empty if its kind has none."""
         return HEADINGS.get(self.kind, "")
 
     def of(self, about: str) -> Banner:

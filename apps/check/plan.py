@@ -199,9 +199,9 @@ def fitted(
     Parameters
     ----------
     dataset : Dataset
-        Of images with a known header.
+        Its images must have a known header.
     requested : FeaturizeSettings
-        If no view fits its encoders, only those for the smallest crops remain, or MobileNetV2 if there are none.
+        If no view fits its encoders, only encoders for the smallest crops remain, or MobileNetV2 if there are none.
     keep : collection of str
         Fields that must not change: ``encoders``, ``stain``.
 
@@ -361,7 +361,7 @@ def check_protocols(
     Returns
     -------
     list of ProtocolCheck
-        For the images that have a label; empty if there are none.
+        One for each scheme, tried on the images that have a label; empty if no image has one.
     """
     records = tuple(record for record in dataset.records if record.label)
     if not records:

@@ -124,7 +124,7 @@ def _map(
     """Return the explanation with its map: at each position the mean of two predictions, of the position and the image.
 
     The windows around a position resemble each other, unlike the crops of training, which are from all over an image.
-    So the prediction of a position alone is less accurate, and its map is more often of another class than the image.
+    So the prediction of only the position is less accurate, and the map is more often of another class than the image.
     """
     bundle = model.bundle
     shape = blank.shape[:2]

@@ -95,7 +95,7 @@ class NextImages:
     labels : mapping of str to int
         Number of labels of each class.
     notes : list of str
-        What differs from what was asked for.
+        Notes on what differs from the request, such as too few images.
     curves : list of LearningCurve
         By labels and by patients, if they are wanted and there are enough labels.
     """

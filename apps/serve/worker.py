@@ -143,7 +143,7 @@ class Item(ImageAnswer):
     size : int
         Bytes of the file.
     prediction : Prediction or None
-        What the table needs.
+        The prediction, from which the table is written.
     next_class : str
         The second most probable class.
     shown : dict
@@ -199,7 +199,7 @@ class PageModel:
     banners : tuple of str
         Warnings about its training.
     facts : list of (str, str)
-        What is known of it, for a table.
+        Facts about it, for a table: name and value.
     rule : mapping or None
         The rule by which a prediction is uncertain.
     calibrated : bool

@@ -27,7 +27,7 @@ _SURE = 0.5
 """Share of the colour of a class in that of a tile; the rest is the tissue."""
 
 _UNSURE = 0.2
-"""The same in an uncertain tile."""
+"""Share of the colour in an uncertain tile."""
 
 _WHITE = (255, 255, 255)
 
@@ -68,7 +68,7 @@ class TileMap:
 
     @property
     def heat(self) -> Floats:
-        """What is drawn as heat of each tile, 0 to 1, float64 of shape (tiles,)."""
+        """The value of each tile that is drawn as heat, 0 to 1, float64 of shape (tiles,)."""
         mask = positive_mask(tuple(self.colours), self.colouring.heat)
         return two_class_scores(self.shown.raw, mask, rule=self.colouring.rule)
 

@@ -59,7 +59,7 @@ TO_PYRAMID = (
 
 _WORDS = r"(?<![a-z])(label|macro|makro|overview|thumbnail|preview|barcode|etikett|übersicht|vorschau)s?(?![a-z])"
 _OTHER = re.compile(rf"\A[^|]{{0,99}}{_WORDS}|<ImageType>\s*{_WORDS}", re.IGNORECASE)
-"""How descriptions of images that are no slides begin: names in OME, and what scanners write."""
+"""Matches descriptions of images that are not slides, by names in OME and by the first words that scanners write."""
 
 
 class TiffScan:

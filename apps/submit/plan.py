@@ -157,7 +157,7 @@ class JobStage:
     seen : str or None
         Start of its last record when it was submitted, empty without a record; None if it was not submitted.
     stores : list of str
-        Of `featurize`, the feature files that it makes, relative to the run.
+        For `featurize`, the feature files that it makes, relative to the run.
     rank : int
         Number of stages of the same command and output before it in the plan.
     position : int
@@ -180,7 +180,7 @@ class JobStage:
 
     @property
     def label(self) -> str:
-        """How the names of its files begin."""
+        """The beginning of the names of its files."""
         return f"{self.position + 1}-{self.command}"
 
     @property

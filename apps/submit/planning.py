@@ -148,7 +148,7 @@ def plan_chain(
     Raises
     ------
     InputError, BchistoError
-        What every task of a stage would raise.
+        A command is refused, as every task of its stage would be.
     """
     cluster = scheduler.settings() if plan.scheduler == "slurm" else {}
     plan.cluster = cluster.get("ClusterName", "")

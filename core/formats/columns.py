@@ -154,7 +154,7 @@ GROUP = Role(
     ),
 )
 PATIENT = Role("patient", "patient", GROUP.tiers[:1])
-"""As `GROUP`, but of a table that must name the patient of each slide."""
+"""The patient in a table that must name the patient of each slide; the names are those of `GROUP` without slides."""
 
 MPP = Role(
     "mpp",

@@ -202,7 +202,7 @@ def write_json(path: Path, value: Any) -> None:
 def json_text(value: Any, default: Any = None) -> str:
     """Return indented JSON, with characters that a terminal acts on escaped; NaN and infinity are refused.
 
-    What JSON has no form for goes through `default`.
+    Values that JSON cannot hold are converted by `default`.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=default)
     return _OBEYED.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
