@@ -1,1 +1,1 @@
-"""Applications on the pipeline, a command each: the pipeline knows none of them, and who changes it may ignore them."""
+"""Applications of the pipeline, which does not depend on them: whoever changes the pipeline may ignore them."""

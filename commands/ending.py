@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _CONTINUED = "    "
-"""How a line begins that continues the previous line."""
+"""The beginning of a line that continues the previous line."""
 _BEST = "best  "
-"""How the line of the best of several results begins."""
+"""The beginning of the line of the best of several results."""
 
 
 def quoted(path: Path | str) -> str:
@@ -46,7 +46,7 @@ def end_check(*, unchanged: bool) -> None:
 
 
 def results(lines: Sequence[str]) -> None:
-    """Print one result, its first sentence in bold, or a table of several, of which the best are."""
+    """Print lines of results: the first one, with its continuations, and that of the best result are bold."""
     in_first = True
     for number, line in enumerate(lines):
         if number > 0 and not line.startswith(_CONTINUED):
@@ -85,8 +85,8 @@ def done(
             write = in_flags(click.get_current_context().command)
             echo(f"next: {written(command, write)}", err=True)
     if failures:
-        was = "was" if failures == 1 else "were"
-        echo(f"{counted(failures, 'image')} {was} left out, listed in {listed}", err=True)
+        verb = "was" if failures == 1 else "were"
+        echo(f"{counted(failures, 'image')} {verb} left out, listed in {listed}", err=True)
         click.get_current_context().exit(1)
 
 
@@ -130,16 +130,16 @@ def print_results(
     """
     from ..crossval import in_order, offered, summary_of
 
-    trained, failed = reported_last(train)
-    results(summary_of(trained))
-    if failed is not None:
-        raise failed
+    protocols, error = reported_last(train)
+    results(summary_of(protocols))
+    if error is not None:
+        raise error
     end_check(unchanged=False)
-    failures = len(trained[0].failures)
-    assembled = [result for result in in_order(trained) if result.assembled]
+    failures = len(protocols[0].failures)
+    assembled = [result for result in in_order(protocols) if result.assembled]
     if not assembled:
-        others = Message("the other shards, then the same command without {shard}")
-        done([], then=others, failures=failures, listed=listed)
+        hint = Message("the other shards, then the same command without {shard}")
+        done([], then=hint, failures=failures, listed=listed)
         return
     first = assembled[0]
     outputs: list[Path | str] = [first.model, first.report]
@@ -149,8 +149,8 @@ def print_results(
     if any(result.panel is not None for result in assembled):
         outputs.append(shown)
     best = offered(assembled)
-    following = [advice(assembled)] if best is None else then(best.model)
-    done(outputs, then=following, failures=failures, listed=listed)
+    commands = [advice(assembled)] if best is None else then(best.model)
+    done(outputs, then=commands, failures=failures, listed=listed)
 
 
 _HELP = {
@@ -162,24 +162,24 @@ _HELP = {
 
 
 def advice(results: Sequence[CrossValidation]) -> Message:
-    """Return what would help, of results in order of which none is offered."""
+    """Return what may help if no model of these results, which are in order, is offered."""
     from ..evaluate import advice_of
 
-    given = advice_of(next(result.panel for result in results if result.panel is not None))
+    remedy = advice_of(next(result.panel for result in results if result.panel is not None))
     text = (
         "no model is offered: not shown to be better than chance (docs/chance.md); what may help: "
     )
-    return Message(text + _HELP[given.kind], *[plural(given.unit)] * (given.kind == "images"))
+    return Message(text + _HELP[remedy.kind], *[plural(remedy.unit)] * (remedy.kind == "images"))
 
 
 def typed_names(context: click.Context) -> set[str]:
     """Return the names of parameters that come from the command line or a file of options, but not from a preset."""
-    typed = {
+    names = {
         name
         for name in context.params
         if context.get_parameter_source(name) == ParameterSource.COMMANDLINE
     }
-    return typed.union(context.meta.get(OF_FILE, ()))
+    return names.union(context.meta.get(OF_FILE, ()))
 
 
 def given_options(context: click.Context, command: click.Command, *, but: Sequence[str]) -> str:
@@ -199,9 +199,9 @@ def given_options(context: click.Context, command: click.Command, *, but: Sequen
     str
         Quoted for a shell; empty, or with a space in front.
     """
-    typed = typed_names(context).difference(but)
-    line = as_typed(command, {name: context.params.get(name) for name in typed})
-    if any(option.name in typed and not is_flag(option) for option in command.params):
+    names = typed_names(context).difference(but)
+    line = as_typed(command, {name: context.params.get(name) for name in names})
+    if any(option.name in names and not is_flag(option) for option in command.params):
         line += f" --config {quoted(context.meta[CONFIG])}"
     return line
 
@@ -271,21 +271,21 @@ def next_commands(
     if not result.planned_views or (result.untrainable and not labelling):
         return []
     recommended = recommended_options(result.findings)
-    changed: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
     if not automatic:  # what was asked for is replaced by what fits the images
-        changed = {
+        changes = {
             name: value
             for name, value in vars(result.planned).items()
             if value != getattr(result.requested, name) and name not in recommended
         }
     preset_option = "" if preset is None else f" --preset {preset}"
-    options = given_options(context, featurize, but=("images", "preset", *recommended, *changed))
+    options = given_options(context, featurize, but=("images", "preset", *recommended, *changes))
     line = f"bchisto featurize {source} --out run{preset_option}{options}"
-    line += as_typed(featurize, changed) + "".join(recommended.values())
+    line += as_typed(featurize, changes) + "".join(recommended.values())
     if result.skips:
         line += " --skip-errors"
     if result.protocol is None:
         return [line, *labelling]
     training = training_options(result.dataset, result.protocol, linear=linear, few=bool(labelling))
-    then = f"bchisto boost --out run{preset_option}{as_typed(boost, training)}"
-    return [line, then, *labelling]
+    training_line = f"bchisto boost --out run{preset_option}{as_typed(boost, training)}"
+    return [line, training_line, *labelling]

@@ -36,7 +36,7 @@ class GroupedOption(click.Option):
         self.group = group
 
     def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
-        """Let the command line have the flag, unless only files have the option."""
+        """Add the flag to the command line, unless only a file of ``--config`` sets the option."""
         if is_flag(self):
             super().add_to_parser(parser, ctx)
 

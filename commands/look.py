@@ -76,12 +76,12 @@ def status(run: Path, other: Path | None, history: bool, as_json: bool, watch: b
 
 
 def _progress(run: Path) -> _View:
-    """Return how far a run is; of a folder that holds runs, these."""
+    """Return how far a run is or, for a folder of runs, the list of them."""
     from ..apps.submit import read_status, status_lines
     from ..core.runs import list_runs
 
-    now = read_status(run)
-    if not now.stages and not (run / "run.json").is_file():
+    state = read_status(run)
+    if not state.stages and not (run / "run.json").is_file():
         entries = list_runs(run)
         if entries:
             lines = [
@@ -89,7 +89,7 @@ def _progress(run: Path) -> _View:
                 for entry in entries
             ]
             return _View([entry._asdict() for entry in entries], lines)
-    return _View(asdict(now), status_lines(now), now.exit_code)
+    return _View(asdict(state), status_lines(state), state.exit_code)
 
 
 def _took(entry: RunEntry) -> str:
@@ -164,11 +164,11 @@ def doctor(out: Any, as_json: bool, **options: Any) -> int:
     from ..apps.doctor import as_json as plain
     from ..apps.doctor import as_lines, examine
 
-    every = logging.getLogger("bchisto").isEnabledFor(logging.DEBUG)  # what -v sets
+    is_verbose = logging.getLogger("bchisto").isEnabledFor(logging.DEBUG)  # what -v sets
     checks = examine(out, **options, write=write_flag)
     summary = plain(checks)
     if as_json:
         echo(json.dumps(summary, indent=2), lines=True)
     else:
-        echo(*as_lines(checks, every=every))
+        echo(*as_lines(checks, every=is_verbose))
     return int(summary["failed"])

@@ -111,7 +111,7 @@ _ONLY_HERE = {
     "preset": " They also set classifiers (svm and lightgbm) and seeds (2 and 1).",
     "views": " Or auto, two views that fit the images; auto:1 is the smaller one.",
 }
-"""What only commands do with an option, and not the library, by the name of its field."""
+"""Sentence for the help of an option with which commands do more than the library, by the name of its field."""
 
 
 def _option_of(
@@ -159,7 +159,7 @@ def _of_values(field: Field[Any], hint: Any, option: Option, default: Any) -> di
 
 
 def _type_of(kind: Any, option: Option) -> Any:
-    """Return the type of click for a value."""
+    """Return click's type for the values of an option."""
     if option.file:
         return _FILES[option.file]
     names = option.choices
@@ -259,6 +259,7 @@ def _verbose(context: click.Context, _: click.Parameter, value: int) -> None:
 
 
 def _config(context: click.Context, _: click.Parameter, value: Path | None) -> None:
+    """Make the options of the file of ``--config`` the defaults of a command."""
     if value is None:
         return
     from ..core.runs import load_config
@@ -288,12 +289,12 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
 
 def _as_typed(context: click.Context, parameter: click.Parameter, value: Any, what: str) -> Any:
     """Return a value of a file as the command line would pass it."""
-    typed = _typed_words(parameter, value, what)
+    words = _typed_words(parameter, value, what)
     try:
-        parameter.type_cast_value(context, typed)
+        parameter.type_cast_value(context, words)
     except click.BadParameter as error:
         raise InputError("{}: {}", what, error.message) from error
-    return typed
+    return words
 
 
 def _typed_words(parameter: click.Parameter, value: Any, what: str) -> str | list[str]:
@@ -417,7 +418,7 @@ class Command(click.Command):
         return super().get_short_help_str(2 * WIDTH)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the command line; an option that only files have is refused with how a file has it."""
+        """Read the command line; for an option that only files set, the error shows how to write it into a file."""
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -433,12 +434,12 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options by group, and how to show the remaining ones."""
-        every = ctx.meta.get(EVERY, False)
-        for title, options in sections(self.get_params(ctx), first=self.first, every=every):
+        is_full = ctx.meta.get(EVERY, False)
+        for title, options in sections(self.get_params(ctx), first=self.first, every=is_full):
             records = [option.get_help_record(ctx) for option in options]
             with formatter.section(title):
                 formatter.write_dl([record for record in records if record is not None])
-        if not every:
+        if not is_full:
             formatter.write_paragraph()
             formatter.write_text(
                 "Every command also has --config FILE, -v, --quiet, -h. --help-all shows every option."
@@ -448,7 +449,7 @@ class Command(click.Command):
         """Run the command with its own folder for temporary files, and with its inputs protected."""
         if isinstance(ctx.obj, dict):  # the message of an interrupt depends on it
             ctx.obj["overwrite"] = ctx.params.get("overwrite")
-        before = tempfile.tempdir
+        folder = tempfile.tempdir
         with _kept(ctx), contextlib.ExitStack() as stack:
             # without room for a folder, only code that needs it fails
             with contextlib.suppress(OSError):
@@ -456,7 +457,7 @@ class Command(click.Command):
             try:
                 return super().invoke(ctx)
             finally:
-                tempfile.tempdir = before
+                tempfile.tempdir = folder
 
 
 def command(**attributes: Any) -> Callable[[Callable[..., Any]], Command]:

@@ -76,26 +76,26 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     encoders = options["encoders"]
     weights = options["weights"]
     fetch_missing(encoders, weights, yes=yes)
-    outcome, failed = reported_last(lambda: from_options(run, options))
-    trained = outcome.results
-    results(summary_of(trained))
-    if failed is not None:
-        raise failed
-    then: list[str] = []
+    outcome, error = reported_last(lambda: from_options(run, options))
+    protocols = outcome.results
+    results(summary_of(protocols))
+    if error is not None:
+        raise error
+    commands: list[str] = []
     if not encoders and not weights:
-        given = given_options(context, featurize, but=("out",))
-        given += "".join(recommended_options(outcome.check.findings).values())
+        flags = given_options(context, featurize, but=("out",))
+        flags += "".join(recommended_options(outcome.check.findings).values())
         standard = quoted(f"{out}-standard")
-        then.append(f"bchisto featurize{given} --out {standard} --preset standard")
-    best = offered(trained)
+        commands.append(f"bchisto featurize{flags} --out {standard} --preset standard")
+    best = offered(protocols)
     if best is None:
-        then.append(advice(trained))
+        commands.append(advice(protocols))
     else:
-        then.append(f"bchisto predict {quoted(best.model)} --images DIR --out predictions.csv")
+        commands.append(f"bchisto predict {quoted(best.model)} --images DIR --out predictions.csv")
     done(
         [out / "report.html"],
-        then=then,
-        failures=len(trained[0].failures),
+        then=commands,
+        failures=len(protocols[0].failures),
         listed=out / "failures.csv",
     )
 
@@ -172,7 +172,7 @@ def reproduce(
         return
     if out is None:
         raise InputError(Message("give {out}, the run folder"))
-    result, failed = reported_last(
+    result, error = reported_last(
         lambda: run(name, images, out=out, weights=weights, scope=scope, work=work)
     )
     end_check(unchanged=False)
@@ -182,6 +182,6 @@ def reproduce(
     echo(*result.banners)
     results(summary_of(result.protocols, out))
     echo(*(f"\n{table.text()}" for table in result.published), lines=True)
-    if failed is not None:
-        raise failed
+    if error is not None:
+        raise error
     done([*result.pictures, result.folder / "report.html"])

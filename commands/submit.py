@@ -101,15 +101,15 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
     run = out.parent if commands[0].name == "predict" else out
     with in_turn(Path(f"{out.absolute()}.submit"), seconds=0) as has_turn:
         if not options["force"]:
-            refuse_live(run, [path for each in commands for path in (*each.inputs, each.out)])
+            refuse_live(run, [path for item in commands for path in (*item.inputs, item.out)])
         if not has_turn:
             raise UnderWayError(f"{out}: another submit works on it at this moment; let it end")
-        given = given_options(context, context.command, but=("force",))
+        flags = given_options(context, context.command, but=("force",))
         plan = from_options(
             Plan,
             options,
             folder=new_folder(run),
-            line=f"bchisto submit{given} -- {shlex.join(words)}",
+            line=f"bchisto submit{flags} -- {shlex.join(words)}",
             cwd=str(Path.cwd()),
             python=options["python"] or quoted(sys.executable),
         )
@@ -126,7 +126,7 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
 
 
 def _cancel(words: Sequence[str]) -> None:
-    """Cancel the jobs of a run. A submit that is only planning has no job yet, so it is told of."""
+    """Cancel the jobs of a run. A submit that is still planning has no job yet, so an error asks to wait for it."""
     from ..apps.submit import cancel
 
     if len(words) > 1:
@@ -152,7 +152,7 @@ def _report(plan: Plan, succeeded: int, run: Path) -> None:
         raise BchistoError(f"{failed.command} failed; its logs are in {plan.logs}")
     if plan.jobs:
         echo(f"jobs: {', '.join(plan.jobs)}")
-    # of Slurm none has ended yet, so none has left images out
+    # jobs of Slurm have not ended yet, so none has left images out
     worst = max(plan.stages, key=lambda stage: stage.left_out())
     done(
         [plan.folder],
@@ -179,13 +179,13 @@ def _parsed(context: click.Context, words: list[str]) -> StageCommand:
     Raises
     ------
     click.UsageError
-        It is no stage, or has an option that submit sets itself.
+        The command is not a stage, or has an option that submit sets itself.
     """
     from ..apps.submit import STAGES, StageCommand
 
-    name, given = _stage_name(words)
-    command = invoked(context.find_root().command, given)
-    rest = words[len(given) :]
+    name, call = _stage_name(words)
+    command = invoked(context.find_root().command, call)
+    rest = words[len(call) :]
     parsed = command.make_context(name, [*rest])
     refused = ["dask"]
     if name in STAGES:
@@ -197,9 +197,9 @@ def _parsed(context: click.Context, words: list[str]) -> StageCommand:
             )
     if parsed.params["out"] is None:
         raise InputError("{}: give {out}", name)
-    # what is refused here is not a remedy
-    usable = [parameter for parameter in command.params if parameter.name not in refused]
-    write = in_flags(click.Command(name, params=usable))
+    # a message must not suggest an option that is refused here
+    parameters = [parameter for parameter in command.params if parameter.name not in refused]
+    write = in_flags(click.Command(name, params=parameters))
     return StageCommand(name, rest, parsed.params, [*_inputs(parsed)], write)
 
 

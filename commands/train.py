@@ -93,10 +93,10 @@ def features(
         return
     embeddings = export_features(source, out, by=by, pool=pool, overwrite=overwrite)
     echo(_summary(embeddings))
-    then = f"bchisto boost --out RUN --features {quoted(out)}"
+    advice = f"bchisto boost --out RUN --features {quoted(out)}"
     if not any(embeddings.labels):
-        then += " --labels TABLE"
-    done([out], then=then)
+        advice += " --labels TABLE"
+    done([out], then=advice)
 
 
 def _show(embeddings: Embeddings) -> None:
@@ -119,6 +119,7 @@ def _show(embeddings: Embeddings) -> None:
 
 
 def _summary(embeddings: Embeddings) -> str:
+    """Return a line with the numbers of images, features, labels and patients, and the encoder."""
     images, rows, dim = embeddings.features.shape
     labelled = sum(map(bool, embeddings.labels))
     groups = len(set(filter(None, embeddings.groups)))
@@ -174,42 +175,42 @@ def featurize(
     work = from_options(Work, options)
     selection = from_options(ImageSelection, options).read_once()
     encoders = {name: options[name] for name in ("encoders", "weights")}
-    requested = from_options(FeaturizeSettings, encoders)
-    fetch_missing(requested.encoders, requested.weights, yes=yes)
-    settings, automatic, brought = choose_settings(options, keep=typed_names(context))
-    if automatic:
+    choice = from_options(FeaturizeSettings, encoders)
+    fetch_missing(choice.encoders, choice.weights, yes=yes)
+    settings, is_automatic, is_brought = choose_settings(options, keep=typed_names(context))
+    if is_automatic:
         settings = plan_describing(selection, settings, keep=typed_names(context))
         _log.info("views that fit the images: %s", ", ".join(map(str, settings.views)))
     result = run(selection, out=out, settings=settings, work=work)
     end_check(unchanged=result.merged)
     failures = len(result.failures)
-    listed = out / "failures.csv"
+    table = out / "failures.csv"
     if not result.merged:
         echo(str(result.share))
-        others = Message("the other shards, then the same command without {shard}, which merges")
-        done([], then=others, failures=failures, listed=listed)
+        hint = Message("the other shards, then the same command without {shard}, which merges")
+        done([], then=hint, failures=failures, listed=table)
         return
     stores = result.stores
     echo(
         f"{counted(result.images - failures, 'image')} with features in {counted(len(stores), 'file')}"
     )
-    then = "label images of two classes or more, then this command again"
+    advice = "label images of two classes or more, then this command again"
     if not result.trainable and "wsi" in facts_of(selection.read()).columns:  # fields of slides
-        then = f"bchisto features {quoted(stores[0])} --by wsi --pool mean --out slides.npz"
+        advice = f"bchisto features {quoted(stores[0])} --by wsi --pool mean --out slides.npz"
     files = len([*stores[0].parent.glob("*.h5")])
     dataset = selection.table()
     labelling = to_label(dataset, quoted(out), files=files)
     if result.trainable:
-        then = f"bchisto boost --out {quoted(out)}"
+        advice = f"bchisto boost --out {quoted(out)}"
         if preset:
-            then += f" --preset {preset}"
+            advice += f" --preset {preset}"
         if files > len(stores):
-            then += "".join(f" --features {quoted(path)}" for path in stores)
+            advice += "".join(f" --features {quoted(path)}" for path in stores)
         protocol = recommended(check_protocols(dataset, FoldChoice()))
-        then += as_typed(
-            boost, training_options(dataset, protocol, linear=brought, few=bool(labelling))
+        advice += as_typed(
+            boost, training_options(dataset, protocol, linear=is_brought, few=bool(labelling))
         )
-    done(stores, then=[then, *labelling], failures=failures, listed=listed)
+    done(stores, then=[advice, *labelling], failures=failures, listed=table)
 
 
 def fetch_with_consent(name: str, *, revision: str | None = None, yes: bool) -> None:
@@ -284,9 +285,9 @@ def _encoder_options() -> Options:
 
 
 def write_flag(name: str, value: str) -> str:
-    """Write a parameter as the flag of this command, or of `featurize`, of which encoders and `doctor` speak.
+    """Write a parameter as a flag of `encoder` or `featurize`, as messages on encoders and of `doctor` need.
 
-    A function of a module, which another process can find.
+    It is a function of a module, so that another process can import it.
     """
     return in_flags(encoder, featurize)(name, value)
 
@@ -380,13 +381,13 @@ def next(**options: Any) -> None:
     for curve in result.curves:
         echo(*str(curve).splitlines())
     manifest = result.folder / "manifest.csv"
-    then: list[str] = [
+    advice: list[str] = [
         Message("fill in the column label of {}, then run the same command", manifest)
     ]
     config = result.folder / "featurize.json"
     if result.number > 1 and config.is_file():
-        then.append(f"bchisto featurize --config {quoted(config)}")
-    done([manifest, result.folder / "index.html"], then=then)
+        advice.append(f"bchisto featurize --config {quoted(config)}")
+    done([manifest, result.folder / "index.html"], then=advice)
 
 
 _OF_TABLES = (
@@ -398,7 +399,7 @@ _OF_TABLES = (
     "mpp",
     "only",
 )
-"""How images are read that `bchisto data check --table` can write into a table, which needs no option."""
+"""Options for reading images that a table needs no more after `bchisto data check --table` wrote it."""
 
 
 def _finetune_options() -> Options:
@@ -475,7 +476,7 @@ def boost(out: Path, **options: Any) -> None:
 
 
 def _prediction(run: Path, model: Path) -> str:
-    """Return the command that predicts by the highest of all results of a run, or by this model file if none is."""
+    """Return the command that predicts with the best model of a run, or with this one if none can be chosen."""
     from ..predict import find_bundle
 
     with contextlib.suppress(InputError):

@@ -54,9 +54,9 @@ def explain(model: Path, **options: Any) -> None:
     from ..apps.explain import ExplainSettings, default_method, settings_of
     from ..apps.explain import explain as run
 
-    of_slides = (options["fields"], options["features"])
-    if any(of_slides):
-        if not all(of_slides) or images_of(options) or options["method"]:
+    inputs = (options["fields"], options["features"])
+    if any(inputs):
+        if not all(inputs) or images_of(options) or options["method"]:
             raise InputError(Message("give {fields} with {features}, without {images} or {method}"))
         from ..apps.slides import contributions
 
@@ -64,18 +64,18 @@ def explain(model: Path, **options: Any) -> None:
         return
     methods = options["method"] or (default_method(model),)
     settings = settings_of(methods, from_options(ExplainSettings, options, method=methods))
-    explained = from_options(
+    explanations = from_options(
         run, options, model=model, images=images_of(options), settings=settings
     )
-    end_check(unchanged=all(result.unchanged for result in explained))
-    echo(*explained[0].banners)
-    for method, result in zip(dict.fromkeys(methods), explained, strict=True):
-        of_method = f"{counted(result.images, 'image')} of the method {method}"
-        echo(": ".join(filter(None, [of_method, result.legend])))
-    failed = max(explained, key=lambda result: len(result.failures))
-    outputs = [result.folder / "arrays" for result in explained]
-    outputs += [result.page for result in explained]
-    done(outputs, failures=len(failed.failures), listed=failed.folder / "failures.csv")
+    end_check(unchanged=all(result.unchanged for result in explanations))
+    echo(*explanations[0].banners)
+    for method, result in zip(dict.fromkeys(methods), explanations, strict=True):
+        count = f"{counted(result.images, 'image')} of the method {method}"
+        echo(": ".join(filter(None, [count, result.legend])))
+    worst = max(explanations, key=lambda result: len(result.failures))
+    outputs = [result.folder / "arrays" for result in explanations]
+    outputs += [result.page for result in explanations]
+    done(outputs, failures=len(worst.failures), listed=worst.folder / "failures.csv")
 
 
 def _export_options() -> Options:
@@ -172,13 +172,13 @@ def predict(model: Path, **options: Any) -> None:
     outputs = [result.path]
     if result.sheet:
         outputs.append(result.sheet)
-    then = []
+    advice = []
     if result.labelled > 1:
         evaluation = result.path.with_suffix(".evaluation")
-        tested = bundle.with_name(TESTED)
-        against = f" --against {quoted(tested)}" if tested.is_file() else ""
-        then = [f"bchisto evaluate {quoted(result.path)}{against} --out {quoted(evaluation)}"]
-    done(outputs, then=then, failures=len(result.failures), listed=f"{result.path}.failures.csv")
+        table = bundle.with_name(TESTED)
+        flags = f" --against {quoted(table)}" if table.is_file() else ""
+        advice = [f"bchisto evaluate {quoted(result.path)}{flags} --out {quoted(evaluation)}"]
+    done(outputs, then=advice, failures=len(result.failures), listed=f"{result.path}.failures.csv")
 
 
 def _evaluate_options() -> Options:
@@ -238,14 +238,14 @@ def evaluate(
         text = "{}: exists already; use {overwrite} or another {out}"
         raise OutputError(text, out / "metrics.json")
     values = {"out": out, **options}
-    recorded = from_options(
+    record = from_options(
         RecordedEvaluation,
         values,
         config={name: plain_value(value) for name, value in values.items()},
     )
     if checks:
-        click.get_current_context().exit(NOTHING_NEW if recorded.is_done() else 0)
-    evaluation, failed = reported_last(recorded.run)
+        click.get_current_context().exit(NOTHING_NEW if record.is_done() else 0)
+    evaluation, error = reported_last(record.run)
     panels = evaluation.panels
     result = evaluation.result
     for text in drops(result.get("external", ())):
@@ -260,6 +260,6 @@ def evaluate(
     echo(*comparison_lines(result, panels))
     for note in notes:
         echo(*wrapped(note), err=True)
-    if failed is not None:
-        raise failed
-    done(recorded.outputs)
+    if error is not None:
+        raise error
+    done(record.outputs)

@@ -33,7 +33,7 @@ class Kind(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> Kind:
-        return cls.OTHER  # of another version
+        return cls.OTHER  # a kind of another version
 
 
 HEADINGS = {
@@ -54,7 +54,7 @@ HEADINGS = {
     Kind.SYNTHETIC: "SYNTHETIC IMAGES",
     Kind.UNKNOWN_ENCODER: "UNKNOWN ENCODER",
 }
-"""How banners of a kind begin. These are printed before those without a heading."""
+"""The heading with which banners of a kind begin. They are printed before banners without a heading."""
 
 
 class Banner(Message):
@@ -76,7 +76,7 @@ class Banner(Message):
     about : str
         What it is about if that is not clear: the name of a table, or "the model's training".
     **values : any
-        What the text tells, as JSON holds it.
+        The facts of the text as JSON-ready values.
     """
 
     kind: Kind
@@ -85,7 +85,7 @@ class Banner(Message):
     values: Mapping[str, Any]
 
     def __new__(cls, kind: Kind, text: str, about: str = "", /, **values: Any) -> Banner:
-        """Create the banner; a value of a file may have any name, so no parameter has one."""
+        """Create the banner; values may have any name, so parameters are given by position only."""
         parts = [part for part in (about, HEADINGS.get(kind), text) if part]
         banner = cast(Banner, super().__new__(cls, ": ".join(["{}"] * len(parts)), *parts))
         banner.kind = kind
@@ -99,23 +99,23 @@ class Banner(Message):
 
     @property
     def heading(self) -> str:
-        """How it begins; empty if its kind has no heading."""
+        """The heading with which it begins; empty if its kind has none."""
         return HEADINGS.get(self.kind, "")
 
     def of(self, about: str) -> Banner:
-        """Return the same of something else, such as a table; of an empty name, of all that is shown."""
+        """Return the banner about something else, such as a table; an empty name means all that is shown."""
         return Banner(self.kind, self.text, about, **self.values)
 
     def limited(self, parameters: Collection[str]) -> Banner:
-        """Return it for a caller that has only these parameters."""
+        """Return the banner for a caller that has only these parameters."""
         return Banner(self.kind, limited(self.text, parameters), self.about, **self.values)
 
     def public(self) -> Banner:
-        """Return it without the names of images and patients."""
+        """Return the banner without the names of images and patients."""
         return Banner(self.kind, public(self.text), self.about, **self.values)
 
     def json(self) -> dict[str, Any]:
-        """Return what a file keeps of it."""
+        """Return the banner as an entry of a JSON file."""
         return {
             "kind": str(self.kind),
             "text": str(self.text),
@@ -125,7 +125,7 @@ class Banner(Message):
 
     @classmethod
     def read(cls, entry: Any) -> Banner:
-        """Return the banner of an entry of a file; of anything else, one with it as text."""
+        """Return the banner of an entry of a file; any other entry becomes the text of a banner."""
         match entry:
             case {
                 "kind": str(kind),
@@ -138,7 +138,7 @@ class Banner(Message):
 
 
 def as_banner(text: str) -> Banner:
-    """Return a text as a banner; one that is a banner as it is."""
+    """Return a text as a banner; a banner is returned unchanged."""
     if isinstance(text, Banner):
         return text
     return Banner(Kind.OTHER, text)

@@ -256,7 +256,7 @@ class TissueError(ImageError):
 
 
 class RefusedImageError(ImageError, InputError):
-    """An image that was refused before any work began: it is none, or too small."""
+    """A file that was refused before any work began: it is not an image, or too small."""
 
 
 class StoreError(BchistoError, ValueError):
@@ -327,7 +327,7 @@ def error_number(error: BaseException) -> int | None:
 
 
 def system_reason(error: OSError) -> str:
-    """Return what the system says of an error, without the path."""
+    """Return the system's text for an error, without the path."""
     return error.strerror or str(error)
 
 
@@ -384,7 +384,7 @@ def os_error(error: OSError) -> tuple[str, int]:
             names.append(os.fsdecode(name))
     if names:
         line = f"{' -> '.join(names)}: {line}"
-    elif number is not None and error.strerror:  # a library may say more than the system
+    elif number is not None and error.strerror:  # a library may tell more than the system
         line = error.strerror.splitlines()[0]
     if number == errno.EMFILE:
         remedies = ["allow more open files (ulimit -n)", Message("use fewer {jobs}")]
@@ -407,8 +407,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
+    """Yield an error and its causes."""
+    ids = set()
+    while error is not None and id(error) not in ids:
+        ids.add(id(error))
         yield error
         error = error.__cause__ or error.__context__

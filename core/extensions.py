@@ -35,7 +35,7 @@ def load_extension(group: str, name: str, kind: type[T], *, what: str) -> T | No
         Name of the entry point; upper and lower case are the same.
     kind : type
         Type of the entry point, or of the return value of its function. A specification must have the name of its entry
-        point; the caller compares that in a file.
+        point; if it is a file, the caller compares the names.
     what : str
         A word for messages, such as "encoder".
 
@@ -50,17 +50,17 @@ def load_extension(group: str, name: str, kind: type[T], *, what: str) -> T | No
         Two packages provide the name, or the entry point cannot be loaded or has a wrong type or name. The message
         names the packages.
     """
-    offered = _offers(group, tuple(sys.path)).get(name.casefold(), ())
-    if not offered:
+    entries = _offers(group, tuple(sys.path)).get(name.casefold(), ())
+    if not entries:
         return None
-    packages = [entry.value if entry.dist is None else entry.dist.name for entry in offered]
-    if len(offered) > 1:
+    packages = [entry.value if entry.dist is None else entry.dist.name for entry in entries]
+    if len(entries) > 1:
         raise InputError(
             f"{what} {name}: several packages offer it ({' and '.join(packages)}); uninstall all but one"
         )
     package = packages[0]
     try:
-        offer: Any = offered[0].load()
+        offer: Any = entries[0].load()
         if not isinstance(offer, kind):
             offer = offer()
     except BchistoError:
@@ -74,9 +74,9 @@ def load_extension(group: str, name: str, kind: type[T], *, what: str) -> T | No
         raise InputError(
             f"{what} {name}: its entry point gives no {kind.__name__}; report this to its package, {package}"
         )
-    given: Any = offer
-    if kind is not Traversable and given.name.casefold() != name.casefold():
-        raise misnamed(given.name, name, what=what, package=package)
+    spec: Any = offer
+    if kind is not Traversable and spec.name.casefold() != name.casefold():
+        raise misnamed(spec.name, name, what=what, package=package)
     return offer
 
 

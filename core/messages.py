@@ -31,7 +31,7 @@ class Writer:
     write : callable
         Writes a parameter.
     lacks : callable
-        Whether the reader lacks the parameter of a name.
+        Returns whether the reader lacks a parameter, from its name.
     """
 
     write: Write
@@ -122,29 +122,29 @@ class Message(str):
         return message
 
     def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        further = {"remedies": self.remedies, "parameters": self.parameters}
-        return (self.template, *self.parts), further
+        keywords = {"remedies": self.remedies, "parameters": self.parameters}
+        return (self.template, *self.parts), keywords
 
     def written(self, write: Write) -> str:
         """Return the text with its parameters written by `write`, and the remedies that the reader can follow."""
-        offered = [
+        remedies = [
             written(remedy, write)
             for remedy in self.remedies
             if not isinstance(write, Writer) or write.can_follow(remedy)
         ]
-        return "; ".join(filter(None, [self._filled(write), ", or ".join(offered)]))
+        return "; ".join(filter(None, [self._filled(write), ", or ".join(remedies)]))
 
     def _filled(self, write: Write) -> str:
         """Fill the template; parameters that are not among `parameters` belong to a model."""
         pieces = []
-        upcoming = iter(self.parts)
+        values = iter(self.parts)
         for literal, name, form, conversion in string.Formatter().parse(self.template):
             pieces.append(literal)
             if name is None or form is None:  # the end of the template
                 continue
-            value = Parameter(name) if name else _parts_of(next(upcoming))
+            value = Parameter(name) if name else _parts_of(next(values))
             while "{}" in form:  # as in {dataset:{}}
-                form = form.replace("{}", str(next(upcoming)), 1)
+                form = form.replace("{}", str(next(values)), 1)
             if name and "." in name:
                 command, _, flag = name.partition(".")
                 pieces.append(f"bchisto {command} --{flag} {form}".rstrip())
@@ -194,8 +194,8 @@ class Message(str):
 
     def public(self) -> Message:
         """Return the message without the names of images and patients."""
-        shown = [public(_parts_of(value)) for value in self.parts]
-        return Message(self.template, *shown, remedies=self.remedies, parameters=self.parameters)
+        values = [public(_parts_of(value)) for value in self.parts]
+        return Message(self.template, *values, remedies=self.remedies, parameters=self.parameters)
 
 
 def written(text: str, write: Write) -> str:
@@ -235,7 +235,7 @@ def reworded(change: Callable[[str], str]) -> Iterator[None]:
     except Exception as error:
         if hasattr(error, "exit_code") and error.args and isinstance(error.args[0], str):
             text = change(error.args[0])
-            if text != error.args[0]:  # a message that says the same keeps its parts
+            if text != error.args[0]:  # an unchanged message keeps its parts
                 error.args = (text, *error.args[1:])
         raise
 

@@ -42,9 +42,9 @@ Many: TypeAlias = V | Iterable[V]
 
 
 class Converted(Generic[Given, Held]):
-    """The type of a field that takes one type when settings are made, and holds what that is converted to.
+    """The type of a field that accepts values of one type, and holds what they are converted to.
 
-    While the program runs, it is only the type that the field holds.
+    Only type checkers see both; while the program runs, it is the type that the field holds.
     """
 
     if TYPE_CHECKING:
@@ -172,13 +172,13 @@ def converted(value: Any, name: str, kind: Any) -> Any:
 
 
 def _is_gap(value: Any) -> bool:
-    """Return whether pandas has this in a column of texts, or of whole numbers, that has gaps."""
+    """Return whether a value stands for a gap in a column of pandas."""
     is_nan = isinstance(value, numbers.Real) and value != value
     return is_nan or type(value).__name__ == "NAType"
 
 
 def _whole_number(value: Any) -> int | None:
-    """Return a whole number, also 2.0 of a column of pandas with gaps; None if it is none."""
+    """Return a whole number, also from 2.0 as a column of pandas with gaps has it; None for other values."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if hasattr(value, "__index__"):
@@ -214,14 +214,14 @@ def _plainly_converted(value: Any, name: str, kind: Any) -> Any:
         return float(value)
     if kind is bool and type(value).__name__ in ("bool", "bool_"):
         return bool(value)
-    shown = repr(value)
-    if "\n" in shown:  # of a data frame or an array
-        shown = f"{type(value).__name__}(...)"
-    raise InputError(f"{name}={shown[:_LETTERS]}: give {_NEEDS[kind]}")
+    quote = repr(value)
+    if "\n" in quote:  # of a data frame or an array
+        quote = f"{type(value).__name__}(...)"
+    raise InputError(f"{name}={quote[:_LETTERS]}: give {_NEEDS[kind]}")
 
 
 def plain_value(value: Any) -> Any:
-    """Return a value in the types of JSON: a tuple becomes a list, and any other object its text."""
+    """Return a value in the types of JSON: a tuple becomes a list, and any other object becomes its text."""
     if isinstance(value, tuple | list):
         return [plain_value(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
@@ -342,7 +342,7 @@ class Settings:
 
     @classmethod
     def of(cls, value: Any) -> Self:
-        """Return settings from settings, from fields by name, from only the first, or from None for the default.
+        """Return settings from settings, a mapping of fields, the value of the first field, or None for the default.
 
         Raises
         ------
@@ -380,7 +380,7 @@ class Settings:
 def _sentence(declared: Option) -> str:
     """Return the description of an option for a docstring."""
     sentences = [declared.help]
-    if "|" in declared.metavar:  # words that it may be, and not only a name for the value
+    if "|" in declared.metavar:  # words to choose from, and not only a placeholder for the value
         sentences.insert(0, f"{declared.metavar}.")
     if declared.choices:
         sentences.append(f"One of {', '.join(map(str, declared.choices))}.")
@@ -435,7 +435,7 @@ def from_options(kind: Callable[..., V], options: Mapping[str, Any], **given: An
         if name in given:
             continue
         kinds = (hints[name], *typing.get_args(hints[name]))
-        settings = [each for each in kinds if inspect.isclass(each) and issubclass(each, Settings)]
+        settings = [item for item in kinds if inspect.isclass(item) and issubclass(item, Settings)]
         if settings:
             values[name] = from_options(settings[0], options)
         elif name in options:

@@ -84,11 +84,11 @@ class ViewFit:
     Attributes
     ----------
     view : str
-        As the option has it: scale and crop.
+        Scale and crop, written as in the option.
     fits : int
         Number of images that are large enough at its scale.
     too_small : tuple of str
-        IDs of the other images, in the order of the sizes.
+        IDs of the other images, in the order of the dataset.
     problem : str
         The reason why it cannot be used at all; empty if it can.
     """
@@ -100,7 +100,7 @@ class ViewFit:
 
 
 def fit_views(records: Sequence[ImageRecord], settings: FeaturizeSettings) -> tuple[ViewFit, ...]:
-    """Return how each view fits images, whose headers are known, and the encoders of the settings."""
+    """Return how each view fits the images, whose headers must be known, and the encoders of the settings."""
     least = {choice.name: encoder_facts(choice).least for choice in settings.encoders}
     fits = []
     for view in settings.views:
@@ -110,18 +110,18 @@ def fit_views(records: Sequence[ImageRecord], settings: FeaturizeSettings) -> tu
                 ViewFit(str(view), 0, (), "needs micrometres per pixel, which are not known")
             )
             continue
-        small = tuple(image for image, side in sides.items() if side < view.crop)
+        too_small = tuple(image for image, side in sides.items() if side < view.crop)
         problems = (
             f"{name} takes no crop under {side} pixels"
             for name, side in least.items()
             if side > view.crop
         )
-        fits.append(ViewFit(str(view), len(sides) - len(small), small, next(problems, "")))
+        fits.append(ViewFit(str(view), len(sides) - len(too_small), too_small, next(problems, "")))
     return tuple(fits)
 
 
 def _short_sides(view: View, records: Sequence[ImageRecord]) -> dict[str, int] | None:
-    """Return the shorter sides of images at the scale of a view; None if that is not known of one."""
+    """Return the shorter side of each image at the scale of a view; None if an image has no micrometres for it."""
     if unscaled(records, [view]):
         return None
     return {
@@ -164,20 +164,20 @@ def fitting_views(records: Sequence[ImageRecord], settings: FeaturizeSettings) -
     if any(view.unit for view in settings.views):
         smaller: dict[View, None] = {}
         for view in settings.views:
-            of_view = _short_sides(view, records)
-            if of_view is None:
+            short_sides = _short_sides(view, records)
+            if short_sides is None:
                 return ()
-            smaller[replace(view, crop=min(view.crop, *of_view.values()))] = None
+            smaller[replace(view, crop=min(view.crop, *short_sides.values()))] = None
         if min(view.crop for view in smaller) < least:
             return ()
         return tuple(smaller)
     sides = sorted(int(record.look.short) for record in records)
     # two views that fit all but the odd ones, else one that fits all
-    odd = sides[: int(_ODD_ONES * len(sides)) + 1]
-    for wanted, smallest in ((2, odd), (1, sides)):
-        for side in dict.fromkeys(smallest):
+    odd_sides = sides[: int(_ODD_ONES * len(sides)) + 1]
+    for view_count, candidates in ((2, odd_sides), (1, sides)):
+        for side in dict.fromkeys(candidates):
             views = _made_for(side, least)
-            if len(views) >= wanted:
+            if len(views) >= view_count:
                 return views
     return ()
 
@@ -199,9 +199,9 @@ def fitted(
     Parameters
     ----------
     dataset : Dataset
-        Of images with a known header.
+        Its images must have a known header.
     requested : FeaturizeSettings
-        If no view fits its encoders, only those for the smallest crops remain, or MobileNetV2 if there are none.
+        If no view fits its encoders, only encoders for the smallest crops remain, or MobileNetV2 if there are none.
     keep : collection of str
         Fields that must not change: ``encoders``, ``stain``.
 
@@ -212,21 +212,21 @@ def fitted(
     tuple of ViewFit
         How these fit; empty if no view does.
     """
-    planned = requested
+    settings = requested
     views = fitting_views(dataset.records, requested)
     if not views and "encoders" not in keep:
-        small = tuple(
+        small_encoders = tuple(
             choice for choice in requested.encoders if encoder_facts(choice).least <= _SMALLEST
         )
-        smaller = replace(requested, encoders=small or (EncoderChoice("mobilenetv2"),))
-        views = fitting_views(dataset.records, smaller)
+        reduced = replace(requested, encoders=small_encoders or (EncoderChoice("mobilenetv2"),))
+        views = fitting_views(dataset.records, reduced)
         if views:
-            planned = smaller
-    planned = replace(planned, views=views[: len(requested.views)] or requested.views)
-    fits = fit_views(dataset.records, planned) if views else ()
+            settings = reduced
+    settings = replace(settings, views=views[: len(requested.views)] or requested.views)
+    fits = fit_views(dataset.records, settings) if views else ()
     if not get_layout(dataset.name).stained and "stain" not in keep:
-        planned = replace(planned, stain="none", color_range=(1.0, 1.0))
-    return planned, fits
+        settings = replace(settings, stain="none", color_range=(1.0, 1.0))
+    return settings, fits
 
 
 @dataclass(frozen=True)
@@ -238,9 +238,9 @@ class DescribingEstimate:
     images, stores : int
         Numbers of images and of feature files.
     bytes : int or None
-        Size of the feature files; None if an encoder cannot be opened, or the first image not be used.
+        Size of the feature files; None if an encoder cannot be opened, or the first image cannot be used.
     seconds : float or None
-        Time by the clock, measured with the first image; None as for the size.
+        Elapsed time, estimated from the first image; None if the size is.
     """
 
     images: int
@@ -282,13 +282,13 @@ def plan_describing(
     """
     dataset = ImageSelection.of(images).table()
     records = tuple(record for record in with_headers(dataset.records) if record.header)
-    planned, fits = fitted(replace(dataset, records=records), settings, keep=keep)
+    result, fits = fitted(replace(dataset, records=records), settings, keep=keep)
     if not fits:
-        small = Message(
+        message = Message(
             "{}: no view fits these images: every one is too small for {encoders}", dataset.root
         )
-        raise InputError("{}", unscaled(records, settings.views) or small)
-    return planned
+        raise InputError("{}", unscaled(records, settings.views) or message)
+    return result
 
 
 @dataclass(frozen=True)
@@ -361,7 +361,7 @@ def check_protocols(
     Returns
     -------
     list of ProtocolCheck
-        For the images that have a label; empty if there are none.
+        One for each scheme, tried on the images that have a label; empty if no image has one.
     """
     records = tuple(record for record in dataset.records if record.label)
     if not records:
@@ -383,23 +383,23 @@ def check_protocols(
 def _fitting(
     dataset: Dataset, check: Callable[[str, str | None], ProtocolCheck]
 ) -> list[ProtocolCheck]:
-    """Try what may fit by the names of the layout, its patients and further columns."""
+    """Try the schemes that may fit: those of the layout, folds by patient or image, and folds by site."""
     facts = facts_of(dataset)
     split = given_parts(facts)
     names = [*_PUBLISHED.get(dataset.name, ()), *_SPLIT]
     if split:
         names.insert(0, GIVEN)
     schemes: list[tuple[str, str | None]] = [(name, None) for name in names]
-    if facts.groups:  # also with the setting that is not the default
-        other = "none" if len(facts.groups) == len(dataset) else "group"
-        schemes.append((_SPLIT[0], other))
+    if facts.groups:  # also with the value of group_by that is not the default
+        other_grouping = "none" if len(facts.groups) == len(dataset) else "group"
+        schemes.append((_SPLIT[0], other_grouping))
     # the place of a tile, and the split, are not sites
     not_sites = {"x", "y", *(split or ())[:1]}
     for name, values in facts.columns.items():
         several = 2 <= len(set(values.values())) <= _MOST_SITES
         if several and values != facts.groups and name not in not_sites:
             schemes.append((f"site:{name}", None))
-    # a column whose folds all lack a class is probably none of sites
+    # a column whose folds all lack a class probably does not name sites
     return [
         replace(protocol, compared=protocol.group_by == "none" and not protocol.refused)
         for protocol in itertools.starmap(check, schemes)
@@ -410,7 +410,7 @@ def _fitting(
 def _checked(
     dataset: Dataset, name: str, group_by: str | None, *, copies: Sequence[Copy], seed: int
 ) -> ProtocolCheck:
-    """Make the folds of a scheme, and tell how they keep images together and what they lack."""
+    """Make the folds of a scheme, and return how they keep images together and which classes they lack."""
     try:
         plan = dataset_plan(dataset, name, copies=copies, group_by=group_by, seed=seed)
     except BchistoError as error:
@@ -436,10 +436,10 @@ def _parts(plan: FoldPlan, dataset: Dataset) -> tuple[dict[str, Any], ...]:
     parts = []
     for fold in plan.folds:
         images = {part: counts[fold, part] for part in classes if counts[fold, part]}
-        lacking = {
+        gaps = {
             part: [name for name in present if name not in classes[part][fold]] for part in images
         }
-        missing = {part: names for part, names in lacking.items() if names}
+        missing = {part: names for part, names in gaps.items() if names}
         parts.append({"fold": fold, "images": images, "missing": missing})
     return tuple(parts)
 
@@ -451,24 +451,24 @@ def recommended(protocols: Sequence[ProtocolCheck]) -> ProtocolCheck | None:
     that have a warning come last, since they may list more images than there are; after these, folds by site that put
     images of one patient into training and test sets.
     """
-    usable = [
+    candidates = [
         check for check in protocols if not (check.refused or check.compared or check.hopeless)
     ]
 
     def rank(check: ProtocolCheck) -> tuple[bool, ...]:
         # a published list of slides can be used with some of them, unlike a list of images
-        of_slides = check.kept == "published" and check.folds not in PUBLISHED_FOLDS
-        came = check.folds == GIVEN or (
+        is_of_slides = check.kept == "published" and check.folds not in PUBLISHED_FOLDS
+        as_given = check.folds == GIVEN or (
             check.folds == "site:fold" and not (check.splits_patients or check.lacking)
         )
         return (
-            not came,
+            not as_given,
             check.splits_patients,
             bool(check.lacking),
-            of_slides and bool(check.warnings),
+            is_of_slides and bool(check.warnings),
         )
 
-    return min(usable, key=rank, default=None)
+    return min(candidates, key=rank, default=None)
 
 
 def unfoldable(dataset: Dataset, protocols: Sequence[ProtocolCheck]) -> str:
@@ -483,7 +483,7 @@ def unfoldable(dataset: Dataset, protocols: Sequence[ProtocolCheck]) -> str:
 
 
 def to_label(dataset: Dataset, run: str, *, files: int) -> list[str]:
-    """Return the command that chooses what to label if most images have no label; it takes one feature file."""
+    """Return the command that chooses images to label; none if at least half have a label, or with several files."""
     labelled = sum(dataset.class_counts().values())
     if files > 1 or 2 * labelled >= len(dataset):
         return []
@@ -503,8 +503,8 @@ def training_options(
     linear : bool
         Whether the settings of the features are defaults of the encoder, for which a linear probe is usual.
     few : bool
-        Whether most images have no label: a linear classifier, unless a class is of two patients, which leave none to
-        choose its settings by.
+        Whether most images have no label. Then a linear classifier is chosen, except for 2 folds, in which a class of
+        two patients leaves none to choose its settings by.
     """
     options = {}
     folds = default = default_folds(dataset.name, len(dataset), synthetic=dataset.synthetic)

@@ -64,7 +64,7 @@ _MOST_CLASSES = 12
 """Largest number of classes that are shown, in class order."""
 
 _MOST = 5
-"""Largest number of pictures of a class, or with doubtful stains."""
+"""Largest number of pictures of a class, or of images with doubtful stains."""
 
 _SIDE = 320
 """Longest side of a picture in pixels."""
@@ -148,6 +148,7 @@ def write_preflight(path: PathInput, result: Preflight, *, say: Say = str) -> li
         ``<name>-pictures.csv`` next to it lists the images that are shown.
     result : Preflight
     say : callable
+        Writes a message with the caller's names of options.
 
     Returns
     -------
@@ -160,13 +161,13 @@ def write_preflight(path: PathInput, result: Preflight, *, say: Say = str) -> li
     refuse_overwriting(
         [path, key], (root, *(record.path for record in result.dataset.records)), name="html"
     )
-    renamed = {}
+    replacements = {}
     for name in (root, root.resolve()):
-        renamed[str(name)] = name.name
+        replacements[str(name)] = name.name
         folder = name.parent if name.is_file() else name
         # the name of a single folder could be any word of the page
         if len(folder.parts) > 1:
-            renamed[f"{folder}/"] = ""
+            replacements[f"{folder}/"] = ""
     shown: list[ImageRecord] = []
     write_page(
         path,
@@ -174,13 +175,13 @@ def write_preflight(path: PathInput, result: Preflight, *, say: Say = str) -> li
         banners=[SYNTHETIC_BANNER] if result.dataset.synthetic else [],
         sections=[
             Section("Findings", list(_finding_blocks(result, say))),
-            # without the classes of which no image can be read
+            # a class without a readable image is left out
             Section(
                 "Contact sheet",
                 [block for block in _contact_sheet(result, shown) if block.pictures or block.note],
             ),
         ],
-        renamed=renamed,
+        renamed=replacements,
     )
     rows = [
         (number, record.image_id, record.label_text) for number, record in enumerate(shown, start=1)
@@ -196,35 +197,35 @@ def _finding_blocks(result: Preflight, say: Say) -> Iterator[Block]:
             lead=f"{level.capitalize()}, {few(names, most=_MOST_FILES)}:",
             text=say(public(message)),
         )
-    further = len(groups) - _MOST_FINDINGS
-    if further > 0:
-        yield Block(note=f"And {further:,} further ones, which `bchisto data check` prints.")
+    rest = len(groups) - _MOST_FINDINGS
+    if rest > 0:
+        yield Block(note=f"And {rest:,} further ones, which `bchisto data check` prints.")
     if not groups:
         yield Block(text="Nothing was found that does not fit the layout.")
 
 
 def _contact_sheet(result: Preflight, shown: list[ImageRecord]) -> Iterator[Block]:
     """Yield pictures of each class and of images with doubtful stains, and append their images to `shown`."""
-    of_label = by_key(result.dataset.records, lambda record: record.label or _NO_LABEL)
+    by_label = by_key(result.dataset.records, lambda record: record.label or _NO_LABEL)
     stain = result.planned.stain
     normalizer = None if stain == "none" else make_normalizer(stain)
     draw = functools.partial(_pictures, result.planned.views[0], normalizer, shown)
     names = dict.fromkeys((*result.dataset.classes, _NO_LABEL))
-    classes = [name for name in names if name in of_label]
+    classes = [name for name in names if name in by_label]
     for name in classes[:_MOST_CLASSES]:
-        of_all = counted(len(of_label[name]), get_layout(result.dataset.name).image_is)
+        total = counted(len(by_label[name]), get_layout(result.dataset.name).image_is)
         readable = [
-            record for record in of_label[name] if record.image_id not in result.survey.broken
+            record for record in by_label[name] if record.image_id not in result.survey.broken
         ]
         pictures = draw(one_of_each(readable)[:_MOST])
-        yield Block(heading=f"{name}: {len(pictures)} of {of_all}", pictures=pictures)
+        yield Block(heading=f"{name}: {len(pictures)} of {total}", pictures=pictures)
     if result.stains is not None:
         doubtful = result.stains.doubtful
         records = [record for record in result.dataset.records if record.image_id in doubtful]
         yield Block(heading="Stains in doubt", pictures=draw(records[:_MOST], reasons=doubtful))
-    further = classes[_MOST_CLASSES:]
-    if further:
-        yield Block(note=f"{counted(len(further), 'further class')} without images here.")
+    rest = classes[_MOST_CLASSES:]
+    if rest:
+        yield Block(note=f"{counted(len(rest), 'further class')} without images here.")
 
 
 def _pictures(
@@ -237,19 +238,19 @@ def _pictures(
 ) -> list[Drawing]:
     """Return pictures of the images that can be read, with what was done to them, or reasons for doubt.
 
-    They are numbered on from `shown`, which gets the image of each.
+    Their numbers continue those of `shown`, to which their images are appended.
     """
     pictures = []
     for record in records:
         try:
             image = resize_image(decode_record(record), min(1.0, shown_factor(view, record)))
-            source, about = _normalized(image, normalizer)
+            source, caption = _normalized(image, normalizer)
         except ImageError:
             continue
         if reasons is not None:
-            about = "; ".join(reasons[record.image_id])
+            caption = "; ".join(reasons[record.image_id])
         shown.append(record)
-        text = f"Image {len(shown)}, {record.label or _NO_LABEL}: {about}"
+        text = f"Image {len(shown)}, {record.label or _NO_LABEL}: {caption}"
         pictures.append(Drawing(source, text, text))
     return pictures
 
@@ -262,12 +263,12 @@ def one_of_each(records: Iterable[ImageRecord]) -> list[ImageRecord]:
 
 
 def _normalized(image: Pixels, normalizer: Normalizer | None) -> tuple[str, str]:
-    """Return an image, with its stain normalised below it, as a data address, and a caption."""
+    """Return the data address of a picture (the image, and below it the normalised one), and its caption."""
     if normalizer is None:
         return thumbnail(image, side=_SIDE), "the image, as it is"
     try:
-        after, _ = normalizer.normalize_with_estimate(image)
+        normalised, _ = normalizer.normalize_with_estimate(image)
     except TissueError:
         return thumbnail(image, side=_SIDE), "too little tissue to normalise its stain"
-    pair = np.concatenate([image, np.full((_GAP, image.shape[1], 3), 255, np.uint8), after])
+    pair = np.concatenate([image, np.full((_GAP, image.shape[1], 3), 255, np.uint8), normalised])
     return thumbnail(pair, side=2 * _SIDE), "the image, and beneath it with its stain normalised"

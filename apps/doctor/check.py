@@ -29,7 +29,7 @@ _CURE = (
     "more memory (ulimit -v); if there is enough, install the package again that is named here, or copy the files "
     "again that are checked"
 )
-"""What helps if a check fails in a way of its own, does not end or ends its process."""
+"""The remedy if a check raises an unexpected error, does not end, or ends its process."""
 
 _ORDER: Sequence[Status] = ("failure", "warning", "note", "ok")
 
@@ -63,7 +63,7 @@ class Check:
 
 
 Examination: TypeAlias = Callable[[], Iterable[Check]]
-"""Checks one thing, and may find several."""
+"""A function that does one check, which may have several outcomes."""
 
 
 def run_checks(
@@ -80,8 +80,8 @@ def run_checks(
     checks : mapping of str to callable
         Name of a check to the function that does it.
     apart : collection of str
-        Names of the checks that run in a process of their own. The others name no parameter: to write it takes
-        packages, which may be broken.
+        Names of the checks that run in a process of their own. Messages of the others must not name parameters, since
+        writing these needs packages that may be broken.
     hide : mapping of str to str
         Private text, such as a path with a person's name, to its replacement in findings and remedies.
     write : callable
@@ -92,44 +92,44 @@ def run_checks(
     list of Check
         Failures first, then warnings, notes, and checks without a problem.
     """
-    done: list[Check] = []
+    outcomes: list[Check] = []
     for name, check in checks.items():
-        outcome = _apart if name in apart else _outcome
-        done += outcome(name, check, write)
+        runner = _apart if name in apart else _outcome
+        outcomes += runner(name, check, write)
     # a folder inside the home folder is replaced first
     longest_first = sorted(hide.items(), key=lambda pair: -len(pair[0]))
 
     def anonymous(text: str) -> str:
-        for private, word in longest_first:
-            text = re.sub(re.escape(private) + r"(?![\w-])", word, text)
+        for secret, word in longest_first:
+            text = re.sub(re.escape(secret) + r"(?![\w-])", word, text)
         return " ".join(_IMAGE.sub("IMAGE", text).split())
 
     cleaned = [
         replace(check, finding=anonymous(check.finding), remedy=anonymous(check.remedy))
-        for check in done
+        for check in outcomes
     ]
     return sorted(cleaned, key=lambda check: _ORDER.index(check.status))
 
 
 def _outcome(name: str, check: Examination, write: Write) -> list[Check]:
     try:
-        done = [*check()]
+        outcomes = [*check()]
     except BchistoError as error:
-        done = [Check(name, "failure", message_of(error))]
+        outcomes = [Check(name, "failure", message_of(error))]
     except Exception as error:  # noqa: BLE001 - a broken package may raise anything
-        done = [Check(name, "failure", f"{type(error).__name__}: {error}", _CURE)]
+        outcomes = [Check(name, "failure", f"{type(error).__name__}: {error}", _CURE)]
     return [
         replace(
             check,
             finding=written(public(check.finding), write),
             remedy=written(public(check.remedy), write),
         )
-        for check in done
+        for check in outcomes
     ]
 
 
 def _apart(name: str, check: Examination, write: Write) -> list[Check]:
-    """Run a check in a new process, since a library may end the process that loads it, as TensorFlow without memory."""
+    """Run a check in a new process, since a library such as TensorFlow may end the process that loads it."""
     context = multiprocessing.get_context("spawn")
     outcomes, sender = context.Pipe(duplex=False)
     traces, tracer = context.Pipe(duplex=False)
@@ -148,7 +148,7 @@ def _apart(name: str, check: Examination, write: Write) -> list[Check]:
 
 
 def _ended(code: int, trace: str) -> str:
-    """Return how a process ended, and in which package by the trace that it left."""
+    """Return how a process ended and, if its trace names one, in which package."""
     end = signal.Signals(-code).name if code < 0 else f"code {code}"
     package = re.search(r"(?:site|dist)-packages/(\w+)", trace)
     if package is None:
@@ -159,6 +159,7 @@ def _ended(code: int, trace: str) -> str:
 def _send(
     sender: Connection, tracer: Connection, name: str, check: Examination, write: Write
 ) -> None:
+    """Do a check in this process, and send its outcome to the parent, or a trace if the process crashes."""
     faulthandler.enable(tracer.fileno())
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries write there from C
     sender.send(_outcome(name, check, write))
@@ -173,16 +174,16 @@ def as_lines(checks: Sequence[Check], *, every: bool = False) -> list[str]:
     ['1 check, nothing to correct; -v lists it all']
     """
     shown = [check for check in checks if every or check.status in ("failure", "warning")]
-    wide = max((len(check.name) for check in shown), default=0)
+    width = max((len(check.name) for check in shown), default=0)
     lines = []
     for check in shown:
-        lines.append(f"{check.status:<7}  {check.name:<{wide}}  {check.finding}")
+        lines.append(f"{check.status:<7}  {check.name:<{width}}  {check.finding}")
         if check.remedy:
-            lines.append(f"{'':<7}  {'':<{wide}}  -> {check.remedy}")
+            lines.append(f"{'':<7}  {'':<{width}}  -> {check.remedy}")
     counts = Counter(check.status for check in checks)
     trouble = ", ".join(counted(counts[status], status) for status in _ORDER[:2] if counts[status])
-    more = "" if every else "; -v lists it all"
-    return [*lines, f"{counted(len(checks), 'check')}, {trouble or 'nothing to correct'}{more}"]
+    hint = "" if every else "; -v lists it all"
+    return [*lines, f"{counted(len(checks), 'check')}, {trouble or 'nothing to correct'}{hint}"]
 
 
 def as_json(checks: Sequence[Check]) -> dict[str, Any]:
@@ -195,7 +196,7 @@ def as_json(checks: Sequence[Check]) -> dict[str, Any]:
 
 
 def private_texts(paths: Mapping[str, Path]) -> dict[str, str]:
-    """Return the texts that `run_checks` hides: home, user, the absolute paths and those in variables, by their names.
+    """Return the texts that `run_checks` hides, and what replaces each: user, home, `paths`, folders in variables.
 
     A folder above a path, but not one at the root such as ``/tmp``, is written as the path and ``/..``.
     """
@@ -204,7 +205,7 @@ def private_texts(paths: Mapping[str, Path]) -> dict[str, str]:
         hidden[f"/{getpass.getuser()}"] = "/USER"
 
     def expanded(value: str) -> Path:
-        # without such a user, `Path.expanduser` fails
+        # `Path.expanduser` fails for a user without a name
         return Path(os.path.expanduser(value)).absolute()  # noqa: PTH111
 
     home = expanded("~")

@@ -74,20 +74,18 @@ def check_folder(folder: Path) -> Iterator[Check]:
     folder : Path
         Folder of a run. If it does not exist yet, its nearest existing parent is checked.
     """
-    existing = next(
-        path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
-    )
+    parent = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     try:
-        with tempfile.TemporaryDirectory(dir=existing, prefix=".bchisto-doctor-") as scratch:
+        with tempfile.TemporaryDirectory(dir=parent, prefix=".bchisto-doctor-") as scratch:
             write_json(Path(scratch, "file"), "content")
-            yield Check("folder", "ok", f"files are written, flushed and renamed in {existing}")
+            yield Check("folder", "ok", f"files are written, flushed and renamed in {parent}")
             yield from _free_space(Path(scratch))
     except OSError as error:
         reason = system_reason(error)
         yield Check(
             "folder",
             "failure",
-            f"files cannot be written and renamed in {existing}: {reason}",
+            f"files cannot be written and renamed in {parent}: {reason}",
             "give another folder",
         )
 
@@ -122,7 +120,7 @@ _NEWEST = (3, 13)
 """Newest version of Python with which the tests were run; pip installs bchisto only on those from 3.11 on."""
 
 _EXTRAS = ("onnx", "torch", "jax", "dask", "excel", "serve", "slides", "staintools")
-"""What docs/install.md lists as optional parts."""
+"""The optional parts that docs/install.md lists."""
 
 _NETWORKS = ("keras", "tensorflow")
 """Packages that the check of the backend loads."""
@@ -183,7 +181,7 @@ def check_packages() -> Iterator[Check]:
 def _check_needs(
     needs: Sequence[Requirement], extra: str, modules: Mapping[str, Set[str]]
 ) -> Iterator[Check]:
-    """Check what bchisto needs, or an extra of it: the versions, and whether each package loads.
+    """Check the packages that bchisto, or an extra of it, needs: their versions, and whether each loads.
 
     Parameters
     ----------
@@ -197,15 +195,15 @@ def _check_needs(
 
     name = f"extra {extra}" if extra else "packages"
     status: Status = "warning" if extra else "failure"
-    unfit = [need for need in needs if not _is_met(need)]
-    if extra and None in [_version(need.name) for need in unfit]:
+    misfits = [need for need in needs if not _is_met(need)]
+    if extra and None in [_version(need.name) for need in misfits]:
         yield Check(name, "note", "not installed", how_to_install(extra))
         return
     troubles: list[tuple[str, str]] = []
-    if unfit:
-        troubles.append(_misfit(unfit))
-    met = {str(canonicalize_name(need.name)): need for need in needs if need not in unfit}
-    troubles += _broken(met, modules)
+    if misfits:
+        troubles.append(_misfit(misfits))
+    by_name = {str(canonicalize_name(need.name)): need for need in needs if need not in misfits}
+    troubles += _broken(by_name, modules)
     for trouble, remedy in troubles:
         yield Check(name, status, trouble, remedy)
     if not troubles:
@@ -213,17 +211,17 @@ def _check_needs(
 
 
 def _misfit(needs: Sequence[Requirement]) -> tuple[str, str]:
-    """Return which versions of packages are installed and needed, and how to install these."""
+    """Return which versions of packages are installed and needed, and the command that installs the needed ones."""
     versions = [f"{need.name} {_version(need.name) or 'is missing'}" for need in needs]
-    wanted = [f"{need.name}{need.specifier}" for need in needs]
-    text = f"{', '.join(versions)}; needs {', '.join(wanted)}"
-    return text, shlex.join(["pip", "install", *wanted])
+    specs = [f"{need.name}{need.specifier}" for need in needs]
+    text = f"{', '.join(versions)}; needs {', '.join(specs)}"
+    return text, shlex.join(["pip", "install", *specs])
 
 
 def _broken(
     met: Mapping[str, Requirement], modules: Mapping[str, Set[str]]
 ) -> Iterator[tuple[str, str]]:
-    """Yield why what is installed does not load, and the remedy; the check of the backend loads networks."""
+    """Yield why an installed module does not load, and the remedy; `check_backend` loads Keras and TensorFlow."""
     for module, packages in modules.items():
         for package in packages & met.keys() - {*_NETWORKS}:
             reason = _trouble(module)
@@ -238,14 +236,14 @@ def _is_met(need: Requirement) -> bool:
 
 
 def click_trouble(error: Exception) -> str:
-    """Return a line on a click with which no command can start: its version, the one that is needed, and the remedy."""
+    """Return the error line for a click package with which no command starts: its version, the needed one, the fix."""
     # its files may be damaged
     remedy = how_to_install("click").replace("install", "install --force-reinstall", 1)
     return f"error: click {_version('click') or 'is missing'}; needs {shlex.split(remedy)[-1]} ({error}): {remedy}"
 
 
 def _is_of(need: Requirement, extra: str) -> bool:
-    """Whether bchisto (or an extra of it, if one is named) requires a package on this machine."""
+    """Return whether bchisto (or an extra of it, if one is named) requires a package on this machine."""
     if need.marker is None:
         return not extra
     if extra and need.marker.evaluate({"extra": ""}):
@@ -267,39 +265,40 @@ def _trouble(module: str) -> str:
 
 
 def _fix(need: Requirement, reason: str) -> str:
+    """Return what to do about a package that does not load for this reason."""
     if need.name.startswith("opencv"):
         return _opencv_fix()
     library = re.search(r"\b(lib[\w+-]+)\.so\S*: ", reason)
-    wanted = f"{need.name}{need.specifier}"
-    of_package = re.search(r"(?:site|dist)-packages/(\w+)/\S*\.so\S*: ", reason)
-    if of_package is not None:
-        # a library that came with a package, as that of openslide-bin
-        (wanted,) = metadata.packages_distributions().get(of_package[1], [wanted])[:1]
+    spec = f"{need.name}{need.specifier}"
+    owner = re.search(r"(?:site|dist)-packages/(\w+)/\S*\.so\S*: ", reason)
+    if owner is not None:
+        # the library belongs to another package, as that of openslide-bin
+        (spec,) = metadata.packages_distributions().get(owner[1], [spec])[:1]
     elif library is not None:
         remedy = f"install the system's library {library[1]}"
         if library[1] == "libgomp":
             remedy += " (Debian: apt-get install libgomp1)"
         return remedy
-    return shlex.join(["pip", "install", "--force-reinstall", "--no-deps", wanted])
+    return shlex.join(["pip", "install", "--force-reinstall", "--no-deps", spec])
 
 
 def check_opencv() -> Iterator[Check]:
     """Check that only one OpenCV package is installed, since all of them install the same files."""
-    installed = list(filter(_version, _OPENCV))
-    if len(installed) > 1:
+    names = list(filter(_version, _OPENCV))
+    if len(names) > 1:
         yield Check(
             "OpenCV",
             "warning",
-            f"{' and '.join(installed)} overwrite each other's files",
+            f"{' and '.join(names)} overwrite each other's files",
             _opencv_fix(),
         )
 
 
 def _opencv_fix() -> str:
-    others = [name for name in filter(_version, _OPENCV) if name != "opencv-python-headless"]
+    rivals = [name for name in filter(_version, _OPENCV) if name != "opencv-python-headless"]
     remedy = "pip install --force-reinstall --no-deps opencv-python-headless"
-    if others:
-        remedy = f"pip uninstall -y {' '.join(others)} && {remedy}"
+    if rivals:
+        remedy = f"pip uninstall -y {' '.join(rivals)} && {remedy}"
     return remedy
 
 

@@ -41,16 +41,16 @@ def examine(
     images, run, model : Path or None
         A dataset, a run folder and a model file to check as well.
     write : callable
-        Writes names of parameters in findings: as in Python, or with flags; a function of a module, which another
-        process can find.
+        Writes names of parameters in findings: as in Python, or with flags. It must be a function of a module, which
+        another process can import.
 
     Returns
     -------
     list of Check
         Failures first. Private paths are hidden, so that the list can be shared.
     """
-    given = {"DIR": folder, "IMAGES": images, "RUN": run, "MODEL": model}
-    paths = {word: path.absolute() for word, path in given.items() if path is not None}
+    arguments = {"DIR": folder, "IMAGES": images, "RUN": run, "MODEL": model}
+    paths = {word: path.absolute() for word, path in arguments.items() if path is not None}
     checks: dict[str, Any] = {
         "Python": machine.check_python,
         "memory": machine.check_memory,
@@ -64,9 +64,9 @@ def examine(
         "run": run and partial(check_run, paths["RUN"]),
         "model": model and partial(check_model, paths["MODEL"]),
     }
-    wanted = {name: check for name, check in checks.items() if check}
-    apart = {*wanted} - {"Python", "memory", "folder", "OpenCV"}
-    return run_checks(wanted, apart=apart, hide=private_texts(paths), write=write)
+    selection = {name: check for name, check in checks.items() if check}
+    loaders = {*selection} - {"Python", "memory", "folder", "OpenCV"}
+    return run_checks(selection, apart=loaders, hide=private_texts(paths), write=write)
 
 
 def check_dataset(images: Path) -> Iterator[Check]:
@@ -169,15 +169,15 @@ def check_backend() -> Iterator[Check]:
     crops = rng.random((2, 8, 8, 3), np.float32)
     kernel = rng.random((1, 1, 3, 4), np.float32)
     start = time.perf_counter()
-    computed = keras.ops.convert_to_numpy(keras.ops.conv(crops, kernel, padding="valid"))
-    took = time.perf_counter() - start
+    result = keras.ops.convert_to_numpy(keras.ops.conv(crops, kernel, padding="valid"))
+    seconds = time.perf_counter() - start
     device = "the CPU"
-    close = _CLOSE
+    tolerance = _CLOSE
     if gpus:
         device = f"{counted(len(gpus), 'GPU')} ({', '.join(gpus)})"
-        close *= 100
+        tolerance *= 100
     text = f"Keras {keras.__version__} with {backend} on {device}"
-    if not np.allclose(computed, crops @ kernel[0, 0], rtol=close):
+    if not np.allclose(result, crops @ kernel[0, 0], rtol=tolerance):
         yield Check(
             "networks",
             "failure",
@@ -185,11 +185,11 @@ def check_backend() -> Iterator[Check]:
             "CUDA_VISIBLE_DEVICES=-1 to compute on the CPU, or another version of the driver",
         )
     else:
-        yield Check("networks", "ok", f"{text}; a tiny network ran in {took:.2f} s")
+        yield Check("networks", "ok", f"{text}; a tiny network ran in {seconds:.2f} s")
 
 
 def check_weights() -> Iterator[Check]:
-    """Check the weights that were fetched from a hub, and for the published ones in Keras's folder."""
+    """Check that weights fetched from a hub are whole, and which published ones are in Keras's folder."""
     from ...encoders import (
         BUILT_IN,
         CATALOGUE,
@@ -231,7 +231,7 @@ def check_weights() -> Iterator[Check]:
 
 
 def _is_whole(folder: Path | None) -> bool:
-    """Return whether no file of fetched weights is cut; those who use them compare the content, which takes long."""
+    """Return whether no file of fetched weights is cut short; their content is compared only when they are used."""
     from safetensors import SafetensorError, safe_open
 
     if folder is None:
@@ -245,19 +245,19 @@ def _is_whole(folder: Path | None) -> bool:
 
 
 def check_kept() -> Iterator[Check]:
-    """Name the folders of networks and functions that were made on this machine, and their sizes."""
+    """Name the folders in which built networks and compiled functions are kept, their sizes, and what prevents use."""
     from ...encoders import compiled_folder, kept_folder, kept_in, kept_trouble
 
     kinds = {kept_folder(): ("network", "builds its network again, in 10 seconds and 1 GB")}
     if compiled_folder().exists():  # otherwise JAX compiled nothing for a GPU
         kinds[compiled_folder()] = ("compiled function", "compiles for the GPU again, in a minute")
-    for folder, (kind, again) in kinds.items():
-        kept = kept_in(folder)
-        size = sum(size for _, _, size in kept) / 1e6
-        text = f"{counted(len(kept), kind)}, {size:,.0f} MB in {folder}"
+    for folder, (kind, consequence) in kinds.items():
+        entries = kept_in(folder)
+        size = sum(size for _, _, size in entries) / 1e6
+        text = f"{counted(len(entries), kind)}, {size:,.0f} MB in {folder}"
         trouble = kept_trouble(folder)
         if trouble:
-            text += f", not used ({trouble}): each process {again}"
+            text += f", not used ({trouble}): each process {consequence}"
             yield Check("kept networks", "warning", text, "export BCHISTO_CACHE=DIR")
         else:
             yield Check("kept networks", "ok", text)

@@ -77,7 +77,7 @@ def grid_starts(length: int, *, side: int, step: int) -> Integers:
 def around(grid: Floats32, reach: int) -> Iterator[Floats32]:
     """Yield the features at each grid position and at its neighbours up to `reach` away, shape (k, d)."""
     for cell in np.ndindex(grid.shape[:2]):
-        rows, columns = (slice(max(0, at - reach), at + reach + 1) for at in cell)
+        rows, columns = (slice(max(0, index - reach), index + reach + 1) for index in cell)
         yield grid[rows, columns].reshape(-1, grid.shape[2])
 
 
@@ -120,10 +120,10 @@ def _map(
     *,
     window: int | None,
 ) -> Explanation:
-    """Return it with its map: at each position the mean of two predictions, of the position and of the image.
+    """Return the explanation with its map: at each position the mean of two predictions, of the position and the image.
 
-    Windows that are alike have other features than the crops of training, which are from all over an image: by itself
-    the prediction of a position is off by more, and maps more often are of another class than the image.
+    The windows around a position resemble each other, unlike the crops of training, which are from all over an image.
+    So the prediction of only the position is less accurate, and the map is more often of another class than the image.
     """
     bundle = model.bundle
     shape = blank.shape[:2]
@@ -161,10 +161,10 @@ def _by_place(
     frame = description.frame(image, crop=view.crop)
     height, width = frame.shape[:2]
     # without a requested side, micrometres per pixel need not be known
-    asked = round(window * view.factor(record.mpp)) if window else 0
+    pixels = round(window * view.factor(record.mpp)) if window else 0
     side = _side(
         encoder,
-        asked,
+        pixels,
         crop=view.crop,
         shorter=min(height, width),
         separately=settings.mode != "dense",
@@ -179,8 +179,8 @@ def _by_place(
         crops = [frame[top:bottom, left:right] for top, left, bottom, right in corners]
         descriptors = description.encode(encoder, crops)
     grid = descriptors.reshape(len(tops), len(lefts), -1)
-    pooled = np.stack([description.pool(rows) for rows in around(grid, steps // 4)])
-    shares = model.bundle.store_share(store, pooled[:, np.newaxis])
+    features = np.stack([description.pool(rows) for rows in around(grid, steps // 4)])
+    shares = model.bundle.store_share(store, features[:, np.newaxis])
     return shares.reshape(*grid.shape[:2], -1), [
         (starts + side / 2 - (padded - length) // 2) / length
         for starts, padded, length in zip((tops, lefts), frame.shape, image.shape, strict=False)

@@ -24,7 +24,7 @@ Tiles = tuple[tuple[str, Picture], ...]
 Arrays = Mapping[str, Array]
 
 _SAME = 1e-6
-"""Difference up to which the means of a map are equal: float32 rounds to 6e-8."""
+"""Difference up to which two means of a map count as equal; float32 rounds to 6e-8."""
 
 _SHOWN = 1024
 """Longest side of a displayed image, in pixels."""
@@ -72,7 +72,7 @@ class Explanation:
     called : str
         The class that the image is called by the threshold; without one, `predicted`.
     positive, negative : str
-        Of two classes of which one is positive, these; red speaks for the positive one.
+        The two classes, if there are two and one of them is positive; red speaks for the positive one.
     signed : bool
         Whether values above and below `white` have opposite meanings; otherwise values start at 0.
     floor : float
@@ -82,9 +82,9 @@ class Explanation:
     white : float
         The value without colour; for ``map`` the decision.
     tick : float
-        The base on the colour bar.
+        Position of the base on the colour bar.
     leads : ndarray of float32, shape (height, width), optional
-        What is coloured if it is not `values`: over two classes, how far the class is above its rival.
+        What is coloured in place of `values` if there are more than two classes: how far the class is above its rival.
     limits : tuple of float, optional
         Ends of the colour bar; by default they cover nearly all values.
     unit : str
@@ -168,12 +168,12 @@ class Explanation:
 
     @property
     def warm_above(self) -> bool:
-        """Whether values above white are warm, which speaks for the positive of two, else for the called class."""
+        """Whether values above white are red, which speaks for the positive class or, without one, the called one."""
         return (self.positive or self.called) in {"", self.target}
 
     @property
     def contradiction(self) -> str:
-        """A warning in words if the map contradicts what the image is called; otherwise empty."""
+        """A warning if the map contradicts the class that the image is called; otherwise empty."""
         if not self.overall:
             return ""
         if self.overall != self.called:
@@ -186,7 +186,7 @@ class Explanation:
 
     @property
     def margin(self) -> str:
-        """The line on the colours, with the warning of a contradiction, what they are, the base, and the values."""
+        """The warning of a contradiction, what the colours mean, and the base or the range of values, in one line."""
         if self.values is None:
             return ""
         colours = self.unit
@@ -202,10 +202,10 @@ class Explanation:
     def about_decision(
         self, maps: Floats, base: Floats, *, classes: Sequence[str], base_is: str
     ) -> Explanation:
-        """Return it with the map of its class, and with colours that are white where the classes are called alike.
+        """Return the explanation with the map of its class, and with colours that are white where the decision changes.
 
-        Of two classes that is the threshold. Over two, the class equals its rival there: the most probable other
-        class, or the class that is called if the map is of another.
+        With two classes, that is at the threshold. With more, it is where the class and its rival are equally probable:
+        the rival is the most probable other class or, if the map is not of the called class, the called class.
 
         Parameters
         ----------
@@ -219,13 +219,13 @@ class Explanation:
         """
         target = classes.index(self.target)
         called = classes.index(self.called)
-        over = maps.mean(axis=(1, 2))
+        means = maps.mean(axis=(1, 2))
         unit = self.unit
         tick = base[target]
         leads = None
         limits = (0.0, 1.0)
         if len(classes) == 2:
-            over[target] += 1 - 2 * self.white
+            means[target] += 1 - 2 * self.white
         else:
             rivals = np.array([called])
             rival = self.called
@@ -237,8 +237,8 @@ class Explanation:
             tick = base[target] - base[rivals].max()
             unit = f"{self.unit} less that of {rival}"
         overall = self.called
-        if over.max() - over[called] > _SAME:
-            overall = classes[int(over.argmax())]
+        if means.max() - means[called] > _SAME:
+            overall = classes[int(means.argmax())]
         return replace(
             self,
             values=maps[target].astype(np.float32),
@@ -286,11 +286,11 @@ class Explanation:
             }
             for name, value in saved.items():
                 if name not in ("picture", "values", "leads"):
-                    # texts and numbers, of which some are several
+                    # a text or a number, or several of them
                     saved[name] = value.item() if value.ndim == 0 else tuple(value.tolist())
             captions = arrays.pop("tile_captions", np.empty(0)).tolist()
             tiles = tuple(zip(captions, arrays.pop("tile_pictures", ()), strict=True))
-            return cls(**saved, tiles=tiles, arrays=arrays)  # what is left of them
+            return cls(**saved, tiles=tiles, arrays=arrays)  # the arrays that no field took
         except DAMAGE:
             return None
 

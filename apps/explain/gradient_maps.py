@@ -122,8 +122,8 @@ def feature_maps(graph: Graph, images: Floats, target: int, tensor: int) -> Unit
         middle = ", grey 0"
 
     def grey(values: Floats) -> Picture:
-        shown = np.asarray(255 * (values - low) / (high - low)).round().astype(np.uint8)
-        return np.repeat(shown[..., np.newaxis], 3, axis=2)
+        levels = np.asarray(255 * (values - low) / (high - low)).round().astype(np.uint8)
+        return np.repeat(levels[..., np.newaxis], 3, axis=2)
 
     ramp = np.linspace(low, high, 64, dtype=np.float32)[np.newaxis].repeat(16, axis=0)
     tiles = [
@@ -191,9 +191,9 @@ def pull_back(function: Function, arrays: Sequence[Any], signal: Any) -> list[Fl
     """Propagate a signal from the output of a function back to its arguments: transposed Jacobian times signal."""
     from keras import ops
 
-    fixed = ops.convert_to_tensor(signal, dtype="float32")
+    constant = ops.convert_to_tensor(signal, dtype="float32")
     return gradients(
-        lambda *tensors: ops.sum(ops.cast(function(*tensors), "float32") * fixed), arrays
+        lambda *tensors: ops.sum(ops.cast(function(*tensors), "float32") * constant), arrays
     )
 
 

@@ -142,9 +142,9 @@ class Graph:
         if kind == "linear" and getattr(last.activation, "__name__", "") != "linear":
             parts.append((last, "activation"))
         for layer, part in parts[:-1]:
-            between = (self._number(node.outputs[0]),)
-            yield LayerStep(name, layer, node, sources, between, part)
-            sources = between
+            middle = (self._number(node.outputs[0]),)
+            yield LayerStep(name, layer, node, sources, middle, part)
+            sources = middle
         layer, part = parts[-1]
         yield LayerStep(name, layer, node, sources, results, part)
 
@@ -171,7 +171,7 @@ class Graph:
         return values
 
     def scores(self, values: Mapping[int, Any], *, raw: bool = False) -> Any:
-        """Return the score of each class, shape (n, classes): its logit, unless `raw` minus the mean over classes.
+        """Return the score of each class, shape (n, classes): its logit, less the mean over classes unless `raw`.
 
         A softmax does not change if the same number is added to all logits, so their mean has no meaning.
         """
@@ -196,9 +196,9 @@ class Graph:
                 raise InputError("{method} {}: this network has no feature map", method)
             return list(maps.values())[-1]
         if layer not in maps:
-            near = dict.fromkeys([*filter(None, [closest(layer, maps)]), *list(maps)[-4:]])
+            candidates = dict.fromkeys([*filter(None, [closest(layer, maps)]), *list(maps)[-4:]])
             text = "{layer} {}: no feature map of this name; there are {} and {} more"
-            raise InputError(text, layer, ", ".join(near), len(maps) - len(near))
+            raise InputError(text, layer, ", ".join(candidates), len(maps) - len(candidates))
         return maps[layer]
 
     @functools.cached_property
@@ -232,10 +232,10 @@ class Graph:
             Function of a step and the signal at its result; returns the signal at each of its sources.
         """
         for step in reversed(self.steps):
-            ahead = signals.pop(step.results[0], None)
-            if ahead is None:
+            result_signal = signals.pop(step.results[0], None)
+            if result_signal is None:
                 continue
-            for number, signal in zip(step.sources, rule(step, ahead), strict=False):
+            for number, signal in zip(step.sources, rule(step, result_signal), strict=False):
                 if number in signals:
                     signal = signals[number] + signal
                 signals[number] = signal

@@ -156,11 +156,11 @@ class NetworkExplainer:
         box = boxes[middle]
         if len(boxes) > 1:
             top, left, bottom, right = box
-            where = (
+            note = (
                 f"the first model, patch {middle + 1} of {len(boxes)}: {100 * left:.0f} to {100 * right:.0f} % "
                 f"from the left, {100 * top:.0f} to {100 * bottom:.0f} % from the top"
             )
-            blank = replace(blank, notes=(where, *blank.notes))
+            blank = replace(blank, notes=(note, *blank.notes))
         pictures = pictures_of(self.graphs[0], patches[[middle]], target, self._tensor)
         blank = replace(blank, tiles=_as_in(pictures.tiles, box, shape), arrays=pictures.arrays)
         if pictures.values is None:
@@ -180,10 +180,10 @@ class NetworkExplainer:
         bank = ImageBank.of([image], [record.image_id])
         corners = rule.corners(height, width, entropy=(0,))
         patches = [bank.patch(0, corner, rule=rule, size=self._size) for corner in corners]
-        down = rule.side or height
-        across = rule.side or width
+        rows = rule.side or height
+        columns = rule.side or width
         boxes = [
-            (top / height, left / width, (top + down) / height, (left + across) / width)
+            (top / height, left / width, (top + rows) / height, (left + columns) / width)
             for top, left in corners
         ]
         return np.stack(patches).astype(np.float32), boxes
@@ -313,7 +313,7 @@ class ExplainUnits:
         return make_explainer(model, self.file.path, self.asked)
 
     def __call__(self, units: tuple[ExplainUnit, ...], ticker: Ticker) -> dict[str, str]:
-        """Explain a block of images; return by its id why an image cannot be used."""
+        """Explain a block of images; return the id of each image that cannot be used, and the reason."""
         explain = self.explainer()
         failures = {}
         for unit in units:

@@ -241,18 +241,19 @@ def settings_of(
         There is no such method, or a layer is given and none of the methods accepts one.
     """
     layered = {name for name in names if name in methods and methods[name].layered}
-    every = []
+    by_method = []
     for name in dict.fromkeys(names):
         settings = replace(asked, method=name)
-        if layered and name not in layered:  # without any, the layer is refused by name
+        # if no method accepts a layer, `choose_method` refuses it
+        if layered and name not in layered:
             settings = replace(settings, layer="")
         choose_method(settings, methods)
-        every.append(settings)
-    return every
+        by_method.append(settings)
+    return by_method
 
 
 def default_method(model: Path) -> str:
-    """Return the method for a model file, or that of a run, if none is named."""
+    """Return the default method for a model file, or for the model file of a run."""
     if bundle_kind(find_bundle(model)) == "boosted":
         return "map"
     return "gradcam"
@@ -323,7 +324,7 @@ def sides_of(classes: Sequence[str], two_class: dict[str, Any] | None) -> tuple[
 
 
 def legend_of(method: Method, classes: Sequence[str], two_class: dict[str, Any] | None) -> str:
-    """Return what the colours of all maps of a method mean; empty if it draws no map. As `sides_of`."""
+    """Return what the colours of all maps of a method mean; empty if it draws no map. For arguments see `sides_of`."""
     if method.of_patch is not None or method.of_model is not None:
         return ""
     if not method.signed:

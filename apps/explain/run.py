@@ -159,11 +159,11 @@ def explain(
     kind = bundle_kind(bundle)
     view = bundle_view(bundle)
     asked = []
-    for requested in settings:
-        method = choose_method(requested, methods, kind=kind, bundle=bundle)
+    for choice in settings:
+        method = choose_method(choice, methods, kind=kind, bundle=bundle)
         if not paths and method.of_model is None:
             raise InputError("{method} {}: looks at images; give {images}", method.name)
-        asked.append(Asked(method, requested, class_of(requested, *view)))
+        asked.append(Asked(method, choice, class_of(choice, *view)))
     config = {
         "model": str(bundle),
         "images": list(map(str, paths)),
@@ -171,7 +171,7 @@ def explain(
         "weights": list(weights_given),
         **plain_options(settings[0], work),
         "method": [method.name for method, _, _ in asked],
-        "layer": "".join({requested.layer: None for requested in settings}),
+        "layer": "".join({choice.layer: None for choice in settings}),
     }
     with (
         record_run(folder, command="explain", config=config, work=work) as record,
@@ -181,16 +181,16 @@ def explain(
         images_given = _images(paths, selection, ready, settings[0].mpp, skip=work.skip_errors)
         known = known_of(bundle)
         explanations = [
-            Explanations(each, folder / each.method.name, file, ready, *images_given, known, work)
-            for each in asked
+            Explanations(item, folder / item.method.name, file, ready, *images_given, known, work)
+            for item in asked
         ]
-        for each in explanations:
-            each.open()
-        keys = [unit.key for each in explanations for unit in each.all_units]
+        for computation in explanations:
+            computation.open()
+        keys = [unit.key for computation in explanations for unit in computation.all_units]
         record.note(model_sha256=file.sha256, images_sha256=key_of("images explained 1", keys=keys))
         results = [
-            computed.result or each.result((), unchanged=computed.unchanged)
-            for each, computed in zip(explanations, compute_all(explanations), strict=True)
+            outcome.result or computation.result((), unchanged=outcome.unchanged)
+            for computation, outcome in zip(explanations, compute_all(explanations), strict=True)
         ]
         record.note(
             explained=results[0].images, failures=max(len(result.failures) for result in results)
@@ -239,7 +239,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
     refused : sequence of (str, str)
         Images that cannot be used, as their headers show, and why.
     known : mapping
-        What is known of how good the model is.
+        How good the model is, as far as it is known, see `known_of`.
     work : Work
     """
 
@@ -262,7 +262,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         return f"explain {self.asked.method.name}"
 
     def open(self) -> None:
-        """Take the model itself in place of images if the method does; write nothing.
+        """Check the method and the folder; if the method explains the model itself, drop the images. Write nothing.
 
         Raises
         ------
@@ -334,7 +334,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         return ExplainUnits(self.file, self.model.computed_by, self.asked, self.skip_errors)
 
     def is_written(self, kept: Sequence[bool | None]) -> bool:
-        """Return whether table and page are there, and the table is of exactly these explanations."""
+        """Return whether the files exist, and the table lists exactly these explanations."""
         rows = [_row(unit, _saved(unit)) for unit in self.all_units]
         in_table = [list(row.values()) for row in read_rows(self.folder / "explain.csv")]
         if self.refused or in_table != rows:
@@ -352,7 +352,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         OutputError
             An explanation was removed meanwhile, or an output cannot be written.
         """
-        left_out = {image: reason for each in made for image, reason in each.items()}
+        left_out = {image: reason for block in made for image, reason in block.items()}
         warn_left_out(left_out)
         failures = (*self.refused, *left_out.items())
         units = [
@@ -364,7 +364,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             raise ImageError(
                 f"none of the {len(failures)} images can be used; first: {failures[0][1]}"
             )
-        # those of the colours that all maps share
+        # all maps share one colour bar
         limits = [
             colour_limits(explanation)
             for explanation in map(_saved, units)
@@ -373,7 +373,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         low = min((low for low, _ in limits), default=0.0)
         high = max((high for _, high in limits), default=0.0)
         rows: list[list[str]] = []
-        shown: list[dict[str, Any]] = []
+        page_rows: list[dict[str, Any]] = []
         for unit in units:
             explanation = _saved(unit)
             row = _row(unit, explanation)
@@ -385,8 +385,8 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
                 explanation = replace(explanation, limits=(low, high))
             picture = draw(explanation)
             write_image(self.folder / picture_file, picture)
-            if len(shown) < MAX_PICTURES:
-                shown.append(page_row(explanation, picture, picture_file))
+            if len(page_rows) < MAX_PICTURES:
+                page_rows.append(page_row(explanation, picture, picture_file))
             rows.append(row)
         write_or_remove(self.folder / "failures.csv", ["image_id", "error"], failures)
         result = self.result(failures, images=len(rows))
@@ -399,21 +399,21 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             goal="pictures",
             title=f"Explanations: {self.asked.method.name}",
             summary=counted(len(rows), "picture"),
-            rows=shown,
-            left_out=len(rows) - len(shown),
+            rows=page_rows,
+            left_out=len(rows) - len(page_rows),
             banners=(*result.banners, f"limitations: {explanation.caution}"),
             failures=failures,
             known=self.known,
             facts=bundle_lines(self.model.bundle, self.file.sha256),
         )
-        # last, since it tells that all else is written
+        # last, since `is_written` takes it as a sign that all else is written
         write_or_remove(self.folder / "explain.csv", _HEADER, rows)
         return result
 
     def result(
         self, failures: Failures, *, images: int = 0, unchanged: bool = False
     ) -> ExplainResult:
-        """Return what was explained."""
+        """Return the result: where it is, how many images were explained, and which failed."""
         bundle = self.model.bundle
         return ExplainResult(
             self.folder,

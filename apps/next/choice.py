@@ -83,21 +83,21 @@ class NextImages:
     Attributes
     ----------
     folder : Path
-        It holds ``manifest.csv`` with the images of all rounds, ``images.csv`` with all images of the run, those chosen
-        of its pool, and labels by now, ``featurize.json`` with the options that take these into the run, and
-        ``index.html``.
+        It holds ``manifest.csv`` (the images of all rounds), ``images.csv`` (all images of the run and those chosen
+        from its pool, with the labels so far), ``featurize.json`` (the options of `featurize` that take these into the
+        run), and ``index.html``.
     number : int
         The round, from 1.
     images : list of NextImage
-        Those of this round.
+        The images of this round.
     unlabelled : int
         Number of images of the run without a label.
     labels : mapping of str to int
         Number of labels of each class.
     notes : list of str
-        What differs from what was asked for.
+        Notes on what differs from the request, such as too few images.
     curves : list of LearningCurve
-        If wanted, and if labels are enough for them.
+        By labels and by patients, if they are wanted and there are enough labels.
     """
 
     folder: Path
@@ -111,8 +111,8 @@ class NextImages:
     def __str__(self) -> str:
         methods = Counter(image.chosen.split()[0] for image in self.images)
         parts = ", ".join(f"{count} by {method}" for method, count in methods.items())
-        of_all = counted(self.unlabelled, "image")
-        return f"round {self.number}: {len(self.images)} of {of_all} without a label ({parts})"
+        total = counted(self.unlabelled, "image")
+        return f"round {self.number}: {len(self.images)} of {total} without a label ({parts})"
 
 
 def choose_next(
@@ -120,9 +120,10 @@ def choose_next(
 ) -> NextImages:
     """Choose the images of a run whose labels would teach most, and write them to a manifest and a page.
 
-    Labels that a person wrote into the manifest of earlier rounds count. If the last round has none yet, it is chosen
-    again, else the next one begins. The random part of all rounds together is a sample of the images that had no label
-    at first: an image that was due to be drawn and had been chosen otherwise gets ``random`` in ``chosen``, too.
+    Labels that a person wrote into the manifest of earlier rounds count. If no image of the last round is answered yet,
+    it is chosen anew, else the next round begins. The random images of all rounds together are a sample of those that
+    had no label at first: an image that would be drawn, but was chosen by a strategy, also gets ``random`` in
+    ``chosen``.
 
     Parameters
     ----------
@@ -136,7 +137,7 @@ def choose_next(
     ------
     InputError
         There are several feature files, or none; all images have a label or were chosen before; the manifest of
-        earlier rounds cannot be read; or `out` has the table of the images of the run.
+        earlier rounds cannot be read; or ``images.csv`` in `out` is the table that lists the images of the run.
     StoreError
         See `open_store`.
     """
@@ -152,49 +153,49 @@ def choose_next(
 
 
 def choose_in_turn(store: Path, folder: Path, settings: NextSettings) -> NextImages:
-    """Do what `choose_next` does, of a feature file and a folder that no other program changes, see `in_turn`."""
-    top = run_of(store)
+    """Choose images as `choose_next` does, in a folder that no other program changes meanwhile, see `in_turn`."""
+    run_folder = run_of(store)
     options: dict[str, Any] = {}
     with suppress(InputError):  # features of other programs, which no featurize made
-        options = load_config(top / "run.json", command="featurize")
+        options = load_config(run_folder / "run.json", command="featurize")
     manifest = folder / MANIFEST
     if not manifest.is_file():
         refuse_overwriting([folder / ALL_IMAGES], named_files(*options.values()))
-    store, apart = join_pool(store, top / "pool", settings.images, options)
+    store, pool_names = join_pool(store, run_folder / "pool", settings.images, options)
     table = read_images(store, manifest)
-    current = _Round(table, settings)
-    if not current.free():
+    new_round = _Round(table, settings)
+    if not new_round.free():
         if manifest.is_file():  # the labels of the last round come into the run, too
             table.write(folder / ALL_IMAGES, table.names)
         text = "{}: each of its {} images has a label, was chosen before, or is a near-duplicate of one that was"
-        raise InputError(text, top, len(table.names))
-    lost = table.cells["label"].keys() - {*table.names}
-    if lost:
-        current.notes.append(
-            f"labels of images that the run lacks do not count: {few(sorted(lost))}"
+        raise InputError(text, run_folder, len(table.names))
+    lost_names = table.cells["label"].keys() - {*table.names}
+    if lost_names:
+        new_round.notes.append(
+            f"labels of images that the run lacks do not count: {few(sorted(lost_names))}"
         )
-    current.choose()
+    new_round.choose()
     curves = []
     if settings.curve:
         curves = learning_curves(table, seed=settings.seed)
         if not curves:
-            current.notes.append("too few labels, or patients, for a learning curve")
+            new_round.notes.append("too few labels, or patients, for a learning curve")
     result = NextImages(
         folder,
-        current.number,
-        current.images,
-        len(table.names) - len(current.truth),
-        current.counts,
-        current.notes,
+        new_round.number,
+        new_round.images,
+        len(table.names) - len(new_round.truth),
+        new_round.counts,
+        new_round.notes,
         curves,
     )
-    of_images = {field.name for field in fields(ImageSelection)} - {"classes"}
-    options = {name: value for name, value in options.items() if name not in of_images}
+    image_options = {field.name for field in fields(ImageSelection)} - {"classes"}
+    options = {name: value for name, value in options.items() if name not in image_options}
     if options:
         options["images"] = str((folder / ALL_IMAGES).absolute())
-        options["out"] = str(top.absolute())
-    apart -= table.cells["chosen"].keys()
-    _write(result, table, [name for name in table.names if name not in apart], options)
+        options["out"] = str(run_folder.absolute())
+    pool_names -= table.cells["chosen"].keys()
+    _write(result, table, [name for name in table.names if name not in pool_names], options)
     return result
 
 
@@ -263,15 +264,15 @@ class _Round:
                 self._note(self.table.names[position], f"{strategy.name} {self.number}", reason)
 
     def _mark_passed(self) -> None:
-        """Mark images that precede those drawn, and had been chosen otherwise."""
-        drawn = f"{RANDOM.name} {self.number}"
+        """Mark as random the images that precede a drawn one in the order of the draw, but were chosen otherwise."""
+        mark = f"{RANDOM.name} {self.number}"
         precedes = False
         for position in reversed(self.order):
             name = self.table.names[position]
             cell = self.marks.get(name, RANDOM.name)
-            precedes |= cell == drawn
+            precedes |= cell == mark
             if precedes and RANDOM.name not in cell:
-                self.marks[name] = f"{cell}, {drawn}"
+                self.marks[name] = f"{cell}, {mark}"
 
     def _between(self, shares: Floats) -> str:
         """Return the two most probable classes, and how many labels they have."""
@@ -309,6 +310,6 @@ def _write(
         script="",
         result=result,
     )
-    latest = [image.image_id for image in result.images]
-    earlier = [name for name in table.cells["chosen"] if name not in latest]
-    table.write(folder / MANIFEST, [*latest, *earlier])
+    new_names = [image.image_id for image in result.images]
+    old_names = [name for name in table.cells["chosen"] if name not in new_names]
+    table.write(folder / MANIFEST, [*new_names, *old_names])

@@ -1,4 +1,4 @@
-"""Enough labels? How good a model is by the number of labels, and of patients, that it learns from, as measured.
+"""Learning curves: how good a model is, as measured, by the number of labels or patients that it learns from.
 
 Nothing is extrapolated: what further labels would gain was within its interval too rarely, see
 ``tools/benchmarks/curve.py``.
@@ -22,13 +22,13 @@ from ...evaluate.report import page_templates
 from .images import Pairs, RunImages
 
 _HEAD = "logistic"
-"""The classifier that doubts: linear ones lead with few labels, and it gives probabilities."""
+"""The classifier that ranks images and is measured: linear ones lead with few labels, and it gives probabilities."""
 
 _SHARES = (0.5, 0.75, 1.0)
-"""Parts of the labels, or patients, that train."""
+"""Shares of the labels, or of the patients, on which models are trained."""
 
 _REPEATS = 3
-"""How often folds, and what trains of each, are drawn anew."""
+"""How often the folds are drawn anew, and with them the labels or patients that train."""
 
 
 def train_model(rows: Floats32, truth: PredictionTable, *, seed: int) -> Classifier:
@@ -55,13 +55,13 @@ class LearningCurve(NamedTuple):
     unit : str
         What is counted: labels, or patients.
     images : int
-        On how many it was measured.
+        Number of images on which it was measured.
     sizes : list of int
-        How many trained, each the mean over the folds.
+        How many labels, or patients, trained the model; means over the folds.
     figures : list of Figure
-        The balanced accuracy of each, its interval by patient.
+        The balanced accuracy for each size, with its interval by patient.
     gain : Figure
-        What the second half gained.
+        Balanced accuracy with all labels, or patients, less that with half of them.
     """
 
     unit: str
@@ -93,9 +93,9 @@ def learning_curves(table: RunImages, *, seed: int) -> list[LearningCurve]:
     with suppress(InputError):
         rows = table.rows[np.isin(table.names, truth.image_ids)]
         folds = _draw_folds(truth, table.copies, seed)
-        for unit, of_images in members.items():
+        for unit, names in members.items():
             with suppress(InputError):
-                curves.append(_curve(truth, rows, folds, drawn, unit, of_images))
+                curves.append(_curve(truth, rows, folds, drawn, unit, names))
     return curves
 
 
@@ -130,12 +130,12 @@ def _curve(
     unit: str,
     members: Array,
 ) -> LearningCurve:
-    """Return the curve by a unit, of which each image is a member.
+    """Return the curve by labels, or by patients; `members` has the label or patient that each image belongs to.
 
     Raises
     ------
     InputError
-        There are too few labels for a model of a share, or what is tested lacks a class.
+        There are too few labels for a model of a share of them, or the tested images lack a class.
     """
     numbers, tested = np.nonzero(folds & drawn)
     if len(np.unique(truth.labels[tested])) < len(truth.classes):
@@ -145,11 +145,11 @@ def _curve(
     for share in _SHARES:
         counts = []
         scores = []
-        for fold, held in enumerate(folds):
-            present = np.unique(members[~held])
+        for fold, is_test in enumerate(folds):
+            present = np.unique(members[~is_test])
             count = math.ceil(share * len(present))
             kept = np.random.default_rng(fold).permutation(present)[:count]
-            train = np.flatnonzero(~held & np.isin(members, kept))
+            train = np.flatnonzero(~is_test & np.isin(members, kept))
             counts.append(count)
             model = train_model(rows[train], take_rows(truth, train), seed=fold)
             scores.append(model.predict_proba(rows[:, np.newaxis]))

@@ -28,7 +28,7 @@ class Candidates:
     free : sequence of int
         Positions of images that may be chosen, in an order that the seed draws.
     probabilities : ndarray of float64, shape (free images, classes)
-        Those of the classes; without a model there is no class.
+        Probability of each class; no column without a model.
     """
 
     rows: Floats32
@@ -46,7 +46,7 @@ class Strategy:
     name : str
         The word by which users choose it, which the column ``chosen`` records.
     rank : callable
-        ``rank(candidates)`` yields the positions of free images, the one first whose label would teach most.
+        ``rank(candidates)`` yields the positions of free images; the first is the one whose label would teach most.
     reason : str
         Why an image was chosen, for people.
     asks_model : bool
@@ -81,7 +81,7 @@ def _by_model(utility: Callable[[Floats], Floats]) -> Callable[[Candidates], Ite
 
 
 def farthest_first(candidates: Candidates) -> Iterator[int]:
-    """Yield the image farthest from all that are covered, which then is covered, and so on.
+    """Yield the free image that is farthest from all covered ones; it then counts as covered, and so on.
 
     Distances are Euclidean, along the first principal components of the standardised features of all images. If
     nothing is covered, the first is farthest from the mean.
@@ -102,13 +102,13 @@ def farthest_first(candidates: Candidates) -> Iterator[int]:
 
 
 def _components(rows: Floats32) -> Floats:
-    """Return rows along the principal components of all of them."""
+    """Return the standardised rows, as coordinates along their first principal components."""
     from sklearn.decomposition import PCA
 
     spread = rows.std(axis=0)
     scaled = (rows - rows.mean(axis=0)) / np.where(spread > 0, spread, 1)
     components = PCA(min(AXES, *rows.shape), random_state=0)
-    with np.errstate(invalid="ignore"):  # of equal images, whose spread is 0
+    with np.errstate(invalid="ignore"):  # 0/0 if all images are equal
         return np.asarray(components.fit_transform(scaled), dtype=np.float64)
 
 

@@ -127,15 +127,15 @@ def _time_head(
     spec = get_head(name)
     labels = np.arange(shape[0]) % classes
     centres = rng.normal(0, 1, (classes, shape[2])).astype(np.float32)
-    random = (0.3 * centres[labels])[:, None] + rng.standard_normal(shape, dtype=np.float32)
+    features = (0.3 * centres[labels])[:, None] + rng.standard_normal(shape, dtype=np.float32)
     training = TrainingPart(
-        random, labels.astype(np.int64), [None] * shape[0], classes, 0, preset.rounds
+        features, labels.astype(np.int64), [None] * shape[0], classes, 0, preset.rounds
     )
     params = spec.params(TrainingTerms(preset, 0, images), classes=classes, seed=0, fold_position=0)
-    started = time.perf_counter()
+    start = time.perf_counter()
     (fitted,) = spec.fit(training, [params])
-    seconds = time.perf_counter() - started
-    # in the folder, with its text, and in the model file
+    seconds = time.perf_counter() - start
+    # stored in the folder, with its text, and in the model file
     size = 2 * len(fitted.data) + len(fitted.text or "")
     return seconds * images / shape[0], size
 
@@ -160,8 +160,8 @@ def _estimate_finetune(
 ) -> Estimate:
     """Time a few training steps and scale them up; this is an upper limit, since training can stop early."""
     settings = step.settings
-    copies_of = dict(settings.copies)
-    copies = sum(copies_of.get(item.label_text, 1.0) for item in records) / len(records)
+    copies_by_class = dict(settings.copies)
+    copies = sum(copies_by_class.get(item.label_text, 1.0) for item in records) / len(records)
     cost = time_training(records[0], settings=settings, classes=classes)
     # Each fold is trained by one process, so a single fold takes as long with any number of processes. More threads
     # would make it faster, by a factor that depends on the network and is not included here.
@@ -213,9 +213,9 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     """
     settings = untrained(settings)
     size = resolved(settings)["size"]
-    started = time.perf_counter()
+    start = time.perf_counter()
     image = StainTreatment(settings.stain, settings.rule, size).read(record)
-    read = time.perf_counter() - started
+    reading = time.perf_counter() - start
     batch = min(resolved(settings)["batch_size"], _MOST_TIMED)
     regions = []
     if settings.turned:
@@ -228,16 +228,16 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     model = build_model(settings, classes=classes, fold=0)
     samples = source.samples(np.arange(batch))
     samples_of_image = settings.rule.number(*image.shape[:2]) * settings.offline_copies
-    make = training_batches(
+    make_batches = training_batches(
         source, samples, augmentations=settings.augmentations, crops=settings.crops
     )
-    model.train_on_batch(*make(0)[0])  # compiles
-    started = time.perf_counter()
+    model.train_on_batch(*make_batches(0)[0])  # compiles
+    start = time.perf_counter()
     for epoch in range(_TIMED_STEPS):
-        model.train_on_batch(*make(epoch)[0])
-    step = (time.perf_counter() - started) / _TIMED_STEPS / batch
+        model.train_on_batch(*make_batches(epoch)[0])
+    training = (time.perf_counter() - start) / _TIMED_STEPS / batch
     return TrainingCost(
-        read, step, samples_of_image, bank.pixels.nbytes // batch, 4 * model.count_params()
+        reading, training, samples_of_image, bank.pixels.nbytes // batch, 4 * model.count_params()
     )
 
 

@@ -45,7 +45,7 @@ class ImageSet:
     notes : tuple of str
         Notes on a quick run for readers of the results.
     datasets : dict
-        Datasets that were read before, by how, so that each is indexed only once.
+        Datasets that were read before, by their settings of reading, so that each is indexed only once.
     """
 
     images: Path
@@ -159,8 +159,8 @@ def make_image_sets(recipe: Recipe, request: ReproduceRequest) -> tuple[list[Ima
 def _few(
     recipe: Recipe, request: ReproduceRequest, image_set: ImageSet, dataset: Dataset
 ) -> ImageSet:
-    """Return only the images of a quick run."""
-    # not in the run folder of these images, which there is not if they are left out
+    """Return the set with only the images of a quick run, and write its lists."""
+    # not in the run folder of these images, which does not exist if they are left out
     folder = request.run / "quick" / image_set.run.relative_to(request.run)
     count = recipe.quick.get("images_per_class_and_fold")
     if count is not None:
@@ -169,12 +169,12 @@ def _few(
         image_set = replace(image_set, lists=dict(zip(protocols, paths, strict=True)))
     else:
         images = choose_few(dataset, count=recipe.quick["images_per_class"])
-    only = write_list(folder / "images.csv", sorted(images))
+    list_file = write_list(folder / "images.csv", sorted(images))
     text = (
         f"{len(images)} of {recipe.images} images{image_set.where}: the same workflow on a fraction, to see that it "
         "works; numbers that cannot be compared with the published ones."
     )
-    return replace(image_set, only=only, notes=(Banner(Kind.QUICK, text, images=len(images)),))
+    return replace(image_set, only=list_file, notes=(Banner(Kind.QUICK, text, images=len(images)),))
 
 
 def _protocols_of(recipe: Recipe, request: ReproduceRequest) -> list[str]:
@@ -218,12 +218,12 @@ def write_quick(
         Fewer than two folds would remain, or a class or part would have no image.
     """
     labels = {record.image_id: record.label_text for record in dataset.records}
-    listed = {
+    rows_of_lists = {
         name: [row for row in published_folds(name) if row[0] in labels] for name in protocols
     }
-    images = {image for rows in listed.values() for image in _first(rows, labels, count)}
+    images = {image for rows in rows_of_lists.values() for image in _first(rows, labels, count)}
     paths = []
-    for name, rows in listed.items():
+    for name, rows in rows_of_lists.items():
         quick_rows = [row for row in rows if row[0] in images]
         if not _can_train(quick_rows, labels):
             raise InputError(
@@ -257,14 +257,14 @@ def _can_train(rows: Sequence[FoldRow], labels: Mapping[str, str]) -> bool:
 
 
 def _first(rows: Sequence[FoldRow], labels: Mapping[str, str], count: int) -> list[str]:
-    """Return the first images of each class in each fold and part."""
-    taken: Counter[tuple[str, int, str]] = Counter()
+    """Return the first `count` images of each class in each fold and part, five times as many in training parts."""
+    counts: Counter[tuple[str, int, str]] = Counter()
     images = []
     for image, fold, part in sorted(rows, key=lambda row: (row[1], row[0])):
-        most = count if part in ("", "test") else 5 * count
+        limit = count if part in ("", "test") else 5 * count
         key = (labels[image], fold, part)
-        if taken[key] < most:
-            taken[key] += 1
+        if counts[key] < limit:
+            counts[key] += 1
             images.append(image)
     return images
 

@@ -78,22 +78,22 @@ def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
         return None
     if quick:
         values |= recipe.quick.get("explain", {})
-    where = f"recipe {recipe.name}: explain"
+    part = f"recipe {recipe.name}: explain"
     names = [field.name for field in fields(Pictures)]
-    check_names(values, names, where)
+    check_names(values, names, part)
     for name in names[:3]:
         if not values.get(name):
-            raise InputError(f"{where} has no {name}")
+            raise InputError(f"{part} has no {name}")
     try:
         pictures = from_options(Pictures, values)
-        _ = pictures.asked  # refuses methods that there are not
+        _ = pictures.asked  # refuses unknown methods
     except InputError as error:
-        raise InputError("{}: {}", where, error) from error
+        raise InputError("{}: {}", part, error) from error
     for name in pictures.variants:
         if name not in recipe.variants:
-            raise InputError(f"{where}.variants: {name}: {one_of(name, recipe.variants)}")
+            raise InputError(f"{part}.variants: {name}: {one_of(name, recipe.variants)}")
         if "finetune" not in recipe.variants[name].get("steps", recipe.steps):
-            raise InputError(f"{where}.variants: {name}: trains no network")
+            raise InputError(f"{part}.variants: {name}: trains no network")
     return pictures
 
 
@@ -130,14 +130,14 @@ def make_pictures(
         if table is None:
             continue
         folder = network.run / "explain" / network.variant
-        listed = folder / "images.csv"
-        with reporting(listed, failed):
-            write_list(listed, _surest(table, pictures.images_per_class))
+        list_file = folder / "images.csv"
+        with reporting(list_file, failed):
+            write_list(list_file, _surest(table, pictures.images_per_class))
         for settings in pictures.asked:
             with reporting(folder / settings.method, failed):
                 (result,) = explain(
                     network.result.model,
-                    replace(network.images, only=listed),
+                    replace(network.images, only=list_file),
                     out=folder,
                     settings=settings,
                     methods=RECIPE_METHODS,

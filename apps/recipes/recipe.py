@@ -28,7 +28,7 @@ class Setting(NamedTuple):
 
 
 def check_names(part: Values, names: Sequence[str], where: str) -> None:
-    """Refuse settings of a part of a recipe that are none of these.
+    """Refuse a part of a recipe with a setting that is not one of `names`.
 
     Raises
     ------
@@ -135,27 +135,27 @@ class Recipe:
         first_seed = next((values["seed"] for values in of_steps if "seed" in values), 0)
         steps = []
         for step in change.get("steps", self.steps):
-            changed = change.get(step, {})
+            step_changes = change.get(step, {})
             # a step without a seed has that of the first step with one
-            values = {"seed": first_seed, **self.values(step), **changed}
+            values = {"seed": first_seed, **self.values(step), **step_changes}
             if self.raised:
                 values["seed"] = number_of(values["seed"]) + self.raised
             if step == "featurize" and full_scale:
                 values["views"] = [*values["views"], *self.full_scale["views"]]
             if quick:
-                values |= self._smaller(step, changed, values)
+                values |= self._smaller(step, step_changes, values)
             steps.append((step, values))
         return steps
 
     def _smaller(self, step: str, changed: Values, values: Values) -> Values:
         """Return the settings that a quick run changes in a step."""
-        smaller = dict(self.quick.get(step, {}))
+        changes = dict(self.quick.get(step, {}))
         if not all(map(str.isdecimal, changed.get("folds", ()))):  # named folds of the variant stay
-            smaller.pop("folds", None)
+            changes.pop("folds", None)
         kind, *rest = str(values.get("patches", "")).split(":")
         if kind == "sliding" and "overlap" in self.quick:
-            smaller["patches"] = ":".join((kind, rest[0], str(self.quick["overlap"])))
-        return smaller
+            changes["patches"] = ":".join((kind, rest[0], str(self.quick["overlap"])))
+        return changes
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ class ReproduceRequest(Scope):
 
     @property
     def scope(self) -> Scope:
-        """The same as its base: mypy gives a subclass's fields the types that they take, not those that they hold."""
+        """The request as a `Scope`: mypy gives fields of a subclass the types that they accept, not those they hold."""
         return self
 
     def at_seed(self, number: int) -> ReproduceRequest:

@@ -148,18 +148,20 @@ def reproduce(
     config = {"name": name, "out": str(run), **plain_options(request), **plain_options(work)}
     folder = run / "reproduce" / recipe.name
     with record_run(run, command="reproduce", config=config, work=work) as record:
-        done = run_variants(recipe, request)
-        result = ReproduceResult(recipe, folder, done.results, done.published, done.banners)
+        recipe_run = run_variants(recipe, request)
+        result = ReproduceResult(
+            recipe, folder, recipe_run.results, recipe_run.published, recipe_run.banners
+        )
         if work.shard is not None:
             return replace(result, merged=False)
-        failed = done.failed
+        failed = recipe_run.failed
         with reporting(folder, failed):
-            write_published(folder, done.published)
+            write_published(folder, recipe_run.published)
         pictures = pictures_of(recipe, quick=request.quick)
-        pages = make_pictures(pictures, done.trained, work=work, failed=failed)
+        pages = make_pictures(pictures, recipe_run.trained, work=work, failed=failed)
         result = replace(result, pictures=tuple(pages))
         with reporting(folder / "report.html", failed):
-            _report(folder / "report.html", request, result, pairs=pairs_of(done.obtained))
+            _report(folder / "report.html", request, result, pairs=pairs_of(recipe_run.obtained))
         accuracies = {
             protocol.folder.name: protocol.metrics["accuracy"]["value"]
             for protocol in result.protocols
@@ -178,14 +180,14 @@ def _report(
     *,
     pairs: Sequence[Mapping[str, Any]],
 ) -> None:
+    """Write the HTML report, with the settings of each variant and their sources."""
     recipe = result.recipe
     settings: dict[str, str] = {}
-    for variant, used in differing(recipe, request):
-        begin = f"{variant}: " if settings else ""
-        settings |= {
-            f"{begin}{setting.step} {setting.name}": f"{setting.value} ({setting.source})"
-            for setting in used
-        }
+    for variant, differences in differing(recipe, request):
+        prefix = f"{variant}: " if settings else ""
+        for setting in differences:
+            name = f"{prefix}{setting.step} {setting.name}"
+            settings[name] = f"{setting.value} ({setting.source})"
     if request.fresh_draws:
         settings["featurize draws"] = "new colours and crops for each feature file (code)"
     if result.pictures:

@@ -43,8 +43,8 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> RecipeRun:
         RecipeRun(replace(recipe, raised=number), request.at_seed(number))
         for number in range(request.seeds)
     ]
-    for seed in (first, *others):
-        seed.run()
+    for recipe_run in (first, *others):
+        recipe_run.run()
     if request.work.shard is None:
         first.compare(test_images)
         first.failed += [line for other in others for line in other.failed]
@@ -68,7 +68,7 @@ class RecipeRun:
     failed : list of str
         One line for each report of a step that could not be written.
     trained : list of Trained
-        The networks.
+        The trained networks.
     published : list of PublishedTable
     """
 
@@ -90,9 +90,9 @@ class RecipeRun:
     @property
     def banners(self) -> tuple[Banner, ...]:
         """Warnings at the top of the report."""
-        of_results = (banner for result in self.results for banner in result.banners)
-        of_image_sets = (note for image_set in self.image_sets for note in image_set.notes)
-        texts = [*of_results, *of_image_sets, *self._recipe.notes, *self.notes]
+        result_banners = (banner for result in self.results for banner in result.banners)
+        set_notes = (note for image_set in self.image_sets for note in image_set.notes)
+        texts = [*result_banners, *set_notes, *self._recipe.notes, *self.notes]
         return tuple(map(as_banner, dict.fromkeys(texts)))
 
     def run(self) -> None:
@@ -109,17 +109,17 @@ class RecipeRun:
                 for step in steps:
                     step.check(image_set)
         for image_set in self.image_sets:
-            done: list[RecipeStep] = []
+            done_steps: list[RecipeStep] = []
             for name in self.variants:
-                self._run_variant(image_set, name, done=done)
-        for (where, reason), names in self._left_out.items():
+                self._run_variant(image_set, name, done=done_steps)
+        for (magnification, reason), names in self._left_out.items():
             variants = "every variant" if names == list(self.variants) else ", ".join(names)
-            self.notes.append(f"{variants}{where} was left out: {reason}")
+            self.notes.append(f"{variants}{magnification} was left out: {reason}")
             _log.warning(self.notes[-1])
         for image_set in self.image_sets:
             image_set.datasets.clear()  # so that further seeds do not need more memory
-        left_out = sum(map(len, self._left_out.values()))
-        is_all_left_out = left_out == len(self.image_sets) * len(self.variants)
+        left_out_count = sum(map(len, self._left_out.values()))
+        is_all_left_out = left_out_count == len(self.image_sets) * len(self.variants)
         if is_all_left_out or (not self.results and self._request.work.shard is None):
             raise InputError(
                 "{}: too few images for {quick}: {}", self._request.images, self.notes[-1]
@@ -131,7 +131,7 @@ class RecipeRun:
         folder = self._request.run / "reproduce" / recipe.name
         self.results = chosen_anew(self.results)
         published_run = self.obtained.get((recipe.first, None))
-        tested = predict_test_images(
+        predictions = predict_test_images(
             published_run, test_images, folder=folder, request=self._request
         )
         runs = Runs(
@@ -139,7 +139,7 @@ class RecipeRun:
             obtained=self.obtained,
             magnifications=recipe.magnifications,
             parameters=self._sizes(),
-            tested=tested,
+            tested=predictions,
         )
         self.published = compare_published(
             recipe.published, runs, note=comparable_note(self.banners)
@@ -198,24 +198,26 @@ class RecipeRun:
                 continue
             _log.info("%s: %s%s: %s", self._recipe.name, name, image_set.where, step.kind)
             try:
-                trained = step.run(image_set, work=self._request.work, notes=notes)
+                protocols = step.run(image_set, work=self._request.work, notes=notes)
             except ReportError as error:  # everything else is done; reported at the end
                 self.failed.append(str(error))
-                trained = error.results
+                protocols = error.results
             if isinstance(step, FinetuneStep):
                 images = image_set.selection(step.reading)
-                self.trained += [Trained(name, image_set.run, images, result) for result in trained]
-            results += trained
+                self.trained += [
+                    Trained(name, image_set.run, images, result) for result in protocols
+                ]
+            results += protocols
             done.append(step)
         return results
 
 
 def pairs_of(obtained: Results) -> list[dict[str, Any]]:
     """Test the first variant against each other variant, at the same magnification."""
-    first: dict[int | None, Panel] = {}
+    first_panels: dict[int | None, Panel] = {}
     pairs = []
     for (_, magnification), run in obtained.items():
-        panels = (first.setdefault(magnification, run.panel), run.panel)
+        panels = (first_panels.setdefault(magnification, run.panel), run.panel)
         if panels[0] is run.panel:
             continue
         tables = [panel.table for panel in panels]
@@ -234,26 +236,26 @@ def estimate_variants(recipe: Recipe, request: ReproduceRequest) -> list[Estimat
         See `reproduce`.
     """
     estimates = []
-    done: list[RecipeStep] = []
+    done_steps: list[RecipeStep] = []
     variants = recipe.chosen(request.scope.variants)
     with scratch_folder() as folder:  # for the lists of a quick run
         image_sets, _ = make_image_sets(recipe, replace(request, run=Path(folder)))
         for name in variants:
             for step in build_steps(recipe, request, name):
-                if step in done:
+                if step in done_steps:
                     continue
                 _log.info("%s: timing a few units of the step %s", name, step.kind)
-                estimate = estimate_step(step, image_sets, work=request.work, before=done)
+                estimate = estimate_step(step, image_sets, work=request.work, before=done_steps)
                 if len(variants) > 1:
                     estimate = estimate._replace(stage=f"{name}: {step.kind}")
                 estimates.append(estimate)
-                done.append(step)
-    further = [
+                done_steps.append(step)
+    repeats = [
         estimate._replace(stage=f"{estimate.stage}, seed {number}")
         for number in range(1, request.seeds)
         for estimate in estimates
     ]
-    return estimates + further
+    return estimates + repeats
 
 
 _COMPARABLE = (Kind.PATIENTS_UNKNOWN, Kind.PATIENTS_MIXED, Kind.NO_VALIDATION, Kind.BALANCED)

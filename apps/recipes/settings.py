@@ -67,23 +67,27 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
 
 
 def _featurize_step(recipe: Recipe, values: Values, request: ReproduceRequest) -> FeaturizeStep:
+    """Return the extraction of features; a measured encoder brings its own defaults."""
     options = {
         "engine": request.engine,
         **values,
         "weights": (*values.get("weights", ()), *request.weights),
     }
-    brought: Values = {}
+    encoder_settings: Values = {}
     if recipe.measures_encoder:
         options["encoders"] = request.encoders
         set_by_quick = recipe.quick.get("featurize", ()) if request.quick else ()
-        brought = encoder_defaults(options, keep=set_by_quick)
-    settings = from_options(FeaturizeSettings, {**options, **brought})
-    return FeaturizeStep(reading_of(values), settings, fresh=request.fresh_draws, brought=brought)
+        encoder_settings = encoder_defaults(options, keep=set_by_quick)
+    settings = from_options(FeaturizeSettings, {**options, **encoder_settings})
+    return FeaturizeStep(
+        reading_of(values), settings, fresh=request.fresh_draws, brought=encoder_settings
+    )
 
 
 def _boost_step(
     recipe: Recipe, variant: str, values: Values, before: Sequence[RecipeStep]
 ) -> BoostStep:
+    """Return the training of classifiers on the features of an earlier step."""
     features = next((step for step in before if isinstance(step, FeaturizeStep)), None)
     if features is None:
         raise InputError(
@@ -143,7 +147,7 @@ def _finetune_step(
 
 
 def _split_of(recipe: Recipe, request: ReproduceRequest, values: Values) -> FoldChoice:
-    """Return the split with a fixed test part: it has one part more than the variant (or the first) has folds."""
+    """Return the split with a fixed test part: one part more than the variant (or else the first one) has folds."""
     choice = from_options(FoldChoice, values)
     if choice.folds == ("none",):
         steps = dict(recipe.steps_of(recipe.first, quick=request.quick))
@@ -162,7 +166,7 @@ class EffectiveSetting(NamedTuple):
     ----------
     step, name, value : str
     source : str
-        The source that the recipe or its variant names; or what has the default.
+        The source that the recipe or its variant names, or else what set the value, such as ``default``.
     """
 
     step: str
@@ -188,19 +192,19 @@ def effective_settings(
     InputError
         See `build_steps`.
     """
-    values_of = recipe.steps_of(variant, quick=request.quick, full_scale=request.full_scale)
+    step_values = recipe.steps_of(variant, quick=request.quick, full_scale=request.full_scale)
     steps = build_steps(recipe, request, variant)
     settings = []
-    for (kind, values), step in zip(values_of, steps, strict=True):
+    for (kind, values), step in zip(step_values, steps, strict=True):
         for remark in getattr(step, "remarks", ()):
             settings.append(EffectiveSetting(kind, "note", remark, ""))
         sources = _sources(recipe, request, variant, step, values)
         for name, value in {**values, **_used(step, recipe)}.items():
             source = sources.get(name, "default")
             settings.append(EffectiveSetting(kind, name, _text(value), source))
-    smaller = recipe.quick.get("explain", {}) if request.quick else {}
+    quick_values = recipe.quick.get("explain", {}) if request.quick else {}
     for name, setting in recipe.sections.get("explain", {}).items():
-        value = _text(smaller.get(name, setting.value))
+        value = _text(quick_values.get(name, setting.value))
         settings.append(EffectiveSetting("explain", name, value, setting.source))
     return settings
 
@@ -209,23 +213,23 @@ def _used(step: RecipeStep, recipe: Recipe) -> Values:
     """Return the settings of a step with every default filled in."""
     if isinstance(step, FeaturizeStep):
         return {**step.reading, **plain_options(step.settings, deciding=True)}
-    used = {**step.reading, **plain_options(step.settings, step.folds, step.view, deciding=True)}
+    values = {**step.reading, **plain_options(step.settings, step.folds, step.view, deciding=True)}
     if isinstance(step, FinetuneStep):
-        return {**used, **resolved(step.settings)}
+        return {**values, **resolved(step.settings)}
     preset = step.settings.lightgbm.for_classes(len(get_layout(recipe.datasets[0]).classes))
     for head in step.settings.heads:
-        used |= get_head(head).shown(TrainingTerms(preset, step.settings.seed, 0))
-    return used
+        values |= get_head(head).shown(TrainingTerms(preset, step.settings.seed, 0))
+    return values
 
 
 def _sources(
     recipe: Recipe, request: ReproduceRequest, variant: str, step: RecipeStep, values: Values
 ) -> Mapping[str, str]:
-    """Return the source of each setting of a step that has one; the last that sets it counts."""
-    change = recipe.variants[variant]
+    """Return the sources of the settings of a step; if several set one, the last of them is its source."""
+    variant_changes = recipe.variants[variant]
     kind = step.kind
     sources = {name: setting.source for name, setting in recipe.sections.get(kind, {}).items()}
-    sources |= dict.fromkeys(change.get(kind, ()), str(change["source"]))
+    sources |= dict.fromkeys(variant_changes.get(kind, ()), str(variant_changes["source"]))
     sources |= dict.fromkeys(getattr(step, "brought", ()), "brought by the encoder")
     if request.encoders:
         sources["encoders"] = "the request"
@@ -252,7 +256,7 @@ def _text(value: Any) -> str:
 
 
 def describe_settings(recipe: Recipe, request: ReproduceRequest) -> Iterator[str]:
-    """Yield lines with the settings of each chosen variant: all of the first, and what is other in the others."""
+    """Yield lines with the settings of each chosen variant: all of the first, those that differ of the others."""
     for variant, settings in differing(recipe, request):
         yield f"\n{variant}: {recipe.variants[variant]['source']}"
         yield from (
@@ -264,7 +268,7 @@ def describe_settings(recipe: Recipe, request: ReproduceRequest) -> Iterator[str
 def differing(
     recipe: Recipe, request: ReproduceRequest
 ) -> Iterator[tuple[str, Sequence[EffectiveSetting]]]:
-    """Yield each chosen variant with its settings; of the second and further only those that the first has not."""
+    """Yield each chosen variant with its settings: all of the first, of the others those that differ from the first."""
     first: set[tuple[str, ...]] = set()
     for variant in recipe.chosen(request.scope.variants):
         settings = effective_settings(recipe, request, variant)

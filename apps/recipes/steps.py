@@ -72,12 +72,12 @@ class FeaturizeStep:
             share = featurize(images, out=image_set.run, settings=settings, work=work).share
             if share is not None and share.done == share.units and not work.checks:
                 # this was the last shard
-                everything = replace(work, shard=None)
-                featurize(images, out=image_set.run, settings=settings, work=everything)
+                whole_work = replace(work, shard=None)
+                featurize(images, out=image_set.run, settings=settings, work=whole_work)
         return []
 
     def _drawn(self) -> Iterator[FeaturizeSettings]:
-        """Yield settings with the same random draws: for all feature files, or for each, with a seed from its name."""
+        """Yield the settings for all feature files or, if `fresh`, those for each, with a seed made from its name."""
         if not self.fresh:
             yield self.settings
             return
@@ -131,13 +131,13 @@ class BoostStep:
 
     def _stores_in(self, folder: Path) -> list[Path]:
         """Return the feature files of the previous step; there may also be files of other variants."""
-        planned = set(
+        targets = set(
             product((choice.label for choice in self.features.encoders), self.features.views)
         )
         stores = []
         for path in sorted(folder.glob("*.h5")):
             with open_store(path) as store:
-                if (store.header["encoder"], *settings_from(store.header).views) in planned:
+                if (store.header["encoder"], *settings_from(store.header).views) in targets:
                     stores.append(path)
         return stores
 
@@ -182,14 +182,14 @@ class FixedTest(NamedTuple):
                 f"test_fold {self.fold}: choose one of {', '.join(map(str, plan.folds))}"
             )
         folder = image_set.run / self.folder
-        tested = plan.images(self.fold, "test")
-        listed = write_list(folder / "test-list.csv", tested)
+        test_images = plan.images(self.fold, "test")
+        list_file = write_list(folder / "test-list.csv", test_images)
         if folds.folds == ("none",):
-            return replace(folds, test_list=listed)
+            return replace(folds, test_list=list_file)
         other_parts = [part for part in plan.folds if part != self.fold]
         rows: list[FoldRow] = []
         for number, held_out in enumerate(other_parts, start=1):
-            rows += [(image, number, "test") for image in tested]
+            rows += [(image, number, "test") for image in test_images]
             if held:
                 rows += [(image, number, "val") for image in plan.images(held_out, "test")]
             for part in other_parts:

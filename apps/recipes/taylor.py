@@ -111,11 +111,12 @@ def taylor(graph: Graph, images: Floats, target: int, tensor: int | None = None)
         bounds_of_step = bounds if step is first else None
         return _shared(step, values, ahead, bounds_of_step, factors.get(step.results[0]))
 
-    begin = {_last(graph).sources[0]: _begin(graph, values, target)}
-    return np.asarray(graph.backward(begin, rule).sum(axis=-1))
+    signals = {_last(graph).sources[0]: _begin(graph, values, target)}
+    return np.asarray(graph.backward(signals, rule).sum(axis=-1))
 
 
 def _last(graph: Graph) -> LayerStep:
+    """Return the step that computes the logits."""
     return next(step for step in graph.steps if step.results[0] == graph.logits)
 
 
@@ -158,18 +159,18 @@ def _shared(
         largest = max(range(len(tensors)), key=lambda index: int(np.prod(tensors[index].shape)))
         shares[largest] = ahead
         return shares
-    behind = pull_back(lambda *x: step(*x)[0], tensors, ahead)
+    relevance = pull_back(lambda *x: step(*x)[0], tensors, ahead)
     if kind == "ZeroPadding2D":  # relevance of the padding is spread evenly over the image
-        lost = (ahead.sum(axis=(1, 2, 3)) - behind[0].sum(axis=(1, 2, 3))) / behind[0][0].size
-        behind[0] = behind[0] + lost[:, np.newaxis, np.newaxis, np.newaxis]
-    return behind
+        lost = (ahead.sum(axis=(1, 2, 3)) - relevance[0].sum(axis=(1, 2, 3))) / relevance[0][0].size
+        relevance[0] = relevance[0] + lost[:, np.newaxis, np.newaxis, np.newaxis]
+    return relevance
 
 
 def _by_strength(step: LayerStep, tensor: Floats, ahead: Floats) -> Floats:
-    """Distribute the relevance of means over the values in each by their size."""
+    """Distribute the relevance of each mean over the values that it averages, by their size."""
     strength = np.asarray(np.abs(tensor) + _TINY, np.float32)
-    (behind,) = pull_back(lambda x: step(x)[0], [strength], (ahead / to_numpy(step(strength)[0])))
-    return np.asarray(strength * behind, np.float32)
+    (gradient,) = pull_back(lambda x: step(x)[0], [strength], (ahead / to_numpy(step(strength)[0])))
+    return np.asarray(strength * gradient, np.float32)
 
 
 def _norm_factors(graph: Graph) -> dict[int, Floats]:
@@ -180,9 +181,9 @@ def _norm_factors(graph: Graph) -> dict[int, Floats]:
             users.setdefault(number, []).append(step)
     factors = {}
     for step in graph.steps:
-        behind = users.get(step.results[0], [])
-        if step.part == "linear" and len(behind) == 1 and behind[0].kind == "BatchNormalization":
-            norm = behind[0].operation
+        readers = users.get(step.results[0], [])
+        if step.part == "linear" and len(readers) == 1 and readers[0].kind == "BatchNormalization":
+            norm = readers[0].operation
             variance = to_numpy(norm.moving_variance)
             gamma = to_numpy(norm.gamma) if norm.scale else np.ones_like(variance)
             factors[step.results[0]] = np.asarray(
@@ -208,13 +209,13 @@ def _by_sign(
     Relevance of an output that only a bias raised is spread evenly over all inputs of the kernel.
     """
     layer = step.operation
-    up = np.maximum(kernel, 0)
-    down = np.minimum(kernel, 0)
+    positive = np.maximum(kernel, 0)
+    negative = np.minimum(kernel, 0)
     if bounds is None:
-        pairs = [(np.maximum(x, 0), up), (np.minimum(x, 0), down)]
+        pairs = [(np.maximum(x, 0), positive), (np.minimum(x, 0), negative)]
     else:
         low, high = (np.broadcast_to(bound, x.shape) for bound in bounds)
-        pairs = [(x, kernel), (-low, up), (-high, down)]
+        pairs = [(x, kernel), (-low, positive), (-high, negative)]
     pairs = [(part, weights) for part, weights in pairs if part.any()]
     total = np.zeros_like(ahead)
     for part, weights in pairs:
@@ -222,9 +223,9 @@ def _by_sign(
     raised = np.abs(total) > _TINY
     relevance = _carried(layer, pairs, np.where(raised, ahead / np.where(raised, total, 1), 0), x)
     if not raised.all():
-        even = (np.ones_like(x), np.ones_like(kernel))
-        seen = to_numpy(linear(layer, even[0], kernel=even[1]))
-        relevance += _carried(layer, [even], np.where(raised, 0, ahead / seen), x)
+        uniform = (np.ones_like(x), np.ones_like(kernel))
+        counts = to_numpy(linear(layer, uniform[0], kernel=uniform[1]))
+        relevance += _carried(layer, [uniform], np.where(raised, 0, ahead / counts), x)
     return relevance
 
 
@@ -232,8 +233,8 @@ def _carried(layer: Any, pairs: list[tuple[Floats, Floats]], shares: Floats, x: 
     """Carry shares back through kernels, and multiply each by its input."""
     relevance = np.zeros_like(x)
     for part, weights in pairs:
-        (back,) = pull_back(lambda t, w=weights: linear(layer, t, kernel=w), [part], shares)
-        relevance += part * back
+        (gradient,) = pull_back(lambda t, w=weights: linear(layer, t, kernel=w), [part], shares)
+        relevance += part * gradient
     return relevance
 
 

@@ -108,13 +108,13 @@ def demo(
     )
     weights = _weights(seed)
     _log.info("2/3 extracting features with %s weights", weights)
-    described = featurize(
+    extraction = featurize(
         images, out=run, settings=replace(_SETTINGS, weights=(weights,), seed=seed), work=work
     )
     _log.info("3/3 training the cross-validated ensemble")
     (result,) = train(
         out=run,
-        features=described.stores,
+        features=extraction.stores,
         settings=BoostSettings(seeds=_SEEDS, seed=seed),
         folds=_FOLDS,
         work=work,
@@ -140,7 +140,9 @@ def _weights(seed: int) -> str:
 
 
 _AUGMENTATIONS = 4
-"""A third of the time of the preset quick, for about a point of accuracy on BACH, see ``docs/settings.md``."""
+"""Augmentations of an image: a third of the time of the preset quick, for about a point of accuracy on BACH.
+See ``docs/settings.md``.
+"""
 
 _CROPS = 6
 """Crops per augmentation for encoders without feature maps, whose time is proportional to the number of crops."""
@@ -155,8 +157,8 @@ class TrialResult:
     check : Preflight
         Pre-flight of the images.
     results : tuple of CrossValidation
-        One for each classifier, in the order of the report. Only those that need no folds within
-        the training part if there are too few patients for such.
+        One for each classifier, in the order of the report. If there are too few patients for folds within the training
+        part, only those of classifiers that need no such folds.
     """
 
     check: Preflight
@@ -203,10 +205,10 @@ def trial(
     selection = ImageSelection.of(images).read_once()
     work = Work.of(work)
     selection.refuse_as_run(run)
-    quick, keep = _quick_settings(encoders, weights)
+    quick_settings, keep = _quick_settings(encoders, weights)
     _log.info("1/3 checking the images")
     # only a sample is decoded here: featurize decodes every image anyway, and prints its findings
-    check = preflight(selection, settings=quick, copies=False, keep=keep)
+    check = preflight(selection, settings=quick_settings, copies=False, keep=keep)
     folds = _usable(check, work)
     if check.left_out:
         # too small for a view that fits the others; `featurize` names them
@@ -214,10 +216,10 @@ def trial(
     _log.info(
         "2/3 extracting features of %d images, view %s", len(check.dataset), *check.planned.views
     )
-    described = featurize(selection, out=run, settings=check.planned, work=work)
+    extraction = featurize(selection, out=run, settings=check.planned, work=work)
     _log.info("3/3 training")
     try:
-        fit = functools.partial(train, out=run, features=described.stores, folds=folds, work=work)
+        fit = functools.partial(train, out=run, features=extraction.stores, folds=folds, work=work)
         return TrialResult(check, in_order(_train(fit)))
     except ReportError as error:
         raise ReportError(str(error), TrialResult(check, in_order(error.results))) from error
@@ -263,9 +265,9 @@ def _usable(check: Preflight, work: Work) -> FoldChoice:
         findings += [finding for finding in check.wrong if finding.level == "error"]
     if findings:
         raise InputError("{}: {}", findings[0].file, findings[0].message)
-    without_scale = unscaled(check.dataset.records, check.requested.views)
-    if without_scale is not None:
-        raise InputError("{}", without_scale)
+    scale_problem = unscaled(check.dataset.records, check.requested.views)
+    if scale_problem is not None:
+        raise InputError("{}", scale_problem)
     if not check.planned_views:
         raise InputError("{}: every image is too small for any view", check.dataset.root)
     if check.protocol is None:

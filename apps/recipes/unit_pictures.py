@@ -56,12 +56,12 @@ def check_switches(graph: Graph, tensor: int | None) -> None:
     ------
     InputError
     """
-    behind = {tensor}
+    tensors = {tensor}
     for step in reversed(graph.steps):
-        if behind & set(step.results):
+        if tensors & set(step.results):
             if step.kind == "MaxPooling2D":
                 return
-            behind |= set(step.sources)
+            tensors |= set(step.sources)
     text = Message(
         "{method} deconvnet: there is no max pooling between this layer and the image, so the map would be the same "
         "for every image; use gradcam, or a {layer} behind a max pooling"
@@ -121,18 +121,18 @@ def masks(graph: Graph, images: Floats, target: int, tensor: int) -> UnitPicture
     size = image.shape[1:3]
     unit_masks = []
     for unit in units:
-        large = cv2.resize(active[0, :, :, unit], size[::-1], interpolation=cv2.INTER_LINEAR)
-        greatest = float(large.max())
-        unit_masks.append(large >= min(_KEPT * greatest, greatest))
+        activation = cv2.resize(active[0, :, :, unit], size[::-1], interpolation=cv2.INTER_LINEAR)
+        largest = float(activation.max())
+        unit_masks.append(activation >= min(_KEPT * largest, largest))
     mean = mean_colour(image)[0]
-    seen = np.stack(
+    batch = np.stack(
         [image[0], mean, *(np.where(mask[..., np.newaxis], image[0], mean) for mask in unit_masks)]
     )
-    shares = np.asarray(graph.model.predict_on_batch(seen))[:, target]
+    shares = np.asarray(graph.model.predict_on_batch(batch))[:, target]
     names = ["all of it", "mean colour", *(f"only unit {unit}" for unit in units)]
     tiles = tuple(
         (f"{name}: {share:.3f}", picture.round().astype(np.uint8))
-        for name, share, picture in zip(names, shares, seen, strict=True)
+        for name, share, picture in zip(names, shares, batch, strict=True)
     )
     return UnitPictures(
         tiles, {"units": np.array(units)}, np.mean(unit_masks, axis=0).astype(np.float32)
@@ -154,7 +154,7 @@ def saliency(graph: Graph, images: Floats, target: int, tensor: int | None) -> F
     """Return the largest absolute gradient over the colour channels of each pixel, shape (n, size, size).
 
     The score is the input of the softmax. `gradient` of `bchisto.apps.explain` subtracts the mean over the classes from
-    it, which does not change probabilities, but the map.
+    it, which changes the map, but not the probabilities.
 
     Parameters
     ----------

@@ -1,3 +1,3 @@
-"""The web page: predicts images that are dropped on it, lists runs, and has the same functions as a JSON API."""
+"""The web page, with a JSON API: predicts dropped images, shows maps of slides, or lets people label images."""
 
 from .run import ServeSettings, serve

@@ -45,7 +45,7 @@ def make_app(session: Session, rounds: Rounds | None, *, csrf: str, slides: Path
     ----------
     session : Session
     rounds : Rounds or None
-        If images are labelled.
+        The rounds of labelling; None if the page predicts images.
     csrf : str
         See `Guard`.
     slides : Path or None
@@ -108,6 +108,8 @@ def make_app(session: Session, rounds: Rounds | None, *, csrf: str, slides: Path
 
 
 def _add_images(app: FastAPI, session: Session) -> None:
+    """Add the routes that list, add, review and remove images."""
+
     @app.get("/api/queue")
     async def queue() -> dict[str, int]:
         """Return the number of images in each state; `version` changes when anything has changed."""
@@ -117,10 +119,10 @@ def _add_images(app: FastAPI, session: Session) -> None:
     async def add_image(request: Request, name: str, model: int = 0, mpp: str = "") -> ImageAnswer:
         """Add an image; the request body is its file. `mpp` are micrometres per pixel, such as 0.42."""
         session.check_model(model)
-        given, problem = spacing_of(mpp)
+        spacing, problem = spacing_of(mpp)
         if problem:
             raise HTTPException(422, problem)
-        return await session.add(name, request.stream(), model=model, given=given)
+        return await session.add(name, request.stream(), model=model, given=spacing)
 
     @app.get("/api/images")
     async def images(model: int | None = None) -> Sequence[ImageAnswer]:
@@ -148,6 +150,8 @@ def _add_images(app: FastAPI, session: Session) -> None:
 
 
 def _add_labels(app: FastAPI, rounds: Rounds) -> None:
+    """Add the routes by which people label images in rounds."""
+
     @app.get("/api/labels")
     def labels() -> dict[str, Any]:
         """Return the images of the last round with their answers, the classes, and the figures so far.
@@ -179,6 +183,8 @@ def _add_labels(app: FastAPI, rounds: Rounds) -> None:
 
 
 def _add_pictures(app: FastAPI, session: Session) -> None:
+    """Add the routes of the pictures of an image."""
+
     async def shown(number: int, kind: str, target: str) -> Path:
         return (await session.show(session.item(number), kind, target))[0]
 
@@ -205,9 +211,11 @@ def _add_pictures(app: FastAPI, session: Session) -> None:
 
 
 def _table(session: Session, name: str) -> Callable[..., Awaitable[Any]]:
+    """Return the route of one of `TABLES`."""
+
     async def table(model: int = 0) -> Response:
         session.check_model(model)
-        # of its own: another answer may write while this one is sent
+        # in a folder of its own, since another answer may write while this one is sent
         with TemporaryDirectory(dir=session.folder) as folder:
             await session.write(model, Path(folder), html=name.endswith(".html"))
             return await file_response(
@@ -247,11 +255,11 @@ class _Pages:
         @route("/image")
         async def image(number: int, map: bool = False, target: str = "") -> Response:
             item = session.item(number)
-            drawn = None
+            facts = None
             trouble = ""
             if map:
                 try:
-                    _, drawn = await session.show(item, "map", target)
+                    _, facts = await session.show(item, "map", target)
                 except BchistoError as error:
                     trouble = str(error)
             return self._page(
@@ -260,7 +268,7 @@ class _Pages:
                 goal="image",
                 item=item,
                 model=session.models[item.model],
-                map=drawn,
+                map=facts,
                 trouble=trouble,
                 target=target or item.predicted,
                 done=session.done(item.model),

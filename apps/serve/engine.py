@@ -34,7 +34,7 @@ class Engine:
     """
 
     def __init__(self, folder: Path, *, seconds: int | None) -> None:
-        # that it replaces a process whose memory grew, or cannot look for children, which end by themselves
+        # loky warns that it replaces a process whose memory grew, or cannot look for child processes, which end anyway
         warnings.filterwarnings("ignore", category=UserWarning, module="loky")
         self._folder = folder
         self._seconds = seconds
@@ -71,7 +71,7 @@ class Engine:
             raise BchistoError(answer)
 
     async def _answer(self, work: Callable[..., Any], values: tuple[Any, ...]) -> Any:
-        """Return the answer to a task; try again if its process ends, which may have been dead before."""
+        """Return the answer to a task; try once more if its process ends, which may have been dead before."""
         try:
             return await self._submitted(work, values)
         except BrokenProcessPool:
@@ -79,6 +79,7 @@ class Engine:
             return await self._submitted(work, values)
 
     def _submitted(self, work: Callable[..., Any], values: tuple[Any, ...]) -> asyncio.Future[Any]:
+        """Give a task to the process, which is started if there is none."""
         with hold_interrupts():
             if self._pool is None:
                 self._pool = ProcessPoolExecutor(
@@ -97,6 +98,7 @@ class Engine:
 
 
 def _begin(parent: int, folder: Path) -> None:
+    """Prepare the process that does the work."""
     prepare_worker(parent, folder)
     # warnings of images come back as values
     logging.getLogger("bchisto").setLevel(logging.ERROR)

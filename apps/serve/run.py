@@ -74,7 +74,7 @@ class ServeSettings(Settings):
     )
 
     def __post_init__(self) -> None:
-        """Refuse an address that other machines can reach, unless there is a token file."""
+        """Refuse an invalid public URL, a folder without maps, and an address open to others without a token file."""
         super().__post_init__()
         if self.public_url and not re.fullmatch(_ADDRESS, self.public_url, re.ASCII):
             raise InputError(
@@ -85,10 +85,10 @@ class ServeSettings(Settings):
                 "{slides} {}: holds no maps; give the folder that bchisto slides map made",
                 self.slides,
             )
-        local = self.host == "localhost"
-        with contextlib.suppress(ValueError):  # a name is not of this machine only
-            local = local or ipaddress.ip_address(self.host).is_loopback
-        if not local and self.token_file is None:
+        is_local = self.host == "localhost"
+        with contextlib.suppress(ValueError):  # other names than localhost count as open to others
+            is_local = is_local or ipaddress.ip_address(self.host).is_loopback
+        if not is_local and self.token_file is None:
             raise InputError(
                 "{host} {}: others can reach this address; give a {token_file}, or leave it out and use ssh -L",
                 self.host,
@@ -125,7 +125,7 @@ _END_SECONDS = 3
 """Time in which open requests must end when the server stops."""
 
 _KEPT = 4
-"""How much longer than for a request's beginning a connection waits for its next one: programs pause, and a connection
+"""How many times longer a connection waits for its next request than for its first: programs pause, and a connection
 that is closed just then resets their request."""
 
 
@@ -177,7 +177,7 @@ def serve(
             raise InputError("{keep} {}: holds other files; give a new folder", keep)
         ensure_folder(keep)
     token = secrets.token_urlsafe(24) if settings.token_file is None else settings.token()
-    # to be asked after an interrupt, which leaves no return value and is the normal end
+    # read after an interrupt, which is the normal end and leaves no return value
     sessions: list[Any] = []
     with (
         contextlib.suppress(KeyboardInterrupt),
@@ -228,11 +228,11 @@ async def _serve(
         models = await load_models(engine, paths, options, folder)
         session = Session(engine, models, folder, keep=settings.keep)
         sessions.append(session)
-        public = (settings.public_url or "").rstrip("/")
+        root = (settings.public_url or "").rstrip("/")
         csrf = secrets.token_urlsafe(24)
         app = make_app(session, rounds, csrf=csrf, slides=settings.slides)
         config = uvicorn.Config(
-            Guard(app, token=token, csrf=csrf, host=settings.host, public_url=public),
+            Guard(app, token=token, csrf=csrf, host=settings.host, public_url=root),
             http=Connection,
             access_log=False,
             log_level="critical",
@@ -252,12 +252,12 @@ async def _serve(
                 signal.SIGHUP, server.handle_exit, signal.SIGTERM, None
             )
         # a task, so that repeated interrupts end it
-        answering = asyncio.create_task(server.serve(sockets=[listener]))
-        address = f"{public or _address(listener, settings.host)}/"
+        server_task = asyncio.create_task(server.serve(sockets=[listener]))
+        address = f"{root or _address(listener, settings.host)}/"
         if settings.token_file is None:  # that of a file would stay in the history of the browser
             address += f"?token={token}"
         ready(address)
-        await answering
+        await server_task
     finally:
         engine.stop()
 

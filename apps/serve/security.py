@@ -97,7 +97,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it to the app."""
-        if scope["type"] != "http":  # its beginning and end; there are no web sockets
+        if scope["type"] != "http":  # the start and the end of the app; there are no web sockets
             await self._app(scope, receive, send)
             return
 
@@ -108,12 +108,13 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        inside = scope["path"].removeprefix(self._prefix).removeprefix(self._folder)
-        scope = {**scope, "path": inside or "/"}
+        path = scope["path"].removeprefix(self._prefix).removeprefix(self._folder)
+        scope = {**scope, "path": path or "/"}
         answer = await self._refusal(scope, receive) or self._app
         await answer(scope, receive, guarded)
 
     async def _refusal(self, scope: Scope, receive: Receive) -> ASGIApp | None:
+        """Return the answer to a request that may not pass, or to the first with the token; None if it may pass."""
         headers = Headers(scope=scope)
         if not self._knows(headers.get("host", "")):
             return PlainTextResponse(
@@ -139,6 +140,7 @@ class Guard:
         return HTMLResponse(_ASK, 401, {"www-authenticate": "Bearer"})
 
     def _knows(self, asked: str) -> bool:
+        """Return whether the Host header of a request names this server."""
         with contextlib.suppress(ValueError):  # not a name, or not a number
             name = (urlsplit(f"//{asked}").hostname or "").casefold()
             return name in self._hosts or (self._any and bool(ipaddress.ip_address(name)))
@@ -176,10 +178,10 @@ def most_connections() -> int:
 
 
 class Connection(H11Protocol):
-    """A connection that ends if no request arrives; of too many, the one that has waited longest for a request."""
+    """A connection that ends if no request arrives; if there are too many connections, the oldest idle one ends."""
 
     def connection_made(self, transport: Any) -> None:
-        """Begin, and make room."""
+        """Begin the connection, and end the oldest idle one if there are too many."""
         super().connection_made(transport)
         self.begun = self.loop.time()
         if len(self.connections) > most_connections():
@@ -188,7 +190,7 @@ class Connection(H11Protocol):
                 for other in self.connections
                 if isinstance(other, Connection) and other.is_idle
             ]
-            oldest = min(idle, key=lambda other: other.begun)  # this one at the latest
+            oldest = min(idle, key=lambda other: other.begun)  # this one itself is idle
             self.connections.discard(oldest)
             oldest.transport.abort()
         self.loop.call_later(limits.SERVED_IDLE_SECONDS, self._end_if_idle, None)

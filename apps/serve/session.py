@@ -39,10 +39,10 @@ _MOST_FOLDERS = 50
 """Largest number of folders in an image's name, since folders are removed one inside the other."""
 
 _KEEP_SECONDS = 60.0
-"""Time after which what is kept is written although images wait."""
+"""Time after which kept tables and reports are written even if images wait."""
 
 _TIMES_ITS_COST = 9
-"""The least such time as a multiple of the time that writing takes, so that this is a tenth at most."""
+"""Least time between two writings, as a multiple of how long one takes: writing takes a tenth of the time at most."""
 
 
 class Session:
@@ -75,7 +75,7 @@ class Session:
         self.is_kept = True
         self._keeps = keep is not None
         self._top = keep or folder
-        # each with a folder of images, as they were dropped, and if it is kept with tables
+        # each gets a folder of images, and tables if they are kept
         self._folders = [self._top / f"model-{number + 1}" for number in range(len(models))]
         if len(models) == 1:
             self._folders = [self._top]
@@ -121,7 +121,7 @@ class Session:
         name : str
         content : async iterator of bytes
         model, given
-            As of `Item`.
+            As in `Item`.
 
         Raises
         ------
@@ -178,7 +178,7 @@ class Session:
         return self._folders[model] / "images"
 
     def _twin(self, item: Item, part: Path) -> Item | None:
-        """Return the image whose file is equal to `part`, if it was added before; refuse another one of its name."""
+        """Return the image that was added before with an equal file; refuse a different image of the same name."""
         twins = [other for other in self.items(item.model) if other.name == item.name]
         if not twins:
             return None
@@ -231,13 +231,13 @@ class Session:
             item.path.unlink(missing_ok=True)
         except OSError as error:
             _log.warning("%s: cannot be removed (%s)", item.path, system_reason(error))
-        with contextlib.suppress(OSError):  # one is not empty
+        with contextlib.suppress(OSError):  # a folder has other images
             for folder in item.path.parents[: item.name.count("/")]:
                 folder.rmdir()
         self._change()
 
     def remove_all(self, model: int | None, seen: int | None) -> None:
-        """Remove all images of a model, or all; refuse it if `reviews` is not `seen` any more; None for any."""
+        """Remove all images of a model, or all images; refuse it if `reviews` is no longer `seen`; None for any."""
         reviews = self.reviews(model)
         if seen not in (None, reviews):
             raise HTTPException(
@@ -253,7 +253,7 @@ class Session:
         return sum(item.reviews for item in self.items(model))
 
     def check_seen(self, item: Item, seen: int | None) -> None:
-        """Refuse to change an image whose label somebody has given since its review number `seen`; None for any."""
+        """Refuse to change a label that somebody gave after the review number `seen`; None to change any label."""
         label = item.label
         if not label:
             label = "none of these"
@@ -265,7 +265,7 @@ class Session:
             )
 
     def review(self, number: int, label: str | None, seen: int | None) -> Item:
-        """Mark an image as reviewed, with the class that a person gives, or with None as not; see `check_seen`."""
+        """Mark an image as reviewed, with the label that a person gives; None: not reviewed. See `check_seen`."""
         item = self.item(number)
         if item.state != "done":
             raise HTTPException(409, f"{item.name}: is not predicted")
@@ -283,12 +283,12 @@ class Session:
         """Predict images, until cancelled; write what is kept whenever nothing waits, and every minute."""
         while True:
             self._changed.clear()
-            waiting = self.items(states=["waiting"])
-            if waiting and not (self._keeps and time.monotonic() > self._due):
-                await self._predict(waiting[0])
+            queue = self.items(states=["waiting"])
+            if queue and not (self._keeps and time.monotonic() > self._due):
+                await self._predict(queue[0])
             else:
                 await self.keep()
-            if not waiting:
+            if not queue:
                 await self._changed.wait()
 
     async def _predict(self, item: Item) -> None:
@@ -329,7 +329,7 @@ class Session:
         version = self.version
         if version == self._written or not self._keeps:
             return
-        begun = time.monotonic()
+        start = time.monotonic()
         self.is_kept = True
         for number, folder in enumerate(self._folders):
             try:
@@ -337,18 +337,18 @@ class Session:
             except BchistoError as error:
                 _log.warning("%s", error)
                 self.is_kept = False
-        # only now, since the end of the page may interrupt this
+        # only now, since the end of the page may interrupt the writing
         self._written = version if self.is_kept else -1
         now = time.monotonic()
-        self._due = now + max(_KEEP_SECONDS, _TIMES_ITS_COST * (now - begun))
+        self._due = now + max(_KEEP_SECONDS, _TIMES_ITS_COST * (now - start))
 
     async def finish(self) -> None:
         """Write what is kept for the last time, and name the images that were not predicted."""
         await self.keep()
-        unpredicted = self.items(states=["waiting", "working"])
-        if self._keeps and unpredicted:
-            number = counted(len(unpredicted), "image")
-            _log.warning("%s: %s not predicted; give them to predict", self._top, number)
+        rest = self.items(states=["waiting", "working"])
+        if self._keeps and rest:
+            count_text = counted(len(rest), "image")
+            _log.warning("%s: %s not predicted; give them to predict", self._top, count_text)
 
     async def show(self, item: Item, kind: str, target: str) -> tuple[Path, dict[str, Any]]:
         """Return a picture of an image and the facts shown next to it; draw it if it does not exist.
@@ -415,8 +415,8 @@ async def load_models(
             "{weights} {}: each model holds the weights of its networks; leave it out", weights[0]
         )
     folders = [model.path.absolute().parent for model in models]
-    above = Path(os.path.commonpath(folders))
+    common = Path(os.path.commonpath(folders))
     return [
-        replace(model, name=str(folder.relative_to(above)) if folder != above else folder.name)
+        replace(model, name=str(folder.relative_to(common)) if folder != common else folder.name)
         for model, folder in zip(models, folders, strict=True)
     ]

@@ -63,7 +63,7 @@ _STAINED = 2048
 """Longest side of a picture whose stains are normalised, which needs at least 24 bytes per pixel."""
 
 STATES = ("waiting", "working", "done", "failed")
-"""What becomes of an image, in this order; it fails at any time."""
+"""The states of an image, in this order; it may fail at any time."""
 
 
 @dataclass
@@ -132,7 +132,7 @@ class Item(ImageAnswer):
     Attributes
     ----------
     path : Path
-        The file, under its own name, which tells of some published images how they are read.
+        The file, under its own name; from some published names, micrometres and patients are known.
     folder : Path
         Folder of its pictures.
     given : float or None
@@ -140,7 +140,7 @@ class Item(ImageAnswer):
     size : int
         Bytes of the file.
     prediction : Prediction or None
-        What the table needs.
+        The prediction, from which the table is written.
     next_class : str
         The second most probable class.
     shown : dict
@@ -196,14 +196,14 @@ class PageModel:
     banners : tuple of str
         Warnings about its training.
     facts : list of (str, str)
-        What is known of it, for a table.
+        Facts about it, for a table: name and value.
     rule : mapping or None
-        When a prediction is uncertain.
+        The rule by which a prediction is uncertain.
     calibrated : bool
     mixed : str
         See `mixed_note`.
     known : mapping
-        What its training is known for, see `known_of`.
+        How good it is, as far as it is known, see `known_of`.
     stain : str
         Its stain normalisation; empty if it has none.
     name : str
@@ -241,7 +241,7 @@ def open_model(path: Path, weights: Sequence[str], copy: Path) -> PageModel:
         weights = ()
     shutil.copyfile(path, copy)
     log = logging.getLogger("bchisto")
-    log.setLevel(logging.WARNING)  # here they are of the model, and go to the terminal
+    log.setLevel(logging.WARNING)  # warnings about the model go to the terminal
     with advised():
         file, model = ready_model(path, weights)
     log.setLevel(logging.ERROR)
@@ -274,6 +274,7 @@ def _own_stain(model: Model) -> str:
 
 
 def _loaded(model: PageModel) -> Model:
+    """Return a model, which each process loads only once."""
     if model.file.path not in _models:
         _models[model.file.path] = load_model(model.file)
     return _models[model.file.path]
@@ -283,24 +284,24 @@ def _checked(model: PageModel, record: ImageRecord) -> tuple[ImageRecord, float 
     """Check the header of an image; return it as the model takes it, its micrometres if known, and warnings."""
     (record,) = with_headers([replace(record, mpp=record.mpp or breakhis_mpp(record))])
     notes: dict[str, list[str]] = {}
-    (usable,), _ = check_sizes([record], model=_loaded(model), skip_errors=False, notes=notes)
-    _refuse_too_large(usable)
-    return usable, record.mpp, [in_page(note) for note in notes[record.image_id]]
+    (image,), _ = check_sizes([record], model=_loaded(model), skip_errors=False, notes=notes)
+    _refuse_too_large(image)
+    return image, record.mpp, [in_page(note) for note in notes[record.image_id]]
 
 
 def _refuse_too_large(record: ImageRecord) -> None:
     """Refuse an image that needs more memory than is free."""
     assert record.header is not None
     need = record.header.width * record.header.height * limits.SERVED_PIXEL_BYTES
-    free = _free_memory()
-    if need > free:
+    room = _free_memory()
+    if need > room:
         raise InputError(
-            f"{record.image_id}: needs about {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; cut it"
+            f"{record.image_id}: needs about {need / 1e9:.1f} GB of memory, and {room / 1e9:.1f} GB are free; cut it"
         )
 
 
 def _free_memory() -> float:
-    """Return the bytes of memory that are free; infinity if the system does not say."""
+    """Return the number of bytes of free memory; infinity if the system does not tell it."""
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
         for line in meminfo.read_text(encoding="ascii").splitlines():
@@ -322,9 +323,9 @@ def predict_image(model: PageModel, item: Item) -> dict[str, Any]:
     assert isinstance(result, Prediction)
     prediction = result._replace(warnings="")  # `tabulate` would make a column of them
     predicted = _predicted(model, [record], {item.name: prediction})
-    shown = tabulate(predicted, settings=PredictSettings(), point=model.point)
-    (row,) = sheet_rows(shown)
-    probabilities = shown.table.probabilities[0].tolist()
+    result_table = tabulate(predicted, settings=PredictSettings(), point=model.point)
+    (row,) = sheet_rows(result_table)
+    probabilities = result_table.table.probabilities[0].tolist()
     return {
         "state": "done",
         "height": height,
@@ -337,14 +338,15 @@ def predict_image(model: PageModel, item: Item) -> dict[str, Any]:
         "uncertain": row.uncertain,
         "next_class": row.next_class,
         "probabilities": dict(zip(model.classes, probabilities, strict=True)),
-        "calibrated": dict(zip(model.classes, shown.calibrated[0].tolist(), strict=True)),
-        "further": {name: cells[0] for name, cells in shown.table.further},
+        "calibrated": dict(zip(model.classes, result_table.calibrated[0].tolist(), strict=True)),
+        "further": {name: cells[0] for name, cells in result_table.table.further},
     }
 
 
 def _predicted(
     model: PageModel, records: Sequence[ImageRecord], results: Mapping[str, Prediction | str]
 ) -> Predicted:
+    """Return predictions as `tabulate` takes them."""
     return Predicted(records, results, _loaded(model).bundle, model.path, model.file.sha256)
 
 
@@ -374,29 +376,29 @@ def write_tables(
     html : bool
         Whether to write the report.
     """
-    ended = [item for item in items if item.state in ("done", "failed")]
-    if html and not ended:
+    finished_items = [item for item in items if item.state in ("done", "failed")]
+    if html and not finished_items:
         for name in TABLES:
             remove_output(folder / name)
         return
-    of_name = {item.name: item for item in ended}
+    by_name = {item.name: item for item in finished_items}
     patients = _patients(model, root)
     records = in_order(
         replace(item.record, label=item.label or None, group=patients.get(item.path))
-        for item in ended
+        for item in finished_items
     )
-    results = {name: item.prediction or item.error for name, item in of_name.items()}
+    results = {name: item.prediction or item.error for name, item in by_name.items()}
     predicted = _predicted(model, records, results)
-    shown = tabulate(predicted, settings=PredictSettings(), point=model.point)
-    images = [of_name[record.image_id] for record in shown.table.records]
-    columns = [*shown.table.further, *_page_columns(images)]
+    result = tabulate(predicted, settings=PredictSettings(), point=model.point)
+    images = [by_name[record.image_id] for record in result.table.records]
+    columns = [*result.table.further, *_page_columns(images)]
     paths = ("path", [prefix + item.name for item in images])
-    table = replace(shown.table, further=[*columns, paths])
+    table = replace(result.table, further=[*columns, paths])
     table.finish(folder / "predictions.csv", overwrite=True)
     if html:
-        report = replace(shown, table=replace(table, further=columns))
+        report = replace(result, table=replace(table, further=columns))
         write_html(folder / "predictions.html", report, title="predictions.csv")
-    write_or_remove(folder / "failures.csv", ["image_id", "error"], shown.failures.items())
+    write_or_remove(folder / "failures.csv", ["image_id", "error"], result.failures.items())
 
 
 def _page_columns(items: Sequence[Item]) -> list[tuple[str, list[str]]]:
@@ -409,7 +411,7 @@ def _page_columns(items: Sequence[Item]) -> list[tuple[str, list[str]]]:
 
 
 def _patients(model: PageModel, root: Path) -> dict[Path, str | None]:
-    """Return the patients of images as `predict` lists a folder; none if it refuses it, as for another layout."""
+    """Return the patient of each image as `predict` would read the folder; none if it would refuse the folder."""
     with suppress(BchistoError):
         dataset = ImageSelection(root, **_loaded(model).bundle.reading).table()
         return {record.path: record.group for record in dataset.records}
@@ -454,9 +456,9 @@ def _draw_map(model: PageModel, record: ImageRecord, target: str, path: Path) ->
     write_regions(path.with_suffix(".geojson"), explanation, record)
     low, high = colour_limits(explanation)
     _write_picture(lay_over(explanation), path)
-    shown = ("title", "target", "margin", "notes", "caution", "contradiction")
-    coloured = ("signed", "warm_above", "white", "base", "tick")
-    facts = {name: getattr(explanation, name) for name in shown + coloured}
+    names = ("title", "target", "margin", "notes", "caution", "contradiction")
+    colour_names = ("signed", "warm_above", "white", "base", "tick")
+    facts = {name: getattr(explanation, name) for name in names + colour_names}
     return facts | {"alt": where_highest(explanation), "low": low, "high": high}
 
 

@@ -27,8 +27,8 @@ def contributions(
 ) -> list[Path]:
     """Write what each field adds to the scores of its slide, by a linear model of means of fields.
 
-    The score of a class (its logit, the mean over the models of the file) is the same for a slide of average training
-    features, plus the contributions of its fields, whose features are compared with that average.
+    The score of a class (its logit, mean over the models of the file) is that of a slide of average training features,
+    plus the contributions of the fields, which depend on how far their features are from that average.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def contributions(
     bundle_path = find_bundle(model)
     bundle, _ = load_embedded(bundle_path, [store_path], by="wsi")
     (models,) = bundle.models.values()
-    linear = [each for each in models if isinstance(each, LinearModel)]
+    linear = [candidate for candidate in models if isinstance(candidate, LinearModel)]
     if len(linear) < len(models):
         raise InputError(
             "{}: its classifier is {}; only the score of a linear one (logistic, lda) is a sum over fields",
@@ -75,17 +75,19 @@ def contributions(
     with open_store(store_path) as store:
         for slide, positions in slides_of(store, "wsi", known_facts(store)).items():
             places, side = _places(contents.get(slide))
-            added = _added(store, positions, linear)
-            tiles[folder / f"{slide}.contributions.geojson"] = drawn = []
-            for position, adds in zip(positions, added.tolist(), strict=True):
+            shares_of_fields = _added(store, positions, linear)
+            tiles[folder / f"{slide}.contributions.geojson"] = tile_features = []
+            for position, shares in zip(positions, shares_of_fields.tolist(), strict=True):
                 image = store.image_ids[position]
                 if image not in places:
                     text = f"{cut_folder}: has no field {image}, which the features have; give their folder"
                     raise InputError(text)
-                measured = dict(zip(header[4:], adds, strict=True))
+                share_of_class = dict(zip(header[4:], shares, strict=True))
                 left, top = places[image]
-                rows.append([slide, image, left, top, *adds])
-                drawn.append(tile_feature((left, top, left + side, top + side), measured))
+                rows.append([slide, image, left, top, *shares])
+                tile_features.append(
+                    tile_feature((left, top, left + side, top + side), share_of_class)
+                )
     write_rows(table, header, rows)
     for path, features_of_slide in tiles.items():
         write_features(path, features_of_slide)
@@ -104,10 +106,10 @@ def _places(path: Path | None) -> tuple[dict[str, tuple[int, int]], float]:
 
 def _added(store: Store, positions: Sequence[int], models: Sequence[LinearModel]) -> Floats:
     """Return what each field of a slide adds to the score of each class, float64 of shape (fields, classes)."""
-    added = []
+    parts = []
     for start in range(0, len(positions), AT_ONCE):
         rows = store.features(positions[start : start + AT_ONCE])
-        added.append(
+        parts.append(
             np.mean([model.scores(rows) - model.arrays["intercepts"] for model in models], axis=0)
         )
-    return np.concatenate(added) / len(positions)
+    return np.concatenate(parts) / len(positions)

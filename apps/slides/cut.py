@@ -103,7 +103,7 @@ class CutSettings(SlideSettings):
 
 
 class Row(NamedTuple):
-    """A row of the manifest; ``drawn`` is the label by the regions, so that one that a person wrote is known."""
+    """A row of the manifest; ``drawn`` is the label by the regions: a different ``label`` was written by a person."""
 
     path: str
     label: str
@@ -125,7 +125,7 @@ class Field(TypedDict):
 
 
 Content = dict[str, Any]
-"""What was cut of a slide: what `CutResult` tells, its ``digest``, ``key`` and ``failures``."""
+"""What was cut of a slide: the entries that `CutResult` lists, and its ``digest``, ``key`` and ``failures``."""
 
 
 class SlideUnit(NamedTuple):
@@ -142,8 +142,8 @@ class SlideUnit(NamedTuple):
     corners : ndarray, shape (positions, 2)
         Its grid.
     content : dict
-        What `CutResult` tells of the slide, apart from tissue, picture and fields; its ``digest``; and the ``key`` of
-        all that decides which fields are cut.
+        The entries of the slide that `CutResult` lists, without tissue, picture and fields; its ``digest``; and the
+        ``key`` of all that decides which fields are cut.
     """
 
     slide: SlideFile
@@ -325,16 +325,16 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
             The slide or its annotations cannot be read, or it is coarser than its fields.
         """
         settings = self.settings
-        with slide.open() as opened:
-            digest = opened.digest
-            scale = opened.nearest(settings.scale)
-            size = (opened.width, opened.height, settings.pixels * scale / opened.mpp)
+        with slide.open() as image:
+            digest = image.digest
+            scale = image.nearest(settings.scale)
+            size = (image.width, image.height, settings.pixels * scale / image.mpp)
             annotations = None
-            drawn = None
+            regions_sha256 = None
             if outlines is not None:
-                regions = read_annotations(outlines, opened)
+                regions = read_annotations(outlines, image)
                 annotations = [region for region in regions if not region.is_bare_region]
-                drawn = file_sha256(outlines)
+                regions_sha256 = file_sha256(outlines)
         content = {
             "name": slide.name,
             "digest": digest,
@@ -342,7 +342,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
                 "fields 4",
                 settings=plain_options(settings, deciding=True),
                 slide=digest,
-                regions=drawn,
+                regions=regions_sha256,
                 tissue=slide.mask and file_sha256(slide.mask),
             ),
             "scale": scale,
@@ -387,15 +387,15 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         for unit in self.slides:
             with leaving_out(unit.slide.name, self.failures, skip=self.skip_errors):
                 content = unit.content
-                earlier = self.earlier.get(unit.slide.name, content)
-                if earlier["digest"] != content["digest"]:
+                previous = self.earlier.get(unit.slide.name, content)
+                if previous["digest"] != content["digest"]:
                     raise InputError(
                         "{}: another slide was cut into {}; give another {out}",
                         unit.slide.path,
                         unit.folder,
                     )
                 if self.writes and any(
-                    earlier[name] != content[name] for name in ("scale", "size")
+                    previous[name] != content[name] for name in ("scale", "size")
                 ):
                     text = "{}: its fields were cut by other micrometres per pixel; give another {out}, or {overwrite}"
                     raise InputError(text, unit.slide.path)
@@ -404,7 +404,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         self.slides = slides
 
     def discard(self) -> None:
-        """Set aside the fields; without writing, only take no notice of them. Called before `earlier` is read."""
+        """Set aside the fields; a dry run only ignores them. Called before `earlier` is read."""
         self.keeps = False
         if self.writes:
             set_aside(self.fields_folder.folder)
@@ -447,25 +447,25 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         contents = [*filter(None, kept), *made]
         for content in contents:
             self.failures += content["failures"]
-        usable = sorted(
+        cuts = sorted(
             (content for content in contents if "picture" in content),
             key=lambda content: content["name"],
         )
-        if not usable:
+        if not cuts:
             raise ImageError(f"none of the slides can be used; first: {self.failures[0][1]}")
         table = self.into / "manifest.csv"
-        earlier, typed = self._read_manifest(table)
-        rows, shown = self._joined(earlier, typed, usable)
-        present = {row.path for row in rows}
-        unused = [(path, label) for path, label in typed.items() if path not in present]
-        self._report(len(typed) - len(unused), len(unused), shown)
+        old_rows, typed_labels = self._read_manifest(table)
+        rows, slides = self._joined(old_rows, typed_labels, cuts)
+        present_paths = {row.path for row in rows}
+        rest = [(path, label) for path, label in typed_labels.items() if path not in present_paths]
+        self._report(len(typed_labels) - len(rest), len(rest), slides)
         report_ink(
-            {slide["name"]: Areas(*(slide[name] for name in Areas._fields)) for slide in usable}
+            {slide["name"]: Areas(*(slide[name] for name in Areas._fields)) for slide in cuts}
         )
-        result = CutResult(self.into, shown, self.failures)
+        result = CutResult(self.into, slides, self.failures)
         if self.writes:
             write_rows(table, Row._fields, rows)
-            write_or_remove(self._unused, ("path", "label"), unused)
+            write_or_remove(self._unused, ("path", "label"), rest)
             write_failures(self.into, self.failures)
             render_page(
                 self.into / "overview.html",
@@ -484,10 +484,10 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         if unused:
             text = "%s of fields that are no longer cut: kept in %s until they are cut again"
             _log.warning(text, counted(unused, "label"), self._unused)
-        bare = [slide["name"] for slide in shown if not slide["fields"]]
-        if bare:
+        names = [slide["name"] for slide in shown if not slide["fields"]]
+        if names:
             text = "%s without a field, and so without a row: %s"
-            _log.warning(text, counted(len(bare), "slide"), few(bare))
+            _log.warning(text, counted(len(names), "slide"), few(names))
 
     @property
     def _unused(self) -> Path:
@@ -499,32 +499,32 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         if not self.keeps:
             return [], {}
         rows: list[Row] = []
-        typed = {row["path"]: row["label"] for row in read_rows(self._unused)}
+        typed_labels = {row["path"]: row["label"] for row in read_rows(self._unused)}
         if table.is_file():
-            read = read_csv(table, needed=Row._fields[:2], expected="path,label")
-            rows += (Row(*(row.get(name, "") for name in Row._fields)) for _, row in read.rows)
-        return rows, typed | {row.path: row.label for row in rows if row.label != row.drawn}
+            csv_table = read_csv(table, needed=Row._fields[:2], expected="path,label")
+            rows += (Row(*(row.get(name, "") for name in Row._fields)) for _, row in csv_table.rows)
+        return rows, typed_labels | {row.path: row.label for row in rows if row.label != row.drawn}
 
     def _joined(
         self, earlier: Sequence[Row], typed: Mapping[str, str], contents: Sequence[Content]
     ) -> tuple[list[Row], list[Content]]:
-        """Return the rows of a manifest with those of slides, and what is shown of these."""
+        """Return the rows of the manifest, and the slides that were cut, with their patients and the labels in use."""
         names = {content["name"] for content in contents}
-        # those of other slides whose fields exist
+        # rows of other slides stay if their fields exist
         rows = [row for row in earlier if row.wsi not in names and (self.into / row.path).is_file()]
-        shown = []
+        slides = []
         for content in contents:
             name = content["name"]
             patient = self.patients[name]
             mpp = f"{content['scale']:.6g}"
             fields = []
             for cut in content["fields"]:
-                drawn = cut["label"]
-                labelled = {**cut, "label": typed.get(cut["path"], drawn)}
-                fields.append(labelled)
-                rows.append(Row(**labelled, group=patient, wsi=name, mpp=mpp, drawn=drawn))
-            shown.append({**content, "group": patient, "fields": fields})
-        return rows, shown
+                label = cut["label"]
+                shown_field = {**cut, "label": typed.get(cut["path"], label)}
+                fields.append(shown_field)
+                rows.append(Row(**shown_field, group=patient, wsi=name, mpp=mpp, drawn=label))
+            slides.append({**content, "group": patient, "fields": fields})
+        return rows, slides
 
 
 def _check_name(unit: SlideUnit, names: dict[str, str]) -> None:
@@ -570,7 +570,7 @@ def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, write
     content = {**unit.content, "fields": [], "failures": failures}
     listing = unit.folder / "fields.json"
     if writes:
-        # what fields are of, if the process dies before all are written
+        # tells which slide the fields are of, if the process dies before all are written
         write_json(listing, {**content, "key": ""})
     with (
         leaving_out(unit.slide.name, failures, skip=skip),
@@ -595,33 +595,33 @@ def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, write
 
 
 def _choose_fields(unit: SlideUnit, tissue: Tissue) -> list[tuple[int, int, str]]:
-    """Return x, y and label of the fields with enough tissue and of one class, and warn if these are not all."""
+    """Return x, y and label of the fields with enough tissue and of one class; report the others."""
     settings = unit.settings
     side = unit.content["size"][2]
     corners = unit.corners[tissue_shares(tissue, unit.corners, side) >= settings.tissue]
-    covering: list[tuple[str, ...]] = [("",)] * len(corners)
+    field_classes: list[tuple[str, ...]] = [("",)] * len(corners)
     if unit.annotations is not None:
-        covering = covering_classes(unit.annotations, corners, side, least=settings.annotated)
+        field_classes = covering_classes(unit.annotations, corners, side, least=settings.annotated)
     fields = [
         (x, y, classes[0])
-        for (x, y), classes in zip(corners.tolist(), covering, strict=True)
+        for (x, y), classes in zip(corners.tolist(), field_classes, strict=True)
         if len(classes) == 1
     ]
     if unit.annotations is not None and len(fields) < max(1, len(corners)):
-        _report_regions(unit, covering)
+        _report_regions(unit, field_classes)
     return fields
 
 
 def _report_regions(unit: SlideUnit, covering: Sequence[tuple[str, ...]]) -> None:
     """Print how many fields are in the regions of each class, and which classes overlap."""
     settings = unit.settings
-    drawn = unit.annotations or ()
-    labels = {region.label for region in drawn if not region.is_ignored}
+    regions = unit.annotations or ()
+    labels = {region.label for region in regions if not region.is_ignored}
     counts = {label: covering.count((label,)) for label in sorted(labels)}
-    inside = few(f"{count} {label or 'unnamed'}" for label, count in counts.items()) or "0"
+    count_text = few(f"{count} {label or 'unnamed'}" for label, count in counts.items()) or "0"
     level = logging.INFO if any(counts.values()) else logging.WARNING
     text = "{}: fields with enough tissue ({tissue:{}} of {field}): {}; in regions ({annotated:{}}): {}"
-    values = (settings.tissue, len(covering), settings.annotated, inside)
+    values = (settings.tissue, len(covering), settings.annotated, count_text)
     _log.log(level, Message(text, unit.slide.path, *values))
     overlaps = Counter(" and ".join(classes) for classes in covering if len(classes) > 1)
     if overlaps:
@@ -637,16 +637,16 @@ def _picture(tissue: Tissue, annotations: Sequence[Annotation]) -> str:
     import cv2
     import shapely
 
-    drawn = tissue.picture.copy()
+    picture = tissue.picture.copy()
     width = max(1, round(max(tissue.mask.shape) / _SIDE))
     outlines, _ = cv2.findContours(
         tissue.mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
     )
-    cv2.drawContours(drawn, outlines, -1, _TISSUE_COLOUR, width)
+    cv2.drawContours(picture, outlines, -1, _TISSUE_COLOUR, width)
     rings = [
         np.rint(shapely.get_coordinates(ring) / tissue.factor).astype(np.int32)
         for annotation in annotations
         for ring in shapely.get_rings(shapely.get_parts(annotation.area))
     ]
-    cv2.polylines(drawn, rings, True, _ANNOTATION_COLOUR, width)
-    return thumbnail(drawn, side=_SIDE)
+    cv2.polylines(picture, rings, True, _ANNOTATION_COLOUR, width)
+    return thumbnail(picture, side=_SIDE)

@@ -52,7 +52,7 @@ _SUFFIXES = SLIDE_SUFFIXES | DICOM_SUFFIXES | TIFF_SUFFIXES
 
 @dataclass(frozen=True, kw_only=True)
 class SlideSettings(Settings):
-    """What every command on slides is told of them."""
+    """Settings of every command on slides."""
 
     tissue: float = option(
         0.5, group="Input", least=0, most=1, help="Share of tissue that a square needs."
@@ -85,7 +85,7 @@ class SlideFile(NamedTuple):
         Unique: the name of its file without suffix, with that of its folder in front if several slides have it.
     path : Path
     relative : str
-        Its path for rules of groups: in the folder that was given; of a file that was given, its name.
+        Its path for rules that find patients: relative to the given folder, or the name of a given file.
     mpp : float, optional
         Micrometres per pixel in place of those that the slide states.
     mask : Path, optional
@@ -99,7 +99,7 @@ class SlideFile(NamedTuple):
     mask: Path | None = None
 
     def open(self) -> Slide:
-        """Open the slide, and say so if the micrometres per pixel that it states are not used.
+        """Open the slide, and warn if the micrometres per pixel that it states are not used.
 
         Raises
         ------
@@ -119,29 +119,31 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
     Parameters
     ----------
     sources : sequence of Path
-        Files, whatever their suffix; of folders, those with a suffix of slides, of TIFF or of DICOM. The files of a
-        slide in DICOM are one.
+        Files with any suffix, and folders, of which files with a suffix of slides, TIFF or DICOM are taken. The DICOM
+        files of a slide count as one slide.
 
     Raises
     ------
     InputError
         There is no slide, or two slides cannot be told apart by their names and folders.
     """
-    paths: dict[Path, str] = {}
+    relative_paths: dict[Path, str] = {}
     for source in sources:
         if source.is_dir():
             for path in files_in(source):
                 if path.suffix.casefold() in _SUFFIXES:
-                    paths.setdefault(path, path.relative_to(source).as_posix())
+                    relative_paths.setdefault(path, path.relative_to(source).as_posix())
         else:
-            paths.setdefault(source, source.name)
-    if not paths:
+            relative_paths.setdefault(source, source.name)
+    if not relative_paths:
         raise InputError(
             f"{few(map(str, sources))}: no slide in this folder (.svs, .ndpi, .tif, .dcm and the like)"
         )
-    slides = _join_series(paths)
+    slides = _join_series(relative_paths)
     if not slides:
-        raise InputError(f"{few(map(str, paths))}: no level of a slide, only labels or overviews")
+        raise InputError(
+            f"{few(map(str, relative_paths))}: no level of a slide, only labels or overviews"
+        )
     return [SlideFile(name, *slides[path]) for path, name in _names_of(sorted(slides)).items()]
 
 
@@ -161,8 +163,8 @@ def files_in(folder: Path) -> Iterator[Path]:
 def _join_series(paths: Mapping[Path, str]) -> dict[Path, tuple[Path, str]]:
     """Return the path and the relative path of each slide, by the path that names it.
 
-    The levels of a slide in DICOM are one, read by its largest; its label and overviews are left out. It is named by
-    its folder, or by the file of its largest level if other slides are in the folder.
+    The DICOM files of a slide are one slide, read from the file of its largest level; its label and overviews are left
+    out. It is named after its folder, or after that file if other slides are in the folder.
     """
     slides = {}
     series: dict[tuple[Path, str], list[tuple[int, Path]]] = defaultdict(list)
@@ -174,15 +176,15 @@ def _join_series(paths: Mapping[Path, str]) -> dict[Path, tuple[Path, str]]:
             slides[path] = (path, relative)
         elif instance.is_volume:
             series[path.parent, instance.series].append((instance.pixels, path))
-    in_folder = Counter([*(path.parent for path in slides), *(folder for folder, _ in series)])
+    counts = Counter([*(path.parent for path in slides), *(folder for folder, _ in series)])
     for (folder, _), levels in series.items():
         largest = max(levels)[1]
-        renamed = Path(f"{folder.absolute()}{largest.suffix}")
-        if in_folder[folder] > 1 or renamed in slides:
+        name = Path(f"{folder.absolute()}{largest.suffix}")
+        if counts[folder] > 1 or name in slides:
             slides[largest] = (largest, paths[largest])
             continue
-        inside = PurePath(paths[largest]).parent.parent
-        slides[renamed] = (largest, (inside / renamed.name).as_posix())
+        relative_folder = PurePath(paths[largest]).parent.parent
+        slides[name] = (largest, (relative_folder / name.name).as_posix())
     return slides
 
 
@@ -213,12 +215,12 @@ def _names_of(paths: Sequence[Path]) -> dict[Path, str]:
         if stems[stem] > 1:
             names[path] = f"{path.absolute().parent.name}_{stem}"
     counts = Counter(names.values())
-    unfit = [
+    clashes = [
         path for path, name in names.items() if counts[name] > 1 or readable_name(name) != name
     ]
-    if unfit:
+    if clashes:
         raise InputError(
-            f"{few(map(readable_name, map(str, unfit)))}: give each slide a name of its own, in UTF-8"
+            f"{few(map(readable_name, map(str, clashes)))}: give each slide a name of its own, in UTF-8"
         )
     return names
 
@@ -264,28 +266,28 @@ def groups_of(slides: Sequence[SlideFile], settings: SlideSettings) -> dict[str,
     if rule is None:
         return {slide.name: slide.name for slide in slides}
     groups = PathRule.of(rule, name="group_from").find(slide.relative for slide in slides)
-    bare = [slide.name for slide in slides if not groups[slide.relative]]
-    if bare:
+    unnamed = [slide.name for slide in slides if not groups[slide.relative]]
+    if unnamed:
         text = "{group_from} {}: names no patient of {}: {}"
-        raise InputError(text, rule, counted(len(bare), "slide"), few(bare))
+        raise InputError(text, rule, counted(len(unnamed), "slide"), few(unnamed))
     return {slide.name: str(groups[slide.relative]) for slide in slides}
 
 
 def values_of(slides: Sequence[SlideFile], table: Path, role: Role) -> dict[str, str]:
-    """Return what a column of a table says of slides, by the name of the slide; other rows are left out.
+    """Return the cells of slides in a column of a table, by the name of the slide; rows of other slides are ignored.
 
     Raises
     ------
     InputError
         There is no such column, rows of a slide differ, none of the slides has a value, or one has no patient.
     """
-    what = role.name
-    read = read_csv(table, needed=(IMAGE, role), expected=f"slide,{what}")
-    values = _cells_of(slides, read, role)
-    bare = [slide.name for slide in slides if not values.get(slide.name)]
-    if bare:
-        text = f"{table}: names no {what} of {counted(len(bare), 'slide')}: {few(bare)}"
-        if role is PATIENT or len(bare) == len(slides):
+    column = role.name
+    csv_table = read_csv(table, needed=(IMAGE, role), expected=f"slide,{column}")
+    values = _cells_of(slides, csv_table, role)
+    unnamed = [slide.name for slide in slides if not values.get(slide.name)]
+    if unnamed:
+        text = f"{table}: names no {column} of {counted(len(unnamed), 'slide')}: {few(unnamed)}"
+        if role is PATIENT or len(unnamed) == len(slides):
             raise InputError(text)
         _log.warning("%s", text)
     return values
@@ -320,18 +322,18 @@ def _cells_of(slides: Sequence[SlideFile], read: CsvTable, role: Role) -> dict[s
 def match_slides(
     names: Collection[str], slides: Sequence[SlideFile], *, where: Path
 ) -> tuple[dict[str, str], list[Finding]]:
-    """Return the slide that each name in a table or a folder means, and what is found; see `bchisto.data.match_names`.
+    """Return the slide that each name in a table or a folder means, and findings, see `bchisto.data.match_names`.
 
     Several names may mean one slide.
     """
-    wanted = [slide.name for slide in slides]
-    matched, findings = match_names(names, wanted, where=where.name)
-    more = matched
-    while more:
-        # names of a slide in several ways match one way after the other
-        others = [name for name in names if name not in matched]
-        more, _ = match_names(others, wanted, where=where.name)
-        matched |= more
+    slide_names = [slide.name for slide in slides]
+    matched, findings = match_names(names, slide_names, where=where.name)
+    new_matches = matched
+    while new_matches:
+        # `match_names` gives a slide to one name only; a table may name it in several ways
+        other_names = [name for name in names if name not in matched]
+        new_matches, _ = match_names(other_names, slide_names, where=where.name)
+        matched |= new_matches
     return matched, findings
 
 
@@ -344,22 +346,22 @@ def with_mpp(slides: Sequence[SlideFile], settings: SlideSettings) -> list[Slide
         A cell is not a plausible number, or rows of a slide differ.
     """
     table = settings.patients
-    stated = {}
+    table_mpp = {}
     if table is not None:
-        read = read_csv(table, needed=(IMAGE,), expected="slide,patient,mpp")
-        for slide, cell in _cells_of(slides, read, MPP).items():
-            mpp, wrong = spacing_of(cell)
-            if wrong:
-                raise InputError(f"{table}: {slide}: {wrong}")
+        csv_table = read_csv(table, needed=(IMAGE,), expected="slide,patient,mpp")
+        for slide, cell in _cells_of(slides, csv_table, MPP).items():
+            mpp, problem = spacing_of(cell)
+            if problem:
+                raise InputError(f"{table}: {slide}: {problem}")
             if mpp is not None:
-                stated[slide] = mpp
-    given = settings.mpp
-    if given is None:
+                table_mpp[slide] = mpp
+    option_mpp = settings.mpp
+    if option_mpp is None:
         # a table that does not name a slide gives it none
-        return [file._replace(mpp=stated.get(file.name)) for file in slides]
-    others = [name for name, mpp in stated.items() if abs(mpp / given - 1) > ALIKE]
+        return [file._replace(mpp=table_mpp.get(file.name)) for file in slides]
+    others = [name for name, mpp in table_mpp.items() if abs(mpp / option_mpp - 1) > ALIKE]
     if others:
         text = "{}: states other micrometres per pixel of {}: {}; {mpp} {:g} is used"
         number = counted(len(others), "slide")
-        _log.warning(Message(text, table, number, few(others), given))
-    return [file._replace(mpp=given) for file in slides]
+        _log.warning(Message(text, table, number, few(others), option_mpp))
+    return [file._replace(mpp=option_mpp) for file in slides]

@@ -97,7 +97,7 @@ class MapResult(NamedTuple):
     Attributes
     ----------
     maps : tuple of TileMap
-        Of each slide; none of a shard.
+        One for each slide; empty for a shard.
     failures : sequence of (str, str)
         Slides and tiles that were left out, and why; also in ``failures.csv``.
     share : Share or None
@@ -193,11 +193,11 @@ def map_slides(
             record=record,
         )
         maps.open(slides)
-        computed = compute(maps)
-        if computed.result is None:
-            return MapResult(share=computed.share, unchanged=computed.unchanged)
-        record.note(failures=len(computed.result.failures))
-    return computed.result
+        outcome = compute(maps)
+        if outcome.result is None:
+            return MapResult(share=outcome.share, unchanged=outcome.unchanged)
+        record.note(failures=len(outcome.result.failures))
+    return outcome.result
 
 
 @dataclass
@@ -219,7 +219,7 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
     work : Work
     record : RunRecord
     grids : list of TileGrid
-        Of each slide.
+        One for each slide.
     failures : list of (str, str)
         Slides that cannot be used, and why.
     """
@@ -254,24 +254,24 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
                 self.grids.append(TileGrid.of(slide, self.tiles))
         if not self.grids:
             raise ImageError(f"none of the slides can be used; first: {self.failures[0][1]}")
-        begun = ""
+        engine = ""
         if not self.work.overwrite:
             for entry in read_run(self.into):
-                # a check does not decide
+                # a check, which is recorded as submit, does not decide
                 if entry.command == self.label:
-                    begun = str(entry.notes.get("engine", begun))
+                    engine = str(entry.notes.get("engine", engine))
         self.file, self.model = settled_model(
             self.file,
             first_tile(self.grids),
             images=sum(len(grid.corners) for grid in self.grids),
-            begun=begun,
+            begun=engine,
             work=self.work,
             record=self.record,
         )
 
     @property
     def step_name(self) -> str:
-        """The steps of the model for a tile."""
+        """Name of the steps that the model takes for a tile."""
         return self.model.step_name
 
     @property
@@ -355,18 +355,18 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         write_listing(self.blocks_folder.folder, self.unit, [[block.file.name] for block in units])
 
     def is_written(self, kept: Sequence[Results | None]) -> bool:
-        """Return whether all files are there, and were written of these tiles, labels, patients and colours."""
+        """Return whether all files exist, and were written from these tiles, labels, patients and colours."""
         if not self._written.is_file() or read_json(self._written) != self._inputs:
             return False
         folders = [self.into / "maps" / grid.name for grid in self.grids]
         files = [self.into / "slides.csv", *(folder / name for folder in folders for name in FILES)]
-        # with a list, blocks were done whose maps were not written
+        # a listing means that blocks were predicted whose maps were not written
         is_listed = read_listing(self.blocks_folder.folder) is not None
         return not is_listed and all(file.is_file() for file in files)
 
     @property
     def _written(self) -> Path:
-        """The file that tells of which inputs the outputs are."""
+        """The file that records the key of the inputs from which the outputs were written."""
         return self.blocks_folder.folder / "written.json"
 
     @property
@@ -406,27 +406,27 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         """Write the table, the pictures, the files for QuPath and the page of a slide."""
         folder = self.into / "maps" / grid.name
         bundle = self.model.bundle
-        own = {tile.image_id: results[tile.image_id] for tile in grid.records}
-        shown = tabulate(
-            Predicted(grid.records, own, bundle, self.file.path, self.file.sha256),
+        slide_results = {tile.image_id: results[tile.image_id] for tile in grid.records}
+        result = tabulate(
+            Predicted(grid.records, slide_results, bundle, self.file.path, self.file.sha256),
             settings=PredictSettings(),
             point=self.point,
         )
-        banners = [banner if banner.about else banner.of(grid.name) for banner in shown.banners]
-        if not any(shown.trained):
+        banners = [banner if banner.about else banner.of(grid.name) for banner in result.banners]
+        if not any(result.trained):
             banners.append(_UNKNOWN)
-        usable = [
+        corners = [
             corner
-            for corner, name in zip(grid.corners, own, strict=True)
-            if name not in shown.failures
+            for corner, name in zip(grid.corners, slide_results, strict=True)
+            if name not in result.failures
         ]
         with Slide(grid.path, mpp=grid.mpp) as slide:
             overview = overview_of(slide)
             tile_map = TileMap(
                 slide,
-                replace(grid, corners=usable),
-                replace(shown, banners=tuple(banners)),
-                sorted(sheet_rows(shown), key=lambda tile: tile.place),
+                replace(grid, corners=corners),
+                replace(result, banners=tuple(banners)),
+                sorted(sheet_rows(result), key=lambda tile: tile.place),
                 self.colouring,
             )
             tile_map.write_tiles(folder / "tiles.csv")
@@ -455,21 +455,21 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         """
         rows = []
         probabilities = []
-        further = []
+        cells = []
         for tile_map in maps:
             name = tile_map.grid.name
             label = self.labels.get(name, "") if tile_map.tiles else ""
-            trained = "yes" if any(tile_map.shown.trained) else ""
+            mark = "yes" if any(tile_map.shown.trained) else ""
             area = f"{tile_map.grid.areas.tissue:.4g}"
             for rule, scores in tile_map.scores(self.point).items():
                 rows.append((name, label, self.patients[name], ""))
                 probabilities.append(scores)
-                further.append((rule, trained, area, len(tile_map.tiles)))
+                cells.append((rule, mark, area, len(tile_map.tiles)))
         names = ("model", "trained", "tissue_mm2", "tiles")
         write_predictions(
             self.into / "slides.csv",
             classes=self.model.bundle.classes,
             rows=rows,
             probabilities=np.array(probabilities),
-            extra=list(zip(names, zip(*further, strict=True), strict=True)),
+            extra=list(zip(names, zip(*cells, strict=True), strict=True)),
         )

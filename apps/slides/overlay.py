@@ -27,7 +27,7 @@ _SURE = 0.5
 """Share of the colour of a class in that of a tile; the rest is the tissue."""
 
 _UNSURE = 0.2
-"""The same in an uncertain tile."""
+"""Share of the colour in an uncertain tile."""
 
 _WHITE = (255, 255, 255)
 
@@ -46,7 +46,7 @@ class TileMap:
     shown : Tabulated
         The predictions.
     tiles : sequence of SheetRow
-        What a report says of each tile.
+        The row of a report for each tile.
     colouring : Colouring
     """
 
@@ -68,7 +68,7 @@ class TileMap:
 
     @property
     def heat(self) -> Floats:
-        """What is drawn as heat of each tile, 0 to 1, float64 of shape (tiles,)."""
+        """The value of each tile that is drawn as heat, 0 to 1, float64 of shape (tiles,)."""
         mask = positive_mask(tuple(self.colours), self.colouring.heat)
         return two_class_scores(self.shown.raw, mask, rule=self.colouring.rule)
 
@@ -80,14 +80,14 @@ class TileMap:
 
     @property
     def marks(self) -> dict[str, list[bool]]:
-        """Whether each tile is ``uncertain``, and ``unlike training``; only what the model has rules for."""
+        """Whether each tile is ``uncertain``, and ``unlike training``, if the model has a rule for it."""
         marks = {"uncertain": self.shown.table.answers.unsure}
         if self.shown.outliers is not None:
             marks["unlike training"] = self.shown.outliers.marked
         return {
-            name: marked.tolist()
-            for name, marked in marks.items()
-            if self.tiles and marked is not None
+            name: flags.tolist()
+            for name, flags in marks.items()
+            if self.tiles and flags is not None
         }
 
     @property
@@ -108,10 +108,10 @@ class TileMap:
         names = [f"p {name}" for name in self.colours]
         tiles = zip(self.boxes.tolist(), self.tiles, self.shown.raw.tolist(), strict=True)
         for number, (box, tile, shares) in enumerate(tiles):
-            measured = dict(zip(names, shares, strict=True))
-            measured |= {name: float(marked[number]) for name, marked in marks.items()}
-            named = {"name": tile.predicted, "color": self.colours[tile.predicted]}
-            yield tile_feature(box, measured, classification=named)
+            numbers = dict(zip(names, shares, strict=True))
+            numbers |= {name: float(flags[number]) for name, flags in marks.items()}
+            label = {"name": tile.predicted, "color": self.colours[tile.predicted]}
+            yield tile_feature(box, numbers, classification=label)
 
     def region_features(self) -> Iterator[dict[str, Any]]:
         """Yield each region of tiles of one class that share edges as a GeoJSON feature, with holes."""
@@ -121,11 +121,11 @@ class TileMap:
         for column, (name, colour) in enumerate(self.colours.items()):
             boxes = self.boxes[self.shown.table.answers.numbers == column]
             for region in shapely.get_parts(joined(boxes)):
-                inside = np.sort(tree.query(region, predicate="covers"))
-                mean = float(self.shown.raw[inside, column].mean())
-                measured = {"tiles": len(inside), "mean p": mean}
-                named = {"name": name, "color": colour}
-                yield geojson_feature("annotation", region, measured, classification=named)
+                indices = np.sort(tree.query(region, predicate="covers"))
+                mean = float(self.shown.raw[indices, column].mean())
+                numbers = {"tiles": len(indices), "mean p": mean}
+                label = {"name": name, "color": colour}
+                yield geojson_feature("annotation", region, numbers, classification=label)
 
     def scores(self, point: Point) -> dict[str, Floats]:
         """Return the probabilities of the slide by each rule, float64 of shape (classes,); NaN without tiles.
@@ -148,13 +148,13 @@ class TileMap:
         if point is None:
             return scores
         mask = positive_mask(point.classes, point.positive)
-        # what each class has of its side; a tiny number, so that a side whose mean is 0 has shares, too
+        # the share of each class in its side; the tiny number is for a side whose mean is 0
         sides = [np.where(side, mean + 1e-12, 0.0) for side in (mask, ~mask)]
         positive, negative = (side / side.sum() for side in sides)
-        of_tiles = two_class_scores(raw, mask, rule=point.rule)
+        tile_scores = two_class_scores(raw, mask, rule=point.rule)
         share = point.is_positive(raw, self.shown.table.answers.numbers).mean()
-        near = KDTree(self.places).query_ball_point(self.places, 1, p=np.inf)
-        peak = max(of_tiles[numbers].mean() for numbers in near)
+        neighbours = KDTree(self.places).query_ball_point(self.places, 1, p=np.inf)
+        peak = max(tile_scores[numbers].mean() for numbers in neighbours)
         for rule, score in (("share", share), ("peak", peak)):
             scores[rule] = score * positive + (1 - score) * negative
         return scores
@@ -177,13 +177,13 @@ class TileMap:
         """Write the predictions of the tiles as a table, with their places."""
         table = self.shown.table
         corners = self.grid.corners
-        further = [
+        columns = [
             *table.further,
             ("x", [str(x) for x, _ in corners]),
             ("y", [str(y) for _, y in corners]),
             ("size", [f"{self.side:.6g}"] * len(corners)),
         ]
-        replace(table, further=further).finish(path, overwrite=True)
+        replace(table, further=columns).finish(path, overwrite=True)
 
 
 _PALETTE = ("d55e00", "e69f00", "cc79a7", "f0e442", "6e6e6e", "009e73", "0072b2", "56b4e9")
@@ -200,7 +200,7 @@ class Colouring:
     heat : tuple of str
         The classes whose probability is drawn.
     rule : str
-        How it follows from those of the classes, see `bchisto.evaluate.two_class_scores`.
+        How that probability follows from those of the classes, see `bchisto.evaluate.two_class_scores`.
     warm : tuple of str
         The classes with warm colours.
     drawn : mapping of str to (int, int, int)
@@ -216,15 +216,15 @@ class Colouring:
     def of(cls, classes: Sequence[str], point: Point, settings: MapSettings) -> Colouring:
         """Return the colouring of the maps of a model.
 
-        Warm, and drawn as heat, are the positive classes. Of a model without them, it is the last class, which in most
-        tables of two classes is the positive one.
+        The positive classes are warm, and drawn as heat. If a model has none, its last class is, which is the positive
+        one in most tables of two classes.
 
         Parameters
         ----------
         classes : sequence of str
         point : OperatingPoint or None
         settings : MapSettings
-            Its other class for the heat, and its file with colours of classes, or folder of such files.
+            Used are its class for the heat, and its file, or folder of files, with colours of classes.
 
         Raises
         ------
@@ -235,43 +235,43 @@ class Colouring:
         warm = default_positive(classes)
         if point is not None:
             warm = point.positive
-            # of two classes both rules are one
+            # with two classes both rules are the same
             if len(classes) > 2:
                 rule = point.rule
-        shown = warm or tuple(classes[-1:])
+        heat = warm or tuple(classes[-1:])
         if settings.heat is not None:
             name = match_class(settings.heat, classes)
             if name is None:
                 text = "{heat} {}: no class of this model; {}"
                 raise InputError(text, settings.heat, one_of(settings.heat, classes))
-            shown = (name,)
+            heat = (name,)
             rule = "sum"
-        drawn: dict[str, Colour] = {}
+        own: dict[str, Colour] = {}
         if settings.colours is not None:
             colours = class_colours(settings.colours)
             for label, colour in colours.items():
                 name = match_class(label, classes)
                 if name is not None:
-                    drawn.setdefault(name, colour)
-            if not drawn:
+                    own.setdefault(name, colour)
+            if not own:
                 text = "{colours} {}: no class of the model has a colour there, only: {}; give annotations of {}"
                 raise InputError(text, settings.colours, few(colours) or "none", few(classes))
-        return cls(shown, rule, warm or shown, drawn)
+        return cls(heat, rule, warm or heat, own)
 
     @property
     def title(self) -> str:
-        """What the heat is."""
+        """What the heat shows."""
         names = " + ".join(self.heat)
         if self.rule == "sum":
             return f"probability of {names}"
         return f"score of {names} (rule {self.rule})"
 
     def of_classes(self, classes: Sequence[str]) -> dict[str, Colour]:
-        """Return the colour of each class; a class without one of a person gets one that is free, while there are."""
+        """Return the colour of each class: the one that a person gave, else a free one of the palette if possible."""
         palette = [tuple(bytes.fromhex(code)) for code in _PALETTE]
-        free = [colour for colour in palette if colour not in self.drawn.values()] or palette
-        warm = itertools.cycle(free)
-        cool = itertools.cycle(reversed(free))
+        choices = [colour for colour in palette if colour not in self.drawn.values()] or palette
+        warm = itertools.cycle(choices)
+        cool = itertools.cycle(reversed(choices))
         colours = {}
         for name in classes:
             colours[name] = self.drawn.get(name) or next(warm if name in self.warm else cool)
@@ -304,7 +304,7 @@ def paint_tiles(overview: Overview, boxes: Integers, colours: Pixels, shares: Fl
         Left, top, right and bottom, pixels of level 0.
     colours : ndarray of uint8, shape (tiles, 3)
     shares : ndarray of float64, shape (tiles,)
-        Of the colours, 0 to 1; the rest is the tissue.
+        Share of its colour in each tile, 0 to 1; the rest is the tissue.
     """
     from PIL import Image, ImageOps
 

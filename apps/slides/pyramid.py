@@ -59,7 +59,7 @@ TO_PYRAMID = (
 
 _WORDS = r"(?<![a-z])(label|macro|makro|overview|thumbnail|preview|barcode|etikett|übersicht|vorschau)s?(?![a-z])"
 _OTHER = re.compile(rf"\A[^|]{{0,99}}{_WORDS}|<ImageType>\s*{_WORDS}", re.IGNORECASE)
-"""How descriptions of images that are no slides begin: names in OME, and what scanners write."""
+"""Matches descriptions of images that are not slides, by names in OME and by the first words that scanners write."""
 
 
 class TiffScan:
@@ -91,8 +91,8 @@ class TiffScan:
         self._path = path
         self._file = tifffile.TiffFile(path)
         try:
-            described = ome_images(self._file)
-            images = _images(path, self._file, described)
+            texts = ome_images(self._file)
+            images = _images(path, self._file, texts)
             first = max(images, key=lambda page: page.imagewidth * page.imagelength)
             _check_colours(path, first)
             self._levels = [first, *_smaller(images, first)]
@@ -100,7 +100,7 @@ class TiffScan:
             width, height = self.sizes[0]
             self.factors = [(width / w + height / h) / 2 for w, h in self.sizes]
             self.bounds: tuple[int, ...] = (0, 0, width, height)
-            self.pitch = pixel_sizes(first, described.get(first.index, first.description))
+            self.pitch = pixel_sizes(first, texts.get(first.index, first.description))
             for page in self._levels:
                 _check_tiles(path, page, self._file.filehandle.size)
             self.digest = self._checksum()
@@ -119,10 +119,10 @@ class TiffScan:
         self._tile = functools.lru_cache(maxsize=max(1, _KEPT // largest))(self._decode)
 
     def _checksum(self) -> str:
-        """A checksum of sizes, and of level 0 the lengths of all tiles, and the middles of some."""
+        """Return a checksum of the sizes of levels, the lengths of all tiles of level 0, and the middle of some."""
         page = self._levels[0]
-        stated = (self.sizes, page.description, page.databytecounts)
-        digest = hashlib.sha256(repr(stated).encode())
+        facts = (self.sizes, page.description, page.databytecounts)
+        digest = hashlib.sha256(repr(facts).encode())
         places = list(zip(page.dataoffsets, page.databytecounts, strict=True))
         for offset, count in places[:: max(1, len(places) // _SAMPLED)]:
             digest.update(self._bytes(offset + count // 2, _PART))
@@ -133,7 +133,7 @@ class TiffScan:
         self._file.close()
 
     def read(self, x: int, y: int, level: int, size: tuple[int, int]) -> Pixels:
-        """Read pixels of a level, between its pixels if `x` and `y` are there; see `OpenSlideScan.read`."""
+        """Read pixels of a level, interpolated if `x` and `y` are between its pixels; see `OpenSlideScan.read`."""
         import cv2
 
         factor = self.factors[level]
@@ -149,12 +149,12 @@ class TiffScan:
 
     def _block(self, level: int, column: int, row: int, width: int, height: int) -> Pixels:
         """Return a rectangle of pixels of a level, white where it has none."""
-        down, across = self._levels[level].chunks[:2]
+        tile_height, tile_width = self._levels[level].chunks[:2]
         bands = []
-        for top in range(row // down * down, row + height, down):
+        for top in range(row // tile_height * tile_height, row + height, tile_height):
             rows = slice(max(0, row - top), row + height - top)
             tiles = []
-            for left in range(column // across * across, column + width, across):
+            for left in range(column // tile_width * tile_width, column + width, tile_width):
                 columns = slice(max(0, column - left), column + width - left)
                 tiles.append(self._tile(level, left, top)[rows, columns])
             bands.append(np.concatenate(tiles, axis=1))
@@ -168,25 +168,27 @@ class TiffScan:
         ImageError
         """
         page = self._levels[level]
-        down, across = page.chunks[:2]
-        tile = np.full((down, across, 3), 255, np.uint8)
+        tile_height, tile_width = page.chunks[:2]
+        tile = np.full((tile_height, tile_width, 3), 255, np.uint8)
         width, height = self.sizes[level]
         if not (0 <= left < width and 0 <= top < height):
             return tile
-        columns = math.ceil(width / across)
-        # from the tile of a colour to that of the next, if each has its own
-        step = columns * math.ceil(height / down)
-        numbers = range(top // down * columns + left // across, math.prod(page.chunked), step)
+        columns = math.ceil(width / tile_width)
+        # tiles from one colour to the next, if each colour has its own tiles
+        step = columns * math.ceil(height / tile_height)
+        numbers = range(
+            top // tile_height * columns + left // tile_width, math.prod(page.chunked), step
+        )
         if not all(page.databytecounts[number] for number in numbers):
             return tile
         try:
             planes = [self._plane(page, number) for number in numbers]
         except (ImageError, *DAMAGE) as error:
-            x, y = (round(at * self.factors[level]) for at in (left, top))
-            why = first_line(error).removeprefix(f"{self._path}: ").partition("; ")[0]
-            where = f"x {x}, y {y} ({across} x {down} pixels of level {level})"
+            x, y = (round(start * self.factors[level]) for start in (left, top))
+            reason = first_line(error).removeprefix(f"{self._path}: ").partition("; ")[0]
+            part = f"x {x}, y {y} ({tile_width} x {tile_height} pixels of level {level})"
             raise ImageError(
-                f"{self._path}: damaged at {where}: {why}; copy the slide again"
+                f"{self._path}: damaged at {part}: {reason}; copy the slide again"
             ) from error
         values = np.concatenate(planes, axis=2)[: height - top, : width - left]
         if values.dtype == np.uint16:
@@ -208,6 +210,7 @@ class TiffScan:
         return values
 
     def _bytes(self, offset: int, count: int) -> bytes:
+        """Read bytes of the file."""
         handle = self._file.filehandle
         handle.seek(offset)
         return bytes(handle.read(count))
@@ -243,14 +246,14 @@ def _smaller(images: Sequence[Any], first: Any) -> Iterator[Any]:
     """Yield the pages that show all of the first in fewer pixels, from large to small."""
     width = first.imagewidth
     height = first.imagelength
-    after = images[images.index(first) + 1 :]
-    # up to the next slide; labels and overviews are not marked
-    marked = itertools.takewhile(lambda page: page.subfiletype or not page.is_tiled, after)
-    pages = first.pages or (page for page in marked if page.is_tiled and page.subfiletype == 1)
+    following = images[images.index(first) + 1 :]
+    # up to the next slide; labels and overviews in between may lack a subfile type, but are not tiled
+    candidates = itertools.takewhile(lambda page: page.subfiletype or not page.is_tiled, following)
+    pages = first.pages or (page for page in candidates if page.is_tiled and page.subfiletype == 1)
     by_width = {page.imagewidth: page for page in itertools.islice(pages, _MOST_LEVELS)}
     for _, page in sorted(by_width.items(), reverse=True):
         is_alike = (page.dtype, page.samplesperpixel) == (first.dtype, first.samplesperpixel)
-        # of its sides, rounded to whole pixels
+        # its sides have the same ratio, apart from rounding to whole pixels
         is_whole = abs(page.imagewidth * height - page.imagelength * width) <= width + height
         if page.imagewidth < width and is_alike and is_whole:
             yield page
@@ -270,7 +273,7 @@ def _check_tiles(path: Path, page: Any, end: int) -> None:
 
 
 def _on_white(values: Array, *, is_multiplied: bool) -> Pixels:
-    """Return RGB of samples of 8 bits, over white if the fourth is alpha, by which colours may be multiplied."""
+    """Return samples as RGB of 8 bits, over white if the fourth is alpha; colours may be multiplied by it already."""
     colours = values[..., :3]
     if values.shape[2] == 4:
         share = values[..., 3:] / 255

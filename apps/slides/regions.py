@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 _NO_CLASS = re.compile(
     r"((new|neue) )?(annotations?|layer|ebene|calque|regions?)?[\s_]*\d*", re.IGNORECASE
 )
-"""Names that programs give to layers, and none."""
+"""Matches names that programs give to layers by themselves, and the empty name."""
 
 
 def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str, Path]:
@@ -45,10 +45,10 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
     if given is None:
         return {}
     files = files_by_slide(slides, given, option="annotations")
-    bare = [slide.name for slide in slides if slide.name not in files]
-    if bare:
+    missing = [slide.name for slide in slides if slide.name not in files]
+    if missing:
         text = "%s without annotations, and so without labels: %s"
-        _log.warning(text, counted(len(bare), "slide"), few(bare))
+        _log.warning(text, counted(len(missing), "slide"), few(missing))
     return files
 
 
@@ -63,7 +63,7 @@ def files_by_slide(slides: Sequence[SlideFile], given: Path, *, option: str) -> 
         ``S1.zip``, ``S1.xml``, ``S1.annotations``, and as HistoQC does ``S1.svs_SUFFIX.geojson``. As in QuPath, that of
         ``S1.ome.tif`` is ``S1.geojson``.
     option : str
-        The option that gave it.
+        Name of the option that gave it.
 
     Raises
     ------
@@ -102,6 +102,7 @@ def files_by_slide(slides: Sequence[SlideFile], given: Path, *, option: str) -> 
 
 
 def _warn_of_other_formats(paths: Iterable[Path]) -> None:
+    """Warn of the first file of a format that is not read."""
     for path in paths:
         cure = CURES.get(path.suffix.casefold())
         if cure is not None:
@@ -128,13 +129,13 @@ def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
     Raises
     ------
     InputError
-        The file cannot be read, or all its regions lie off the slide, but for ``Region*``.
+        The file cannot be read, or all its regions except ``Region*`` lie off the slide.
     """
-    drawn = read_file(path, corner=slide.origin)
-    regions = [annotation for annotation in drawn if annotation.area]
-    if len(regions) < len(drawn) or not drawn:
+    annotations = read_file(path, corner=slide.origin)
+    regions = [annotation for annotation in annotations if annotation.area]
+    if len(regions) < len(annotations) or not annotations:
         text = "%s: %s, and %s left out that are cells or without an area"
-        left_out = counted(len(drawn) - len(regions), "object")
+        left_out = counted(len(annotations) - len(regions), "object")
         _log.warning(text, path, counted(len(regions), "region"), left_out)
     fitting = []
     stray = []
@@ -197,7 +198,7 @@ def positions(
     Returns
     -------
     ndarray of int64, shape (squares, 2)
-        None if the slide is smaller than a square, unless `edges` is set.
+        Empty if the slide is smaller than a square, unless `edges` is set.
 
     Examples
     --------
@@ -244,19 +245,19 @@ def covering_classes(
         parts = shapely.get_parts(area)
         field, part = shapely.STRtree(parts).query(fields)
         covered = shapely.area(shapely.intersection(fields[field], parts[part]))
-        # without what a computer adds to or takes from a whole
+        # without the rounding errors of areas
         shares[label] = np.round(np.bincount(field, covered, len(fields)) / side**2, 6)
     covering = []
     for number in range(len(fields)):
-        of_field = {label: share[number] for label, share in shares.items()}
+        field_shares = {label: share[number] for label, share in shares.items()}
         # a class that covers more than the rest, though not enough, is a rival of one that covers enough
         rivals = [
             label
-            for label, share in of_field.items()
+            for label, share in field_shares.items()
             if label and (share >= least or share > 1 - least)
         ]
         rivals = rivals or [""]
-        if max(of_field.get(label, 0) for label in rivals) < least:
+        if max(field_shares.get(label, 0) for label in rivals) < least:
             rivals = []
         covering.append(tuple(rivals))
     return covering
@@ -275,9 +276,11 @@ def areas_of_classes(annotations: Sequence[Annotation]) -> dict[str, Geometry]:
     parts_by_label: dict[str, list[Geometry]] = {}
     for owner in annotations:
         if not owner.is_ignored:
-            meeting = [annotations[number] for number in tree.query(owner.area, "intersects")]
-            taken = [taker.area for taker in meeting if _takes(taker, owner)]
-            parts_by_label.setdefault(owner.label, []).append(owner.area - shapely.union_all(taken))
+            others = [annotations[number] for number in tree.query(owner.area, "intersects")]
+            losses = [taker.area for taker in others if _takes(taker, owner)]
+            parts_by_label.setdefault(owner.label, []).append(
+                owner.area - shapely.union_all(losses)
+            )
     return {label: shapely.union_all(parts) for label, parts in parts_by_label.items()}
 
 

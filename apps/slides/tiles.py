@@ -77,7 +77,7 @@ class MapSettings(SlideSettings):
 
 
 def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
-    """Return how tiles are cut for a model, by default as its training images; it warns of others, and of a guess.
+    """Return how tiles are cut for a model, by default like its training images; warn of another size, and of a guess.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def _field_and_scale(training: TrainingLooks, settings: MapSettings) -> tuple[fl
 
 
 def _is_outside(training: TrainingLooks, what: str, value: float) -> bool:
-    """Return whether a value is not `ALIKE` those of training, if these are known."""
+    """Return whether a value is below or above those of training by more than `ALIKE`; False if these are unknown."""
     least, most = training.ends.get(what, (value, value))
     return value < least * (1 - ALIKE) or value > most * (1 + ALIKE)
 
@@ -142,7 +142,7 @@ def _in_words(training: TrainingLooks, what: str) -> str:
 
 
 def _scale(scales: Sequence[float]) -> float:
-    """Return a scale of training, rounded to two digits if it is then still alike, as `cut` was given it."""
+    """Return the mean scale of training, with two digits if it stays `ALIKE`, since `cut` was given such a number."""
     mean = CutSettings.scale
     if scales:
         mean = math.sqrt(min(scales) * max(scales))
@@ -187,11 +187,11 @@ class TileGrid:
     corners : sequence of (int, int)
         x and y of the left upper corners, pixels of level 0.
     file : Path
-        Of a block: where its predictions are saved, named by their key.
+        For a block, the file of its predictions, named by their key.
     mask : Path, optional
         A file of outlines of the tissue.
     areas : Areas
-        Of the slide.
+        Areas of the slide.
     """
 
     name: str
@@ -270,16 +270,16 @@ class TileGrid:
         write_pack(self.file, self.file.stem, arrays)
 
     def load(self, *, skip_errors: bool) -> Results | None:
-        """Return what was saved; None if there is nothing, or if tiles cannot be used and must."""
+        """Return what was saved; None if there is nothing, or if a tile cannot be used and errors are not skipped."""
         arrays = read_pack(self.file, self.file.stem, {"trained": (None,), "unused": (None,)})
         if arrays is None:
             return None
         unused = json.loads(arrays["unused"].tobytes())
         if unused and not skip_errors:
             return None
-        used = [tile.image_id for tile in self.records if tile.image_id not in unused]
+        names = [tile.image_id for tile in self.records if tile.image_id not in unused]
         columns = [arrays[name] for name in Prediction._fields]
-        return {**unused, **dict(zip(used, map(Prediction, *columns), strict=True))}
+        return {**unused, **dict(zip(names, map(Prediction, *columns), strict=True))}
 
 
 def blocks_of(grid: TileGrid, folder: Path, **decides: Any) -> Iterator[TileGrid]:
@@ -348,9 +348,9 @@ def predict_tiles(
         for start in range(0, len(block.corners), count)
     ]
     with Slide(block.path, mpp=block.mpp) as slide:
-        read = functools.partial(_read, slide, skip=skip)
+        reader = functools.partial(_read, slide, skip=skip)
         helpers = helpers_of(model)
-        for records, failures in in_threads(read, parts, threads=1):
+        for records, failures in in_threads(reader, parts, threads=1):
             ticker.tick(model.steps * len(failures))
             results |= dict(failures)
             results |= predict_records(

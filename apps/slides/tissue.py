@@ -1,4 +1,4 @@
-"""The tissue of a slide, by its colours or as another program outlined it, and what it covers of squares."""
+"""The tissue of a slide, by its colours or as another program outlined it, and the share of squares that it covers."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _MOST = 2048
 
 _PALEST = 10
 _STRONGEST = 20
-"""Bounds of Otsu's threshold of the saturation (0 to 255): without glass, or without tissue, it divides either. At 12
-pixels of BreakHis to one, glass has 1 to 8, pale tissue 20 and more."""
+"""Bounds of Otsu's threshold of the saturation (0 to 255), which would divide a slide of only tissue, or only glass. If
+12 pixels of BreakHis become one, glass has 1 to 8, pale tissue 20 and more."""
 
 _HOLE = 0.05
 """Area in mm2 below which a hole belongs to the tissue around it (bchisto's choice)."""
@@ -39,7 +39,7 @@ _MOST_INK = 0.2
 """Share of the stained area above which a slide is named, since tissue may be lost (bchisto's choice)."""
 
 _FEWEST = 5
-"""Slides from which outliers are named: quartiles and extremes are five numbers."""
+"""Least number of slides among which outliers are named: quartiles and extremes are five numbers."""
 
 _FENCE = 1.5
 """Interquartile ranges above the upper quartile from which a value is an outlier (Tukey, Exploratory Data Analysis,
@@ -113,14 +113,14 @@ def given_slides(sources: Sequence[Path], settings: SlideSettings) -> list[Slide
         See `list_slides` and `with_mpp`; or a slide has no file of outlines, or several.
     """
     slides = with_mpp(list_slides(sources), settings)
-    given = settings.tissue_from
-    if given is None:
+    source = settings.tissue_from
+    if source is None:
         return slides
-    masks = files_by_slide(slides, given, option="tissue_from")
-    bare = [slide.name for slide in slides if slide.name not in masks]
-    if bare:
+    masks = files_by_slide(slides, source, option="tissue_from")
+    missing = [slide.name for slide in slides if slide.name not in masks]
+    if missing:
         text = "{tissue_from} {}: no tissue of {}: {}; add its file, or give only the other slides"
-        raise InputError(text, given, counted(len(bare), "slide"), few(bare))
+        raise InputError(text, source, counted(len(missing), "slide"), few(missing))
     return [slide._replace(mask=masks[slide.name]) for slide in slides]
 
 
@@ -160,7 +160,7 @@ def find_tissue(slide: Slide, drawn: Path | None = None) -> Tissue:
     Otsu, IEEE Trans. Syst. Man Cybern. 9 (1979) 62.
     """
     picture, factor = overview_of(slide)
-    # in mm2
+    # area in mm2
     pixel = (factor * slide.mpp) ** 2 / 1e6
     if drawn is not None:
         outlines = read_annotations(drawn, slide)
@@ -170,10 +170,10 @@ def find_tissue(slide: Slide, drawn: Path | None = None) -> Tissue:
         return Tissue(picture, factor, mask, Areas(int(mask.sum()) * pixel))
     balanced = _white_balanced(picture)
     ink = ink_pixels(balanced, least=_SPECK / pixel)
-    # specks of glass are no tissue that may be lost
+    # specks on glass are not tissue that may be lost
     stained = large_areas(_stained(balanced, ink), _SPECK / pixel)
     mask = stained & ~ink
-    # glass at the edge is no hole: a frame makes it large
+    # glass at the edge is not a hole: a frame makes it large
     frame = int(_HOLE / pixel / (2 * sum(mask.shape))) + 1
     glass = large_areas(np.pad(~mask, frame, constant_values=True), _HOLE / pixel)
     mask |= ~glass[frame:-frame, frame:-frame] & ~ink
@@ -192,7 +192,8 @@ def find_tissue(slide: Slide, drawn: Path | None = None) -> Tissue:
 def _white_balanced(picture: Pixels) -> Pixels:
     """Return a picture whose glass has no colour, if what is brightest has the colour of a lamp.
 
-    Lamps are red or blue, with green in between; haematoxylin and eosin take away more of green than of both.
+    The light of a lamp is reddish or bluish, and green is never its weakest colour. Haematoxylin and eosin absorb more
+    green than red and blue.
     """
     import cv2
 
@@ -204,9 +205,10 @@ def _white_balanced(picture: Pixels) -> Pixels:
 
 
 def _stained(picture: Pixels, ink: Flags) -> Flags:
-    """Return which pixels are stained, ink among them, by a threshold of the others.
+    """Return which pixels are stained, ink among them, by a threshold of the pixels without ink.
 
-    As much glass is added, so that the threshold of a slide of little glass is none between its tissues.
+    As many pixels of glass are added as there are pixels. Otherwise, with little glass, the threshold would be between
+    pale and strong tissue.
     """
     import cv2
 
@@ -217,14 +219,14 @@ def _stained(picture: Pixels, ink: Flags) -> Flags:
 
 
 def _is_taken_out(outline: Annotation) -> bool:
-    """Whether an outline encloses no tissue: QuPath ignores its class, and it is not ``Region*``."""
+    """Return whether an outline encloses no tissue: QuPath ignores its class, and it is not ``Region*``."""
     return outline.is_ignored and not outline.is_bare_region
 
 
 def _fill(outlines: Sequence[Annotation], shape: tuple[int, ...], factor: float) -> Flags:
     """Return the mask of outlines of any class, without what lies in those that QuPath ignores (``Ignore*``).
 
-    As of annotations, what is drawn inside an ignored one is tissue.
+    As with annotations, what is drawn inside an ignored outline is tissue.
     """
     import cv2
     import shapely
@@ -252,21 +254,21 @@ def report_ink(areas: Mapping[str, Areas]) -> None:
     areas : mapping of str to Areas
         By the name of the slide. Slides without a stained area, as those whose tissue was drawn, are left out.
     """
-    shares = {name: of.ink / of.stained for name, of in areas.items() if of.stained}
+    shares = {name: area.ink / area.stained for name, area in areas.items() if area.stained}
     if not shares:
         return
     _, stained, ink = np.sum([*areas.values()], axis=0)
     _log.info("ink or black: %.0f %% of the stained area left out", 100 * ink / stained)
-    much = _above(_MOST_INK, shares)
-    if much:
+    names = _above(_MOST_INK, shares)
+    if names:
         text = "ink or black: more than a fifth of the stained area left out: {}; look at them, or give {tissue_from}"
-        _log.warning(Message(text, few(much)))
+        _log.warning(Message(text, few(names)))
     lower, upper = np.percentile([*shares.values()], (25, 75))
     # a share that is shown as 0 % is not worth a look
-    unlike = _above(max(upper + _FENCE * (upper - lower), 0.005), shares)
-    if unlike and len(shares) >= _FEWEST:
+    outliers = _above(max(upper + _FENCE * (upper - lower), 0.005), shares)
+    if outliers and len(shares) >= _FEWEST:
         text = "ink or black: more than in the other slides: %s; look at them"
-        _log.warning(text, few(unlike))
+        _log.warning(text, few(outliers))
 
 
 def _above(most: float, shares: Mapping[str, float]) -> list[str]:
@@ -285,7 +287,7 @@ def tissue_shares(tissue: Tissue, corners: Positions, side: float) -> Floats:
     side : float
         Pixels of level 0.
     """
-    begin = np.rint(corners / tissue.factor).astype(int).tolist()
+    starts = np.rint(corners / tissue.factor).astype(int).tolist()
     length = max(1, round(side / tissue.factor))
-    inside = [tissue.mask[y : y + length, x : x + length].sum() for x, y in begin]
-    return np.array(inside) / length**2
+    counts = [tissue.mask[y : y + length, x : x + length].sum() for x, y in starts]
+    return np.array(counts) / length**2

@@ -24,46 +24,46 @@ MOST_IDLE = 2
 
 
 def main(words: Sequence[str]) -> int:
-    """Do a task, and return its exit code: folder of the plan, position of the stage, and the shard or ``merge``."""
+    """Do the task of `words` (folder of the plan, position of the stage, shard or ``merge``); return its exit code."""
     path, number, task = words
     folder = Path(path)
     plan = read_plan(folder)
     stage = plan.stages[int(number)]
-    # also of a submit that was killed before its job was in the queue
+    # also if the submit was killed before this job was in the queue
     if (folder / CANCELLED).is_file():
         _print("this chain was cancelled")
         return 1
     ending = plan.ending(stage, task)
     ending.unlink(missing_ok=True)  # of an earlier round
-    before = stage.progress(task)
+    progress = stage.progress(task)
     code, at_limit = _run(plan, stage, task)
-    # predict --update, typed by hand beside it
+    # such as a predict --update that somebody typed
     if code == UnderWayError.exit_code and plan.scheduler == "slurm":
         requeue()
     if not at_limit or code != Terminated.exit_code:
         return code
-    rounds = folder / "rounds" / f"{stage.label}-{task}"
+    file = folder / "rounds" / f"{stage.label}-{task}"
     idle = 0
-    if stage.progress(task) <= before:
+    if stage.progress(task) <= progress:
         idle = 1
-        if rounds.is_file():
-            idle += int(rounds.read_text())
+        if file.is_file():
+            idle += int(file.read_text())
     if idle >= MOST_IDLE:
         text = f"{idle} times in sequence no unit was done before the time limit; give more time"
         _fail(ending, text)
         return 1
-    write_json(rounds, idle)
+    write_json(file, idle)
     requeue()
     return code
 
 
 def _run(plan: Plan, stage: JobStage, task: str) -> tuple[int, bool]:
     """Run the command; return its exit code, and whether the time limit ended it."""
-    received: list[int] = []
+    signals: list[int] = []
     children: list[subprocess.Popen[bytes]] = []
 
     def stop(number: int, _: FrameType | None) -> None:
-        received.append(number)
+        signals.append(number)
         for child in children:
             child.terminate()
 
@@ -76,7 +76,7 @@ def _run(plan: Plan, stage: JobStage, task: str) -> tuple[int, bool]:
     if plan.scheduler == "local":
         # the parent is the local submit that started this task
         when_orphaned(child.terminate, parent=os.getppid())
-    if received:
+    if signals:
         child.terminate()
     code = child.wait()
     if code == -signal.SIGTERM:  # it got the signal before it handles signals
@@ -92,7 +92,7 @@ def _run(plan: Plan, stage: JobStage, task: str) -> tuple[int, bool]:
     # later stages go on with the images that were not left out
     if code == NOTHING_NEW or (code == 1 and stage.left_out()):
         code = 0
-    return code, signal.SIGUSR1 in received
+    return code, signal.SIGUSR1 in signals
 
 
 def _words_of(stage: JobStage, task: str) -> list[str]:

@@ -53,7 +53,7 @@ class Folder:
 
 
 def units_of(folders: Iterable[Folder], shard: int = 1, shards: int = 1) -> list[Unit]:
-    """Return the units of folders that belong to a shard, which counts from 1; all by default."""
+    """Return the units of folders that belong to a shard, counted from 1; by default all units."""
     return [
         unit for folder in folders for group in folder.groups[shard - 1 :: shards] for unit in group
     ]
@@ -95,6 +95,7 @@ def _folders_of_recipe(run: Path) -> Iterator[Folder]:
 
 
 def _read(path: Path, name: str, *, complete: bool) -> Folder:
+    """Return a folder with the units that its listing has, if it has one."""
     listing = read_listing(path)
     if listing is None:
         return Folder(name, complete)
@@ -154,9 +155,9 @@ class JobStage:
     megabytes : int
         Memory that a process of it took when it was checked; 0 if that is not known.
     seen : str or None
-        Start of its last record when it was submitted, which may be empty; None if it was not.
+        Start of its last record when it was submitted, empty without a record; None if it was not submitted.
     stores : list of str
-        Of `featurize`, the feature files that it makes, relative to the run.
+        For `featurize`, the feature files that it makes, relative to the run.
     rank : int
         Number of stages of the same command and output before it in the plan.
     position : int
@@ -179,7 +180,7 @@ class JobStage:
 
     @property
     def label(self) -> str:
-        """How the names of its files begin."""
+        """The beginning of the names of its files."""
         return f"{self.position + 1}-{self.command}"
 
     @property
@@ -225,7 +226,7 @@ class JobStage:
     def records(self) -> list[RunEntry]:
         """Return the records of its command, oldest first."""
         entries: list[RunEntry] = []
-        # of a folder, and of a table
+        # the output is a folder, or a table
         for path in (Path(self.run, "run.json"), Path(f"{self.run}.run.json")):
             if path.is_file():
                 entries += read_records(path)
@@ -234,18 +235,18 @@ class JobStage:
     def since(self) -> list[RunEntry]:
         """Return the records of its command that began since it was submitted; all if it was not."""
         entries = self.records()
-        begin = 0
+        start = 0
         for position, entry in enumerate(entries, start=1):
             if entry.started == self.seen:
-                begin = position
-        return entries[begin:]
+                start = position
+        return entries[start:]
 
     def is_done(self) -> bool:
         """Return whether its outputs are there and, if it was submitted, whether it ended well since then."""
-        merged = [entry.status for entry in self.since() if not entry.shard]
+        statuses = [entry.status for entry in self.since() if not entry.shard]
         if self.command in SINGLE:
-            return merged[-1:] == ["ok"] and merged.count("ok") > self.rank
-        return self.is_complete() and (self.seen is None or merged.count("ok") > self.rank)
+            return statuses[-1:] == ["ok"] and statuses.count("ok") > self.rank
+        return self.is_complete() and (self.seen is None or statuses.count("ok") > self.rank)
 
     def left_out(self) -> int:
         """Return how many images its last call left out since it was submitted; 0 if it failed."""
@@ -261,8 +262,8 @@ class JobStage:
             units = units_of(folders)
             if task != MERGE:
                 units = units_of(folders, int(task), self.shards)
-            merged = sum(folder.complete for folder in folders)
-            return sum(unit.done + unit.epochs for unit in units) + merged
+            count = sum(folder.complete for folder in folders)
+            return sum(unit.done + unit.epochs for unit in units) + count
         output = Path(self.run)
         files = 0
         for path in (*output.rglob("*"), *Path(f"{self.run}.parts").rglob("*")):
@@ -344,18 +345,18 @@ class Plan:
         return self.folder / f"{stage.label}.sh"
 
     def lines(self, stage: JobStage) -> list[str]:
-        """Return the script of a stage. Its argument is the shard; without one, the number of the array's task is."""
+        """Return the script of a stage. Its argument is the task; by default the shard with the array's task number."""
         use = f"one job, the task {MERGE}, does it:"
         if stage.shards:
             use = f"task K does shard K of {stage.shards}, and the task {MERGE} puts them together:"
-        change = f"cd -- {shlex.quote(self.cwd)} || exit 1"
+        command = f"cd -- {shlex.quote(self.cwd)} || exit 1"
         return [
             "#!/bin/bash",
             f"# Stage {stage.position + 1} of {len(self.stages)}, written by bchisto submit; {use}",
             f"# bchisto {typed(stage.command)} {shlex.join(stage.words)}".replace("\n", " "),
-            change,
+            command,
             *self.before,
-            change,  # again, since a line before may change the folder
+            command,  # again, since a line before may change the folder
             f"exec {self.python} -m bchisto.apps.submit {shlex.quote(str(self.folder))} {stage.position} "
             '"${1:-$SLURM_ARRAY_TASK_ID}"',
         ]

@@ -105,7 +105,7 @@ class StageCommand:
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """What is asked for every task of a chain.
+    """Options for every task of a chain.
 
     Attributes
     ----------
@@ -148,24 +148,24 @@ def plan_chain(
     Raises
     ------
     InputError, BchistoError
-        What every task of a stage would raise.
+        A command is refused, as every task of its stage would be.
     """
     cluster = scheduler.settings() if plan.scheduler == "slurm" else {}
     plan.cluster = cluster.get("ClusterName", "")
     most_shards = min(asked.tasks, int(cluster.get("MaxArraySize", 1001)) - 1)
-    submitted = last_stages(read_plans(plan.run))
+    submissions = last_stages(read_plans(plan.run))
     lines = []
     made: Made = {}
     for number, command in enumerate(commands):
         stage = _stage_of(command, plan.stages, asked, made)
-        earlier = submitted.get((stage.command, stage.run))
-        # with the options of the last submission: its list of units and its memory hold
+        previous = submissions.get((stage.command, stage.run))
+        # with the options of the last submission, its memory and feature files hold
         repeats = False
-        if earlier is not None and earlier.words in (stage.words, [*stage.words, "--overwrite"]):
+        if previous is not None and previous.words in (stage.words, [*stage.words, "--overwrite"]):
             repeats = True
-            stage.megabytes = earlier.megabytes
-            stage.stores = earlier.stores
-        # for a stage before it: what that makes is not there, so only options and paths are checked
+            stage.megabytes = previous.megabytes
+            stage.stores = previous.stores
+        # what a stage before it makes does not exist yet, so only options and paths are checked
         waits = any(is_made(path, plan.stages) for path in command.inputs)
         with reworded(command.reword):
             stage.words += _replacing(command, repeats=repeats, waits=waits)
@@ -174,7 +174,7 @@ def plan_chain(
         is_complete = False
         if not waits:
             has_work = _check(stage, warn, repeats=repeats)
-            is_complete = _is_complete(stage, earlier, has_work=has_work)
+            is_complete = _is_complete(stage, previous, has_work=has_work)
         made[stage.output] = [Path(stage.run, name) for name in sorted(stage.stores)]
         stage.options += scheduler.memory(cluster, stage)
         stage.seen = next((entry.started for entry in reversed(stage.records())), "")
@@ -224,16 +224,16 @@ def _features_of(command: StageCommand, made: Made) -> list[Path]:
     """Return the features that `boost` is to read, if the chain makes some of them; else none."""
     if command.name != "boost":
         return []
-    given = command.options["features"]
-    if not given:
-        given = [command.out / "features"]
-    if not any(made.get(path.absolute()) for path in given):
+    folders = command.options["features"]
+    if not folders:
+        folders = [command.out / "features"]
+    if not any(made.get(path.absolute()) for path in folders):
         return []
-    return [file for path in given for file in made.get(path.absolute(), [path])]
+    return [file for path in folders for file in made.get(path.absolute(), [path])]
 
 
 def _replacing(command: StageCommand, *, repeats: bool, waits: bool) -> list[str]:
-    """Return the options that replace what an earlier submission made, of `predict` only the rows that changed.
+    """Return the options that let a command replace earlier outputs; `predict` replaces only rows that changed.
 
     Raises
     ------
@@ -262,7 +262,7 @@ def _is_complete(stage: JobStage, earlier: JobStage | None, *, has_work: bool) -
 
 
 def _check(stage: JobStage, warn: Callable[[str], None], *, repeats: bool) -> bool:
-    """Run a command with its checks only, pass its warnings on, and note its memory, unless it was submitted before.
+    """Run only the checks of a command, pass its warnings on, and note its memory, unless an earlier submission did.
 
     Parameters
     ----------
@@ -294,7 +294,7 @@ def _check(stage: JobStage, warn: Callable[[str], None], *, repeats: bool) -> bo
         ) as process:
             assert process.stderr is not None
             lines = process.stderr.read().splitlines()
-            _, status, used = os.wait4(process.pid, 0)
+            _, status, usage = os.wait4(process.pid, 0)
             code = os.waitstatus_to_exitcode(status)
             process.returncode = code
         cause = read_ending(ending)
@@ -312,7 +312,7 @@ def _check(stage: JobStage, warn: Callable[[str], None], *, repeats: bool) -> bo
         stage.stores = checks[-1].notes["stores"]
     stage.megabytes = 0
     if command in ("featurize", "predict"):
-        stage.megabytes = used.ru_maxrss // 1000
+        stage.megabytes = usage.ru_maxrss // 1000
     return code != NOTHING_NEW
 
 
@@ -351,7 +351,7 @@ def _check_waiting(
         from_options(kind, options)
     if command.name == "explain" and options["method"]:
         settings_of(options["method"], from_options(ExplainSettings, options))
-    training = {each.name: each for each in earlier}
+    training = {item.name: item for item in earlier}
     if command.name == "boost" and "featurize" in training:
         images = training["featurize"].images
         from_options(TwoClassView, options).check(images.classes)
@@ -362,7 +362,7 @@ def _check_waiting(
             records=images.records,
             stores={path.stem for path in _features_of(command, made)},
         )
-    # a table that is there may have other classes
+    # a table that exists may have other classes
     elif command.name == "evaluate" and all(is_made(path, stages) for path in options["sources"]):
         source = training.get("featurize", training.get("finetune"))
         if source is not None:
@@ -402,10 +402,10 @@ def describe(stage: JobStage, *, listed: bool) -> str:
         return f"{stage.command}: {division}"
     units = units_of(folders)
     missing = sum(not unit.done for unit in units)
-    number = counted(len(units), folders[0].unit.removesuffix("s"))
+    count = counted(len(units), folders[0].unit.removesuffix("s"))
     if missing < len(units):
-        number = f"{missing} of {number} left"
-    return f"{stage.command}: {division}; {number}"
+        count = f"{missing} of {count} left"
+    return f"{stage.command}: {division}; {count}"
 
 
 def options_of(stage: JobStage, asked: TaskOptions) -> list[str]:
@@ -414,7 +414,7 @@ def options_of(stage: JobStage, asked: TaskOptions) -> list[str]:
     Raises
     ------
     InputError
-        An option that bchisto sets itself, or of no stage.
+        There is an option that bchisto sets itself, or for a command that is not a stage.
     """
     options = []
     if asked.time is not None:
@@ -500,7 +500,7 @@ def cancel(run: Path) -> list[str]:
             raise BchistoError(
                 f"{run}: a local submit was started on {process.get('host')}; cancel it on that machine"
             )
-    for plan in plans:  # what begins at this moment does, and submits, nothing
+    for plan in plans:  # so that a task or submit that begins at this moment does nothing
         write_json(plan.folder / scheduler.CANCELLED, True)
     scheduler.cancel(numbers)
     pids = [int(process["pid"]) for process in local if is_running(process)]

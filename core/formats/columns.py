@@ -17,7 +17,7 @@ from .tables import BOOKS
 
 _PERSONS = ("patient", "subject", "participant", "case")
 _UNITS = (*_PERSONS, "slide", "animal", "mouse", "rat", "donor", "specimen", "block")
-"""What groups are called, if the name of their column begins so."""
+"""Words for a group; the one with which the name of its column begins is used."""
 _NUMBERS = ("", "id", "no", "nr", "num", "number", "code", "key", "uid", "barcode")
 
 _MAY_BE_PATIENTS = re.compile(
@@ -49,7 +49,7 @@ _MISSING = frozenset(
 
 
 _REMARK = re.compile(r"(?<=\w)[\s_]*[\[(][^\[\]()]*[\])]$")
-"""Brackets at the end of a name, such as that of a unit."""
+"""Matches a remark in brackets at the end of a name, such as a unit."""
 
 
 class Role(NamedTuple):
@@ -73,7 +73,7 @@ class Role(NamedTuple):
     def matching(self, names: Iterable[str]) -> list[list[str]]:
         """Return the column names with this meaning: a list for each tier, in the order of the names in the tier.
 
-        A remark in brackets, such as a unit, only counts if a name without it is not there.
+        Remarks in brackets, such as units, are ignored if otherwise no name matches.
         """
         names = [*dict.fromkeys(names)]
         tiers = self._tiers(names, names)
@@ -83,11 +83,11 @@ class Role(NamedTuple):
         return self._tiers(names, texts)
 
     def _tiers(self, names: Iterable[str], texts: Iterable[str]) -> list[list[str]]:
-        """Return the names of each tier by texts, one a name."""
+        """Return the names of each tier, which are recognised by `texts`, one for each name."""
         accepted = {key for tier in self.tiers for key in tier}
         names_by_key: dict[str, list[str]] = {}
         for name, text in zip(names, texts, strict=True):
-            key = letters_of(text).replace("μ", "u")  # of micrometres
+            key = letters_of(text).replace("μ", "u")  # in units of micrometres
             if key not in accepted:
                 key = key.removesuffix("s")
             names_by_key.setdefault(key, []).append(name)
@@ -155,7 +155,7 @@ GROUP = Role(
     ),
 )
 PATIENT = Role("patient", "patient", GROUP.tiers[:1])
-"""As `GROUP`, but of a table that must name the patient of each slide."""
+"""The patient in a table that must name the patient of each slide; the names are those of `GROUP` without slides."""
 
 MPP = Role(
     "mpp",
@@ -174,7 +174,7 @@ FEATURES = Role("features", "features", (("feature",), ("embedding",), ("x",)))
 
 
 def unit_named(column: str) -> str:
-    """Return what the name of a column calls a group; a patient if it says nothing.
+    """Return the word for a group with which the name of a column begins; ``patient`` if there is none.
 
     Examples
     --------
@@ -258,7 +258,7 @@ def _divide_alike(left: Sequence[Any], right: Sequence[Any]) -> bool:
 
 
 def _plain(cells: Sequence[Any]) -> list[Any]:
-    """Return the cells of a column, empty where a value is missing."""
+    """Return the cells of a column; a missing value becomes an empty text."""
     return ["" if is_missing(cell) else cell for cell in cells]
 
 
@@ -298,7 +298,7 @@ _DATE_OF_BOOK = re.compile(r"\d{4}-\d\d-\d\d( [\d:.]+)?|\d\d:\d\d:[\d.]+")
 
 
 def spoiled_cell(cells: Iterable[str], *, names: bool, table: Path) -> tuple[int, str] | None:
-    """Return the place of the first cell of a column that a spreadsheet spoiled, and how; None if none is.
+    """Return the position of the first cell of a column that a spreadsheet spoiled, and the reason; None without one.
 
     Parameters
     ----------
@@ -316,7 +316,7 @@ def spoiled_cell(cells: Iterable[str], *, names: bool, table: Path) -> tuple[int
     if names:
         kinds[_EXPONENT] = _ROUNDED
     for position, cell in enumerate(cells):
-        for kind, why in kinds.items():
+        for kind, reason in kinds.items():
             if kind.fullmatch(cell):
-                return position, why
+                return position, reason
     return None

@@ -1,6 +1,6 @@
-"""CSV tables that others wrote.
+"""Reads CSV tables that bchisto, people or other programs wrote.
 
-They remove the apostrophe that protects cells from being run as formulas, see `bchisto.core.neutral`.
+The apostrophe that protects cells from being run as formulas is removed, see `bchisto.core.neutral`.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ def _record(header: Sequence[str], row: Sequence[str]) -> dict[str, str]:
 
 
 def _bounded(line: str) -> str:
+    """Return a line, or refuse one that is too long."""
     if len(line) > limits.LINE_CHARACTERS:
         raise csv.Error(f"a line of more than {limits.LINE_CHARACTERS:,} signs")
     return line
@@ -78,7 +79,7 @@ _FOOTER = re.compile(
     r"\w = .*",
     re.IGNORECASE,
 )
-"""The first cell of a last line that is not of an image, and has fewer cells than those."""
+"""Matches the first cell of a footer, which is not of an image, and has fewer cells than lines of images."""
 
 
 class CsvTable(NamedTuple):
@@ -95,7 +96,7 @@ class CsvTable(NamedTuple):
     overlong, short : tuple of int
         Numbers of the lines with more, and with fewer, cells than the header.
     unread : tuple of ({"note", "warning"}, str)
-        What is not read, or is used although it is hidden.
+        Remarks on what is not read, or is used although it is hidden.
     """
 
     path: Path
@@ -150,7 +151,7 @@ class CsvTable(NamedTuple):
         without: Sequence[str] = (),
         cure: str = "rename it to group",
     ) -> Iterator[Remark]:
-        """Yield what is not read, and the columns without a standard name that are used, or perhaps should be.
+        """Yield remarks on what is not read, and on columns without a standard name that are, or should be, used.
 
         Parameters
         ----------
@@ -204,17 +205,17 @@ class CsvTable(NamedTuple):
         Raises
         ------
         InputError
-            Numbers that were rounded as names, dates, or errors.
+            A cell holds an error of a spreadsheet, a date, or a rounded number in place of a name.
         """
         columns = {column: role in (PATH, IMAGE, GROUP) for role, column in chosen.items()}
         for column, names in {**dict.fromkeys(further, False), **columns}.items():
-            spoiled = None
+            fault = None
             if column:
-                spoiled = spoiled_cell(self._column(column), names=names, table=self.path)
-            if spoiled is not None:
-                position, why = spoiled
+                fault = spoiled_cell(self._column(column), names=names, table=self.path)
+            if fault is not None:
+                position, reason = fault
                 line, row = self.rows[position]
-                text = f"the {self.columns[column]} {row[column]!r} is {why}"
+                text = f"the {self.columns[column]} {row[column]!r} is {reason}"
                 raise InputError(f"{row_in(self.path, line, full=True)}: {text}")
 
     def named(self, name: str) -> str | None:
@@ -300,7 +301,7 @@ def read_csv(
 
 
 def _ends_with_footer(rows: Sequence[tuple[int, list[str]]]) -> bool:
-    """Whether the last row says something of the table, in fewer cells than those of images have."""
+    """Return whether the last row is a footer, with fewer cells than the rows of images."""
     texts = [[*filter(None, cells)] for _, cells in rows[-1:]]
     if not any(_FOOTER.fullmatch(row[0]) for row in texts):
         return False
@@ -325,11 +326,11 @@ def _check_header(
         if has_column(names, column):
             continue
         name = column.name if isinstance(column, Role) else column
-        present = ""
+        hint = ""
         if any(titles):
-            present = f"; there are {few(filter(None, titles), most=10)}"
+            hint = f"; there are {few(filter(None, titles), most=10)}"
         raise InputError(
-            "{}: the header must have a column `{}` ({}){}", path, name, expected, present
+            "{}: the header must have a column `{}` ({}){}", path, name, expected, hint
         )
     for index, title in enumerate(titles):
         if title and names[index] in names[:index]:

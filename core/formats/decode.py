@@ -94,34 +94,34 @@ def _open(path: Path) -> Container:
     container = None
     try:
         with path.open("rb") as handle:
-            read = _reader(handle.read(_BEGIN_BYTES), suffix)
-            if read is not None:
+            reader = _reader(handle.read(_BEGIN_BYTES), suffix)
+            if reader is not None:
                 handle.seek(0)
-                container = read(path, handle)
+                container = reader(path, handle)
     except ImageError:
         raise
     except BROKEN as error:
         raise files.damaged(path, first_line(error)) from error
     if container is None:
-        wanted = "a DICOM image" if suffix in DICOM_SUFFIXES else "a TIFF, PNG or JPEG image"
+        kind = "a DICOM image" if suffix in DICOM_SUFFIXES else "a TIFF, PNG or JPEG image"
         raise ImageError(
-            files.mistaken(path, wanted)
-            or f"{path}: not {wanted}; remove it or replace it by the image"
+            files.mistaken(path, kind)
+            or f"{path}: not {kind}; remove it or replace it by the image"
         )
     files.check_size(path, container.header)
     return container
 
 
 def _reader(begin: bytes, suffix: str) -> Callable[[Path, BinaryIO], Container] | None:
-    """Return the reader of a file with these first bytes; None if it is no image."""
+    """Return the reader of a file with these first bytes; None if it is not an image."""
     if suffix == LJPEG_SUFFIX:  # known only by its name
         return read_ljpeg
     is_dicom = begin[128:132] == b"DICM"
     if is_dicom and suffix in DICOM_SUFFIXES:  # it may be TIFF, too
         return read_dicom
-    for start, signature, read in _READERS:
+    for start, signature, reader in _READERS:
         if begin.startswith(signature, start):
-            return read
+            return reader
     return read_dicom if is_dicom else None
 
 
@@ -131,13 +131,13 @@ def read_header(path: PathInput) -> ImageHeader:
     Raises
     ------
     ImageError
-        Missing, not an image, a broken header, or more than `limits.PIXELS`.
+        The file is missing or not an image, its header is broken, or it has more than `limits.PIXELS` pixels.
     """
     path = converted(path, "path", Path)
     container = _open(path)
     header = container.header
     if header.mode.endswith("A"):
-        with contextlib.suppress(ImageError):  # of pixels: raised if they are decoded
+        with contextlib.suppress(ImageError):  # damaged pixels are refused only if they are needed
             _, is_clear = _samples(path, container)
             if is_clear:
                 header = replace(header, remarks=(*header.remarks, _CLEAR))
@@ -207,7 +207,7 @@ def decode_given(image: Any, name: str) -> tuple[ImageHeader, Pixels]:
     RefusedImageError
         The array is not an RGB image, or the picture is damaged, closed, or of a kind that is refused.
     ImageError
-        It has more than `limits.PIXELS`, or none.
+        It has more than `limits.PIXELS` pixels, or none.
     """
     from PIL import Image, ImageOps
 
@@ -259,7 +259,7 @@ def _rgb(samples: Samples) -> Pixels:
 
 
 def _without_clear(samples: Samples) -> tuple[Samples, bool]:
-    """Leave out an alpha channel that is 0 everywhere, as programs write that pad pixels to 32 bits; return if so."""
+    """Leave out an alpha channel that is 0 everywhere, which only pads pixels to 32 bits; return whether there was."""
     if samples.alpha and not samples.values[..., -1].any():
         return Samples(samples.values[..., :-1]), True
     return samples, False

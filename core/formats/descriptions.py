@@ -140,7 +140,7 @@ def _with_order(
     counts : tuple of int
     names : sequence of str
     colours : sequence of str
-        Of each channel that has one, the brightest in hexadecimal digits.
+        The brightest colour of each channel that has one, in hexadecimal digits.
     size : sequence of float
     """
     by_name = ["".join(map("".join, _COLOUR_NAME.findall(name))).lower() for name in names]
@@ -159,7 +159,7 @@ def _with_order(
 
 
 def _value(key: str, text: str) -> str:
-    """Return the first value of a key: of XML in quotes, of ImageJ up to the end of the line; empty without one."""
+    """Return the first value of a key: XML has it in quotes, ImageJ up to the end of the line; empty without one."""
     match = re.search(rf"""\b{key}\s?=\s?["']?([^"'\n\r]{{0,200}})""", text)
     if match is None:
         return ""
@@ -167,14 +167,14 @@ def _value(key: str, text: str) -> str:
 
 
 def _count(text: str) -> int:
-    """Return a whole number that a text states, of 32 bits without a sign; 1 if it states none."""
+    """Return the whole number in a text, as 32 bits without a sign; 1 if the text is not a whole number."""
     if re.fullmatch(r"\s*-?[0-9]{1,10}\s*", text) is None:
         return 1
     return max(1, int(text) % 2**32)
 
 
 def _length(value: str | float, unit: str) -> float | None:
-    """Return a length in micrometres, the unit of OME if it names none; None if it or its unit is unknown."""
+    """Return a length in micrometres, the unit if none is named; None if the length or its unit is unknown."""
     # ImageJ escapes letters beyond ASCII
     unit = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda code: chr(int(code[1], 16)), unit.strip() or "um")
     unit = unicodedata.normalize("NFKC", unit)

@@ -63,7 +63,7 @@ _SLIDE_TAGS = (
     "TotalPixelMatrixColumns",
     "TotalPixelMatrixRows",
 )
-"""Elements that are parsed of a file of a slide; all are long before the pixels."""
+"""Elements that are parsed in a file of a slide; all of them are long before the pixels."""
 
 _DEFER_BYTES = 4096
 """Longer elements (the pixels) are skipped if only the header is needed."""
@@ -110,6 +110,7 @@ def _broken() -> tuple[type[Exception], ...]:
 
 
 def _read(path: Path, *, pixels: bool) -> Any:
+    """Parse the elements `_TAGS` of a file; long ones only if `pixels` are needed."""
     import pydicom
     from pydicom.errors import InvalidDicomError
 
@@ -127,12 +128,12 @@ def _read(path: Path, *, pixels: bool) -> Any:
         ) from error
     except _broken() as error:
         # messages of pydicom may quote content of the file, such as names
-        why = type(error).__name__
+        reason = type(error).__name__
         if isinstance(error, RecursionError) or isinstance(error.__context__, RecursionError):
-            why = "it is nested too deep"
+            reason = "it is nested too deep"
         elif isinstance(error, _TooMuch):
-            why = str(error)
-        raise files.damaged(path, why) from error
+            reason = str(error)
+        raise files.damaged(path, reason) from error
 
 
 class SlideInstance(NamedTuple):
@@ -145,7 +146,7 @@ class SlideInstance(NamedTuple):
     is_volume : bool
         Whether it is a level, and not a label, an overview or a thumbnail.
     pixels : int
-        Of the level.
+        Number of pixels of the level.
     """
 
     series: str
@@ -154,7 +155,7 @@ class SlideInstance(NamedTuple):
 
 
 def slide_instance(path: Path) -> SlideInstance | None:
-    """Return what the header of a file says of a whole slide; None if it is not of one, or cannot be read.
+    """Return which part of a whole slide a file holds, by its header; None if it holds none, or cannot be read.
 
     No element is parsed that identifies a patient, and no pixel is read.
     """
@@ -190,7 +191,7 @@ class _Elements(NamedTuple):
     sop_class : str
         What kind of object the file holds.
     numbers : dict of str to ndarray
-        Those of `_NUMBERS` that the file has.
+        Values of those elements in `_NUMBERS` that the file has.
     spacing : set of float
         Millimetres per pixel, down and across; one if they are equal.
     """
@@ -219,6 +220,7 @@ def _sop_class(meta: Any) -> str:
 
 
 def _header(path: Path, elements: Any) -> ImageHeader:
+    """Return the header of an image; refuse one whose pixels are not decoded."""
     if "PixelData" not in elements:
         raise ImageError(
             f"{path}: a DICOM file without pixels; leave it out or copy the image again"
@@ -241,9 +243,9 @@ def _header(path: Path, elements: Any) -> ImageHeader:
             spacing={float(side) for side in elements.get("PixelSpacing") or ()},
         )
     except _broken() as error:
-        why = str(error) if isinstance(error, AttributeError) else type(error).__name__
+        reason = str(error) if isinstance(error, AttributeError) else type(error).__name__
         raise ImageError(
-            f"{path}: its header does not define how the pixels are stored ({why})"
+            f"{path}: its header does not define how the pixels are stored ({reason})"
         ) from error
     _check_kind(path, stored)
     mpp = None

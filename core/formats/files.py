@@ -102,7 +102,7 @@ class ImageHeader:
 
 
 def remarks_on(profile: bytes = b"", *, pages: int = 1, page: int = 1) -> tuple[Remark, ...]:
-    """Return the remarks on several pages, of which one is used, and on a colour profile that is not sRGB by its name.
+    """Return remarks on pages that are not used, and on a colour profile that is not sRGB by its name.
 
     Parameters
     ----------
@@ -113,8 +113,8 @@ def remarks_on(profile: bytes = b"", *, pages: int = 1, page: int = 1) -> tuple[
     """
     remarks: list[Remark] = []
     if pages > 1:
-        used = "the first" if page == 1 else f"page {page}"
-        remarks.append(("warning", f"{pages} pages, only {used} is used"))
+        name = "the first" if page == 1 else f"page {page}"
+        remarks.append(("warning", f"{pages} pages, only {name} is used"))
     if profile and b"srgb" not in profile.replace(b"\0", b"").lower():
         remarks.append(("note", "has a colour profile, which is not applied"))
     return tuple(remarks)
@@ -143,7 +143,7 @@ Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
-"""Arrays of any type, of grey levels, of numbers in double and single precision, of whole numbers, and of truths."""
+"""Arrays of any type, of grey levels, of numbers in double and single precision, of whole numbers, and of booleans."""
 
 
 class Samples(NamedTuple):
@@ -291,7 +291,7 @@ def mistaken(path: Path, wanted: str) -> str | None:
                 continue
             if not _holds(path, kind["inside"], kind["text"]):
                 continue
-            # it is what was wanted, or damaged
+            # it is of the wanted kind, so it must be damaged
             if path.suffix.casefold() in kind["unless"].split() or kind["what"] == wanted:
                 return None
             return Message("{}: not {}, but {}; " + kind["cure"], path, wanted, kind["what"])
@@ -370,6 +370,7 @@ def content_sha256(path: Path) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _hash_once(path: Path, identity: tuple[str, ...]) -> str:
+    """Return the SHA-256 of a file, which is cached for its identity."""
     return file_sha256(path)
 
 
@@ -386,6 +387,7 @@ def file_identity(path: Path) -> tuple[str, str, str, str]:
 
 @contextlib.contextmanager
 def _readable(path: Path) -> Iterator[None]:
+    """Turn a system error inside the block into an error that names the file."""
     try:
         yield
     except OSError as error:

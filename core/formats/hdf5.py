@@ -1,6 +1,6 @@
 """Untrusted HDF5 files: what they may hold, and a process that reads them first.
 
-Only a crash or a hang of this process counts. It ignores other errors, because the reader of the file will report them
+Only a crash or a hang of that process counts. It ignores other errors, because the reader of the file will report them
 with better messages.
 """
 
@@ -40,8 +40,8 @@ _KINDS = {
 def open_for_reading(path: Path) -> Any:
     """Open an HDF5 file.
 
-    It is opened as ``h5py.File(path)`` does, so that it may be open in this process already, or else without a lock,
-    which some disks do not have.
+    It is opened like ``h5py.File(path)``, since it may be open in this process already. If that fails, it is opened
+    without a lock, which some disks do not have.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def _linked(file: Any, name: str) -> Any:
 
 
 def _check_values(item: Any, name: str, holds: str) -> None:
-    """Refuse what is no dataset, or has values of another kind, or in other files, or that unpack to far more."""
+    """Refuse an object that is not a dataset, or has values of another kind, in other files, or that unpack to more."""
     import h5py
 
     if not isinstance(item, h5py.Dataset) or item.shape is None:
@@ -168,13 +168,13 @@ def check_tree(path: Path) -> None:
     with open_for_reading(path) as file, reading(path, kind=StoreError):
         if file.visititems_links(note):
             raise StoreError(f"holds more than {limits.HDF5_OBJECTS:,} objects")
-        unpacked = 0
+        size = 0
         for name in names:
             item = _linked(file, name)
             if not isinstance(item, h5py.Group):
                 _check_values(item, name[:200], "numbers")
-                unpacked += item.size * item.dtype.itemsize
-        if unpacked > limits.HDF5_BYTES:
+                size += item.size * item.dtype.itemsize
+        if size > limits.HDF5_BYTES:
             raise StoreError(f"holds more than {limits.HDF5_BYTES // 1024**3} GiB")
 
 
@@ -196,12 +196,12 @@ def check_storage(dataset: Any, name: str) -> None:
             )
     claimed = dataset.size * bytes_of_value
     stored = dataset.id.get_storage_size()
-    most = stored
+    limit = stored
     if filters:
-        most *= limits.HDF5_EXPANSION
+        limit *= limits.HDF5_EXPANSION
     if dataset.dtype.kind == "O":
-        most += limits.HDF5_ABSENT_BYTES
-    if claimed > most:
+        limit += limits.HDF5_ABSENT_BYTES
+    if claimed > limit:
         raise StoreError(f"{name} claims {claimed:,} bytes, of which {stored:,} are stored")
 
 
@@ -232,10 +232,10 @@ def refuse_deadly(paths: Sequence[Path]) -> None:
     seconds = _SECONDS + sum(path.stat().st_size for path in files) // _BYTES_A_SECOND
     script = f"import json, sys; from {__package__}.hdf5 import visit; visit(*json.load(sys.stdin))"
     folders = os.pathsep.join(os.path.abspath(folder) for folder in sys.path)  # noqa: PTH100
-    done = None
-    with contextlib.suppress(OSError):  # a system that starts no process
+    process = None
+    with contextlib.suppress(OSError):  # if the system starts no process, files are not read first
         # runs only this Python with the script above
-        done = subprocess.run(  # nosec B603
+        process = subprocess.run(  # nosec B603
             [sys.executable, "-P", "-c", script],
             input=json.dumps([[*map(str, files)], seconds]),
             capture_output=True,
@@ -244,14 +244,14 @@ def refuse_deadly(paths: Sequence[Path]) -> None:
             # it computes nothing, and threads may be limited (ulimit -u)
             env={**os.environ, "PYTHONPATH": folders, "OPENBLAS_NUM_THREADS": "1"},
         )
-    if done is None or done.returncode >= 0:
+    if process is None or process.returncode >= 0:
         return
-    number = -done.returncode
-    if number in (signal.SIGKILL, signal.SIGINT):  # without memory or processes
+    number = -process.returncode
+    if number in (signal.SIGKILL, signal.SIGINT):  # by the system or the user, not by the file
         raise MemoryError(
             f"{files[0]}: the process that looks at it first was ended by signal {number}"
         )
-    last = files[min(len(done.stdout.splitlines()), len(files) - 1)]
+    last = files[min(len(process.stdout.splitlines()), len(files) - 1)]
     raise StoreError(
         f"{last}: HDF5 is ended by signal {number} when it reads it: damaged, or more than the memory "
         "holds; make it again or copy it again"

@@ -25,7 +25,7 @@ PIXELS = 85_000_000  # just below where Pillow itself warns; a BACH image has 3.
 PICTURE_BYTES = 8 * PIXELS  # four samples of 16 bits per pixel
 EXIF_ENTRIES = 1000  # of a directory; cameras write some fifty
 PAGES = 10_000  # of a TIFF
-DESCRIPTION = 1024**2  # characters of that of a TIFF; OME-XML of one image has some thousand
+DESCRIPTION = 1024**2  # characters of a TIFF's description; OME-XML of one image has some thousand
 LEAST_MPP = 0.02  # micrometres per pixel: light resolves 0.2
 MOST_MPP = 20.0  # micrometres per pixel: above it, a nucleus is half a pixel
 JPEG_SCANNED = 15 * PIXELS  # pixels times scans: progressive images have about ten scans
@@ -97,7 +97,7 @@ WEIGHTS_RATIO = 40  # as for archives; weights hardly shrink
 WEIGHTS_SMALL = 256 * 1024**2  # as for archives
 CONFIG_BYTES = 4 * 1024**2  # also for the index of a model in several files
 CARD_HEADER = 64 * 1024  # characters of a README.md that are searched for its header
-PARAMETER_GROWTH = 2  # times as many parameters as its file may a network have: files lack heads
+PARAMETER_GROWTH = 2  # times the parameters of its file that a network may have: files lack heads
 ONNX_BYTES = 2 * 1024**3  # limit of a protobuf message; larger networks keep values beside it
 NETWORK_SIDE = 2048  # pixels; largest input side of an external encoder
 

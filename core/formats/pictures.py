@@ -31,11 +31,11 @@ from .files import Container, ImageHeader, Pixels, Samples
 
 PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
 JPEG_2000_BEGIN = b"\xff\x4f\xff\x51"
-"""Where a JPEG 2000 begins, with the segment of its size."""
+"""First bytes of a JPEG 2000, up to the segment of its size."""
 
 
 def _webp_size(head: bytes) -> tuple[int, int]:
-    """Return width and height of a WebP, of which Pillow reserves the memory when it opens it."""
+    """Return width and height of a WebP, for which Pillow reserves memory when it opens the file."""
     if head[12:16] == b"VP8X":
         return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
     if head[12:16] == b"VP8L":
@@ -46,13 +46,13 @@ def _webp_size(head: bytes) -> tuple[int, int]:
 
 
 def coded_size(data: bytes) -> tuple[int, int] | None:
-    """Return width and height of a WebP or JPEG 2000, as its decoder reserves memory; None for others."""
+    """Return the width and height for which the decoder of a WebP or JPEG 2000 reserves memory; None for other data."""
     if data.startswith(b"RIFF"):
         return _webp_size(data[:30].ljust(30, b"\0"))
     start = data.find(JPEG_2000_BEGIN, 0, 256)
     if start < 0:
         return None
-    # the segment of the size: the grid, from which its offset is left out
+    # the size of the grid, without the offset of the image in it
     width, height = struct.unpack_from(">2I", data.ljust(start + 16, b"\0"), start + 8)
     return width, height
 
@@ -198,12 +198,13 @@ _RARE = frozenset({*range(0xC3, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 a marker would otherwise decode an image to noise."""
 
 _FRAME = re.compile(rb"\xff([\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7])\0.(.)", re.DOTALL)
-"""Begin of a frame: its kind, and the bits of a sample."""
+"""Matches the beginning of a frame: its kind, and the bits of a sample."""
 
 _HEAD = 2**20
 """Number of bytes that hold most headers."""
 _MORE = 15 * 2**20
-"""At most so many more; Pillow joins EXIF segments in a time that grows with the square of their number."""
+"""Most further bytes that are read, since Pillow joins EXIF segments in a time that grows with the square of their
+number."""
 
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 _RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
@@ -221,27 +222,29 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
         end are missing.
     """
     files.check_bytes(path)
-    begin = handle.read(_HEAD)
+    head = handle.read(_HEAD)
     try:
-        header = _jpeg_header(path, begin)
-    except ImageError:  # perhaps for what cameras and programs write before the picture
-        header = _jpeg_header(path, begin + handle.read(_MORE))
+        header = _jpeg_header(path, head)
+    except ImageError:  # perhaps because cameras and programs wrote much before the picture
+        header = _jpeg_header(path, head + handle.read(_MORE))
     area = header.width * header.height
     return Container(header, lambda: Samples(_jpeg_pixels(path, path.read_bytes(), area)))
 
 
 def _jpeg_header(path: Path, data: bytes) -> ImageHeader:
+    """Read the header of a JPEG from its first bytes."""
     source = io.BytesIO(data[:2] + _DENSITY + data[2 : _HEAD + _MORE])
     try:
         return picture_header(path, source, "JPEG")
     except ImageError as error:
         frame = _FRAME.search(data)
         if frame is not None and (frame[1][0] in _RARE or frame[2][0] != 8):
-            raise _unread(path) from error  # however whole it is
+            raise _unread(path) from error  # even if it is not damaged
         raise
 
 
 def _unread(path: Path) -> ImageError:
+    """Return the error for a kind of JPEG that is not read."""
     return ImageError(
         f"{path}: a JPEG that is lossless, arithmetic-coded or not of 8 bits is not read; save it as PNG or TIFF"
     )
@@ -350,26 +353,27 @@ def read_ljpeg(path: Path, handle: BinaryIO) -> Container:
 
 
 def _decode_ljpeg(path: Path, header: ImageHeader) -> Samples:
+    """Decode a lossless JPEG twice, and refuse it if pixels are missing, see `_MISSING_END`."""
     import imagecodecs
 
     files.check_bytes(path)
     data = path.read_bytes() + _MISSING_END
     pixels = header.width * header.height
-    cut = ImageError(
+    truncation = ImageError(
         f"{path}: cannot be decoded (it ends before its last pixel); download it again"
     )
     if 8 * len(data) < pixels:  # each pixel takes at least one bit
-        raise cut
+        raise truncation
     room = _MOST_OF_A_SAMPLE * pixels
     try:
         values = np.asarray(imagecodecs.jpegsof3_decode(data + b"\0" * room))
-        again = np.asarray(imagecodecs.jpegsof3_decode(data + b"\xaa" * room))
+        second = np.asarray(imagecodecs.jpegsof3_decode(data + b"\xaa" * room))
     except (imagecodecs.Jpegsof3Error, ValueError, OSError) as error:
         raise ImageError("{}: cannot be decoded ({}); download it again", path, error) from error
     if values.shape != (header.height, header.width):
         raise ImageError(
             f"{path}: decodes to {values.shape}, its header has {header.height} x {header.width}"
         )
-    if not np.array_equal(values, again):
-        raise cut
+    if not np.array_equal(values, second):
+        raise truncation
     return Samples(files.stretch_to_eight_bits(values)[..., np.newaxis])

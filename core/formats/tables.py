@@ -51,7 +51,7 @@ _NO_VALUE = re.compile(
 if TYPE_CHECKING:
     _SystemPath = Path
 else:
-    _SystemPath = type(Path())  # before Python 3.12 no other kind is a base
+    _SystemPath = type(Path())  # before Python 3.12, `Path` itself cannot be a base
 
 
 class NamedPath(_SystemPath):
@@ -65,9 +65,9 @@ class NamedPath(_SystemPath):
     @classmethod
     def named(cls, path: str | Path, called: str) -> NamedPath:
         """Return a path with a name."""
-        named = cls(path)
-        named.called = called
-        return named
+        result = cls(path)
+        result.called = called
+        return result
 
     def __reduce__(self) -> tuple[Any, ...]:
         return NamedPath.named, (str(self), self.called)
@@ -103,7 +103,7 @@ class FramePath(NamedPath):
 
 
 def row_in(table: Path, line: int, *, full: bool = False) -> str:
-    """Return how messages call a line of a table, after its name or full path; of a data frame a row, by its index."""
+    """Return how messages name a line: by the table's name or full path; in a data frame, by the index of the row."""
     if isinstance(table, FramePath):
         return f"{table.stem}, in row {table.frame.index[line - 2]}"
     return f"{table if full else table.name}:{line}"
@@ -113,7 +113,7 @@ Rows: TypeAlias = Iterator[tuple[int, list[str]]]
 """Line number and cells of each row."""
 
 Score: TypeAlias = Callable[[Sequence[str]], int]
-"""How many columns of a known meaning cells name; 0 if they are not those of a header."""
+"""Returns how many columns of a known meaning the cells of a row name; 0 if the row cannot be a header."""
 
 
 class TableRows(NamedTuple):
@@ -124,9 +124,9 @@ class TableRows(NamedTuple):
     rows : iterator of (int, list of str)
         Line number and cells of each row, the header first; an empty row has no cells.
     score : int
-        How many columns of a known meaning the header names; 0 if there is none, and all rows are read.
+        How many columns of a known meaning the header names; 0 if there is no header, and all rows are read.
     remarks : list of ({"note", "warning"}, str)
-        What is not read, or is used although it is hidden.
+        Remarks on what is not read, or is used although it is hidden.
     """
 
     rows: Rows
@@ -137,16 +137,17 @@ class TableRows(NamedTuple):
 def table_rows(path: Path, score: Score = lambda cells: 0) -> TableRows:
     """Read a table from its header on: a file, or a data frame in its place.
 
-    CSV files are in UTF-8. Their delimiter is the one with which there is a header, a comma, semicolon or tab, the most
-    frequent one in the first line if there is none, or any that a line ``sep=`` names. Of a workbook the first sheet
-    with a header is read, with the stored values; formulas are not computed. Whole numbers have no decimals. Characters
-    that nobody sees are removed, see `visible`, unless the cell names a file beside the table.
+    CSV files are in UTF-8. Their delimiter is a comma, semicolon or tab: the one with which there is a header, else the
+    most frequent one in the first line. A first line ``sep=`` may name another one. Of a workbook, the first sheet with
+    a header is read, with the stored values; formulas are not computed. Whole numbers have no decimals. Characters that
+    nobody sees are removed, see `visible`, unless the cell names a file beside the table.
 
     Parameters
     ----------
     path : Path
     score : callable, optional
-        How many columns of a known meaning cells name, of which a header names most; by default there is no header.
+        Returns how many columns of a known meaning the cells of a row name; the row with most is the header. By default
+        there is no header.
 
     Raises
     ------
@@ -176,14 +177,14 @@ def _from_header(path: Path, rows: Rows, score: Score) -> TableRows:
     if columns > limits.TABLE_COLUMNS:
         raise InputError(f"{path}: {columns:,} columns, too many for a table of images")
     header = _header_in([cells for _, cells in top], score)
-    above = top[: header.last]
-    below = top[len(above) :]
+    rows_above = top[: header.last]
+    rows_below = top[len(rows_above) :]
     remarks: list[Remark] = []
-    if any(any(cells) for _, cells in above):
-        number, _ = below[0]
-        below[0] = (number, [*header.titles])
+    if any(any(cells) for _, cells in rows_above):
+        number, _ = rows_below[0]
+        rows_below[0] = (number, [*header.titles])
         remarks.append(("note", f"the header ends in line {number}; what is above is not read"))
-    return TableRows(itertools.chain(below, rows), header.score, remarks)
+    return TableRows(itertools.chain(rows_below, rows), header.score, remarks)
 
 
 class _Header(NamedTuple):
@@ -195,7 +196,7 @@ class _Header(NamedTuple):
 
 
 def _header_in(top: Sequence[list[str]], score: Score) -> _Header:
-    """Return the header that names most columns: the first of a row, else of two rows."""
+    """Return the header that names most columns; of several, the first in one row, else the first in two rows."""
     headers = [_Header(score(cells), number, cells) for number, cells in enumerate(top)]
     for number, (above, below) in enumerate(itertools.pairwise(top), start=1):
         for form in ("{1}", "{0} {1}", "{0} [{1}]"):
@@ -205,18 +206,18 @@ def _header_in(top: Sequence[list[str]], score: Score) -> _Header:
     if not header.score:
         return _Header(0, 0, [])
     rows = top[header.last + 1 :]
-    # of units, or of what belongs to a title, but not of an image: its cells are unlike all others
+    # a row of units or the like belongs to the header; unlike a row of an image, it shares no cell with other rows
     if len(rows) > 1 and any(rows[0]) and not rows[0][0]:
         texts = {*filter(None, rows[0])}
-        unlike = texts.isdisjoint(itertools.chain(*rows[1:]))
-        if unlike and not re.search(r"[\d.]", "".join(texts)):
+        is_unlike = texts.isdisjoint(itertools.chain(*rows[1:]))
+        if is_unlike and not re.search(r"[\d.]", "".join(texts)):
             titles = _joined(header.titles, rows[0], "{0} [{1}]")
             return _Header(header.score, header.last + 1, titles)
     return header
 
 
 def _joined(above: Sequence[str], below: Sequence[str], form: str) -> list[str]:
-    """Return titles of two rows in this form, of columns that have both."""
+    """Return titles of two rows, in this form if a column has both."""
     both = itertools.zip_longest(above, below, fillvalue="")
     return [form.format(high, low) if high and low else high or low for high, low in both]
 
@@ -243,10 +244,10 @@ def _of_text(path: Path, score: Score) -> TableRows:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({system_reason(error)})") from error
     except ValueError as error:
-        no_text = (
+        refusal = (
             f'{path}: not a UTF-8 CSV file ({error}); save it as "CSV UTF-8", its name in Excel'
         )
-        raise InputError(mistaken(path, "a table") or no_text) from error
+        raise InputError(mistaken(path, "a table") or refusal) from error
     rows = max(text.count("\n"), text.count("\r"))
     cells = max(map(text.count, _MARKS))
     if rows > limits.TABLE_ROWS or cells > limits.TABLE_CELLS:
@@ -313,7 +314,7 @@ def _cell_text(value: Any) -> str:
     """Return the value of a cell as text, as in a CSV file."""
     if value is None:
         return ""
-    # beyond, digits were lost
+    # from there on, digits were lost
     if isinstance(value, float) and value.is_integer() and abs(value) < 10**16:
         return str(int(value))
     return str(value)
@@ -338,10 +339,10 @@ def _of_sheets(path: Path, book: Any, score: Score) -> TableRows:
         remarks.append(("warning", f"{text}; {cure}"))
     others = [
         other.title
-        for other, alike in zip(sheets, tables, strict=True)
-        if alike.score == table.score > 0
+        for other, other_table in zip(sheets, tables, strict=True)
+        if other_table.score == table.score > 0
         and other.sheet_state == "visible"
-        and len([*itertools.islice(alike.rows, 2)]) > 1
+        and len([*itertools.islice(other_table.rows, 2)]) > 1
     ]
     if others:
         text = (
@@ -368,6 +369,7 @@ def _check_cells(path: Path, book: Any, content: bytes, *, header: int) -> None:
 
 
 def _sheet_rows(path: Path, sheet: Any) -> Rows:
+    """Yield the rows of a sheet that are not empty."""
     sheet.reset_dimensions()  # the dimensions in the file may be wrong
     cells = 0
     for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):

@@ -1,6 +1,6 @@
-"""JSON and YAML that others wrote, bounded before objects are made, and forms of what they hold.
+"""Reads JSON, YAML and zips that others wrote within limits, and checks the numbers, texts and forms in them.
 
-Otherwise a small file could take much memory.
+The limits are checked before objects are made, since a small file could take much memory.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def read_json(path: Path, *, record: bool = False) -> Any:
 
 
 def open_zip(source: Path | IO[bytes], *, members: int, size: float = math.inf) -> zipfile.ZipFile:
-    """Open a zip for reading, after one with too many members was refused without reading its whole directory.
+    """Open a zip for reading; one with too many members is refused without reading its whole directory.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def number_of(value: Any) -> Any:
 
 
 def decimal_of(text: str) -> float:
-    """Return a number with a decimal point or comma; Python's own ``1_0`` and digits of other scripts are no numbers.
+    """Return a number with a decimal point or comma; ``1_0``, and digits of other scripts, are refused.
 
     Raises
     ------
@@ -189,7 +189,7 @@ def decimal_of(text: str) -> float:
 
 
 def visible(text: str) -> str:
-    r"""Return a text without marks of format; other blanks become spaces, and those around it are removed.
+    r"""Return a text without invisible characters; blanks become spaces, and those around the text are removed.
 
     Examples
     --------
@@ -208,7 +208,7 @@ def visible(text: str) -> str:
 
 
 def fits(value: Any, form: Any) -> bool:
-    """Whether a value has a form: a type, a function, a tuple of choices, a list of one form, or a dict of forms."""
+    """Return whether a value has a form: a type, function, tuple of choices, list of one form, or dict of forms."""
     if isinstance(form, dict):
         return isinstance(value, dict) and all(
             fits(value.get(name), inner) for name, inner in form.items()

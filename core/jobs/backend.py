@@ -23,7 +23,7 @@ NETWORK_THREADS = "BCHISTO_THREADS"
 """Environment variable with the number of threads that a process uses for networks on the CPU, also in workers."""
 
 _GPU_FILES = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg")
-"""Files that Linux has if there is a card of NVIDIA or AMD, and below Windows one of either."""
+"""Device files of Linux for GPUs of NVIDIA, of AMD, and of either on Linux inside Windows."""
 
 _AMPERE = 8
 """Major compute capability of the first NVIDIA cards that compute in bfloat16."""
@@ -44,11 +44,11 @@ _LINE_OF_LIBRARY = re.compile(
 def named_backend() -> str:
     """Return the name of Keras's backend without importing it: of ``KERAS_BACKEND``, else of ``keras.json``."""
     home = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))  # noqa: PTH111 - raises nothing
-    named = None
-    # Keras reads it too, and says what is wrong
+    name = None
+    # Keras reads it too, and raises what is wrong
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        named = json.loads((home / "keras.json").read_text()).get("backend")
-    return os.environ.get("KERAS_BACKEND") or str(named or "tensorflow")
+        name = json.loads((home / "keras.json").read_text()).get("backend")
+    return os.environ.get("KERAS_BACKEND") or str(name or "tensorflow")
 
 
 def prepare_backend() -> str:
@@ -126,14 +126,14 @@ def asked_threads() -> int | None:
     InputError
         The variable is not a positive number.
     """
-    given = os.environ.get(NETWORK_THREADS)
-    if given is None:
+    text = os.environ.get(NETWORK_THREADS)
+    if text is None:
         return None
-    if not (given.isascii() and given.isdecimal() and int(given) > 0):
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
         raise InputError(
-            f"{NETWORK_THREADS}={given}: set it to a number of threads from 1 up, or unset it"
+            f"{NETWORK_THREADS}={text}: set it to a number of threads from 1 up, or unset it"
         )
-    return int(given)
+    return int(text)
 
 
 def computing_threads() -> int | None:
@@ -174,8 +174,8 @@ def visible_gpus() -> tuple[str, ...]:
     DependencyError
         See `prepare_backend`.
     """
-    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    if named.strip() == "-1" or (sys.platform == "linux" and not any(map(glob.glob, _GPU_FILES))):
+    value = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if value.strip() == "-1" or (sys.platform == "linux" and not any(map(glob.glob, _GPU_FILES))):
         return ()  # the backend, which takes seconds to load, would see none
     backend = prepare_backend()
     with hushed_start():
@@ -194,7 +194,7 @@ def visible_gpus() -> tuple[str, ...]:
                 numbers = [int(device.id) for device in jax.local_devices()]
         else:
             numbers = _torch_gpus()
-    names = dict(enumerate(filter(None, map(str.strip, named.split(",")))))
+    names = dict(enumerate(filter(None, map(str.strip, value.split(",")))))
     return tuple(names.get(number, str(number)) for number in numbers)
 
 
@@ -235,7 +235,7 @@ def gpus_have_bfloat16() -> bool:
 
 
 def gpu_memory() -> int | None:
-    """Return the bytes of the smallest GPU that Keras's backend sees; None if it does not tell, as TensorFlow.
+    """Return the bytes of the smallest GPU that Keras's backend sees; None if it does not tell, like TensorFlow.
 
     Raises
     ------
@@ -268,14 +268,14 @@ def hushed_start() -> Iterator[None]:
     # of two threads, the second would keep the file of the first as its stderr
     with _ONE_AT_A_TIME, contextlib.ExitStack() as stack:
         try:
-            caught = stack.enter_context(tempfile.TemporaryFile())
+            capture = stack.enter_context(tempfile.TemporaryFile())
             terminal = os.dup(2)
         except OSError:  # no stderr at all, as in a daemon, or no folder for temporary files
             yield
             return
         succeeded = False
         _flush()
-        os.dup2(caught.fileno(), 2)
+        os.dup2(capture.fileno(), 2)
         try:
             yield
             succeeded = True
@@ -283,8 +283,8 @@ def hushed_start() -> Iterator[None]:
             _flush()
             os.dup2(terminal, 2)
             os.close(terminal)
-            caught.seek(0)
-            for line in caught:
+            capture.seek(0)
+            for line in capture:
                 if succeeded and _LINE_OF_LIBRARY.match(line):
                     _log.debug("on stderr: %s", line.decode(errors="replace").rstrip())
                 else:

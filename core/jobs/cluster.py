@@ -36,7 +36,7 @@ def _connected(address: str) -> Iterator[Any]:
             error,
         ) from error
     with contextlib.ExitStack() as stack:
-        # logs that the scheduler is gone, as our own error does
+        # it would log that the scheduler is gone, which our own error tells
         client_log = logging.getLogger("distributed.client")
         stack.callback(client_log.setLevel, client_log.level)
         client_log.setLevel(logging.CRITICAL + 1)
@@ -78,27 +78,27 @@ def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[
                 versions[name] = metadata.version(name)
         with contextlib.suppress(ImportError):
             versions["bchisto"] = import_module("bchisto").__version__
-        return os.path.isdir(shared), versions  # noqa: PTH112
+        return os.path.isdir(path), versions  # noqa: PTH112
 
     packages = list(packages)
-    shared = str(folder.absolute())
-    ours = answer()[1]
+    path = str(folder.absolute())
+    own = answer()[1]
     with _connected(address) as client:
         answers = client.run(answer)
-    for worker, (sees, versions) in answers.items():
-        lacking = sorted(ours.keys() - versions.keys())
-        if lacking:
+    for worker, (has_folder, versions) in answers.items():
+        missing = sorted(own.keys() - versions.keys())
+        if missing:
             text = "{dask} {}: worker {} has no {}, which this work needs; install there what is installed here"
-            raise InputError(text, address, worker, ", ".join(lacking))
-        if not sees:
+            raise InputError(text, address, worker, ", ".join(missing))
+        if not has_folder:
             text = "{dask} {}: worker {} does not see {}; all workers must see the same files under the same paths"
-            raise InputError(text, address, worker, shared)
-        differing = [name for name, version in ours.items() if versions[name] != version]
-        if differing:
-            theirs = ", ".join(f"{name} {versions[name]}" for name in differing)
-            here = ", ".join(f"{name} {ours[name]}" for name in differing)
+            raise InputError(text, address, worker, path)
+        names = [name for name, version in own.items() if versions[name] != version]
+        if names:
+            worker_text = ", ".join(f"{name} {versions[name]}" for name in names)
+            own_text = ", ".join(f"{name} {own[name]}" for name in names)
             text = "{dask} {}: worker {} runs {}, and this is {}; what it makes is recorded as made with its own"
-            _log.warning(Message(text, address, worker, theirs, here))
+            _log.warning(Message(text, address, worker, worker_text, own_text))
     environments = []
     for _, versions in answers.values():
         if versions not in environments:
@@ -139,8 +139,8 @@ def run_on_dask(call: Callable[[U], R], units: Sequence[U], *, address: str) -> 
 
 
 def _in_folder(folder: str, call: Callable[[U], R], unit: U) -> R:
-    """Do a unit in the working folder of the command, so that relative paths mean the same; units may do so at once."""
-    # the worker does not see this folder, so only absolute paths can work
+    """Do a unit in the working folder of the command, so that relative paths mean the same in all units."""
+    # if the worker does not see this folder, only absolute paths can work
     with contextlib.suppress(OSError):
         os.chdir(folder)
     return call(unit)

@@ -1,7 +1,7 @@
 """One protocol of a run: a command that computes is a value, and `compute_all` runs it.
 
-A `Computation` knows its units, reads a finished one, does missing ones, says whether its outputs are of exactly its
-inputs, and writes them. What follows from a shard, a check and overwriting is decided only here.
+A `Computation` knows its units, reads finished ones, does missing ones, returns whether its outputs were made from
+exactly its inputs, and writes them. What follows from a shard, a check and overwriting is decided only here.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ U = TypeVar("U")
 K = TypeVar("K")
 """The kept result of a finished unit."""
 M = TypeVar("M")
-"""What is made of a group of units."""
+"""What `Computation.do` returns for a group of units."""
 R = TypeVar("R")
-"""What is written in the end."""
+"""What `Computation.write` returns in the end."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,13 +53,13 @@ class Computation(ABC, Generic[U, K, M, R]):
     `write`              see below        see below         no                      no
     ===================  ===============  ================  ======================  ==============================
 
-    - The first three are each called of every computation of a command before the next member is called: nothing has
+    - The first three are each called for every computation of a command before the next member is called: nothing has
       changed if any is refused, and all earlier results are set aside before any work begins. The other members are
-      called of one computation after the other.
-    - A run writes its outputs, unless `rewrites` is false, no unit was missing, and `is_written` then says yes.
-    - If `is_written` says no, a check calls `list_units` after it: others read from the list that there is work.
-    - A check with overwriting calls nothing but `rehearse` of every computation, with None for its units: what is there
-      must be neither removed nor looked at.
+      called for one computation after the other.
+    - A run writes its outputs, unless `rewrites` is false, no unit was missing, and `is_written` then returns True.
+    - If `is_written` returns False, a check then calls `list_units`: others read from the list that there is work.
+    - A check with overwriting calls only `rehearse` for every computation, with None for its units: earlier results
+      must be neither removed nor read.
     """
 
     into: Path
@@ -86,7 +86,7 @@ class Computation(ABC, Generic[U, K, M, R]):
 
     @property
     def rewrites(self) -> bool:
-        """Whether outputs are written again if all units are finished and the outputs are of exactly these inputs."""
+        """Whether outputs are written again even if all units are finished and `is_written` returns True."""
         return True
 
     @property
@@ -120,7 +120,7 @@ class Computation(ABC, Generic[U, K, M, R]):
         """
 
     def describe(self, units: Sequence[U]) -> None:
-        """Write what tells people of the units, such as a fold list."""
+        """Write what people read about the units, such as a fold list."""
 
     @abstractmethod
     def read(self, unit: U) -> K | None:
@@ -186,28 +186,28 @@ class Computation(ABC, Generic[U, K, M, R]):
         Parameters
         ----------
         units : sequence or None
-            None for all units, whatever is there.
+            None for all units, finished or not.
         """
 
     def end_shard(self) -> None:
         """Write what a shard can tell before the outputs are written."""
 
     def is_written(self, kept: Sequence[K | None]) -> bool:
-        """Return whether all outputs are there and of exactly these inputs.
+        """Return whether all outputs exist, and were made from exactly these inputs.
 
         By default that is not known, and outputs are written again.
 
         Parameters
         ----------
         kept : sequence
-            The result of each unit, of which none is missing. Empty for a shard, which reads only its own units: there
-            only the outputs can tell, and units of other shards may be missing.
+            The result of each unit, of which none is missing. Empty for a shard, which reads only its own units: then
+            only the outputs can tell, since units of other shards may be missing.
         """
         return False
 
     @abstractmethod
     def write(self, kept: Sequence[K | None], made: Sequence[M]) -> R:
-        """Write the outputs, and return what the command tells of them.
+        """Write the outputs, and return what the command needs to print about them.
 
         Parameters
         ----------
@@ -230,7 +230,7 @@ class Computed(Generic[R]):
     Attributes
     ----------
     result : object or None
-        What `Computation.write` returned; None of a shard or a check, and if nothing was to be written.
+        What `Computation.write` returned; None for a shard or a check, and if nothing was to be written.
     share : Share or None
         For a shard, its share of the work, and how much of the whole is done.
     unchanged : bool
@@ -257,7 +257,7 @@ def compute_all(computations: Sequence[Computation[U, K, M, R]]) -> list[Compute
         for computation in computations:
             computation.check()
     elif work.checks:
-        # all is to be done; a check removes nothing, so what is there must not be looked at
+        # everything will be done anew; a check removes nothing, so earlier results must not be read
         for computation in computations:
             computation.rehearse(None)
         return [Computed(None) for _ in computations]
@@ -272,8 +272,8 @@ def compute_all(computations: Sequence[Computation[U, K, M, R]]) -> list[Compute
 
 def compute(computation: Computation[U, K, M, R]) -> Computed[R]:
     """Run one computation, see `compute_all`."""
-    (computed,) = compute_all([computation])
-    return computed
+    (outcome,) = compute_all([computation])
+    return outcome
 
 
 class _Run(Generic[U, K, M, R]):
@@ -285,11 +285,11 @@ class _Run(Generic[U, K, M, R]):
     units : sequence
         All units.
     here : sequence
-        Those of this shard, which are dealt before finished ones are looked for; without a shard, all.
+        The units of this shard, finished or not; without a shard, all.
     kept : sequence
         For each of all units its kept result, None if it was not finished; empty for a shard.
     missing : list
-        Those of this shard that were not finished.
+        The units of this shard that were not finished.
     """
 
     def __init__(self, computation: Computation[U, K, M, R]) -> None:
@@ -331,7 +331,7 @@ class _Run(Generic[U, K, M, R]):
             computation.list_units(self.units)
         if work.checks:
             return self._check()
-        made = self._do()
+        results = self._do()
         if work.shard is not None:
             computation.end_shard()
             # another process may have written the outputs meanwhile
@@ -339,10 +339,10 @@ class _Run(Generic[U, K, M, R]):
             return Computed(None, self._share(), unchanged)
         if not computation.rewrites and self._is_unchanged():
             return Computed(None, unchanged=True)
-        return Computed(computation.write(self.kept, made))
+        return Computed(computation.write(self.kept, results))
 
     def _check(self) -> Computed[R]:
-        """Tell what is to be done, and do nothing."""
+        """Return what is to be done, without doing it."""
         self.computation.rehearse(self.missing)
         unchanged = self._is_unchanged()
         if not self.missing and not unchanged:
@@ -351,11 +351,11 @@ class _Run(Generic[U, K, M, R]):
         return Computed(None, self._share(), unchanged)
 
     def _is_unchanged(self) -> bool:
-        """Return whether nothing was to be done: no unit was missing, and the outputs are of exactly these inputs."""
+        """Return whether nothing was to be done: no unit was missing, and the outputs are of these inputs."""
         return not self.missing and self.computation.is_written(self.kept)
 
     def _do(self) -> list[M]:
-        """Do missing units with as many processes as they are worth; return what was made."""
+        """Do missing units with as many processes as they are worth; return what `Computation.do` returned."""
         computation = self.computation
         missing = self.missing
         if not missing:

@@ -140,6 +140,7 @@ def run_units(
 
 
 def _call(work: Callable[[U, Ticker], R], ticker: Ticker, unit: U) -> tuple[U, R]:
+    """Do a unit, and return it with its result."""
     with one_thread_of_opencv():
         return unit, work(unit, ticker)
 
@@ -152,6 +153,7 @@ def _results(
     dask: str | None,
     folder: Path | None,
 ) -> Generator[R]:
+    """Yield the results of units, from this process, from workers, or from a Dask cluster."""
     if not units:
         return
     jobs = min(resources.processes, len(units))
@@ -165,8 +167,8 @@ def _results(
     env = dict.fromkeys(THREADS, "1")
     if threads is not None:
         env[NETWORK_THREADS] = str(threads)
-    begin = functools.partial(_begin, os.getpid(), folder, resources)
-    in_workers = functools.partial(_in_processes, call, begin=begin, env=env)
+    initializer = functools.partial(_begin, os.getpid(), folder, resources)
+    in_workers = functools.partial(_in_processes, call, begin=initializer, env=env)
     if resources.here:
         yield from _here_first(call, units, resources, in_workers)
     else:
@@ -179,10 +181,10 @@ def _here_first(
     resources: Resources,
     in_workers: Callable[..., Iterator[Any]],
 ) -> Generator[R]:
-    """Do units in this process, and in workers if the others are worth their start.
+    """Do units in this process, and also in workers if the remaining units are worth their start.
 
-    That is known from the time of the first unit, or as soon as this takes so long that they must be. Then a thread
-    starts the workers, while this process goes on::
+    That is known from the time of the first unit, or as soon as it takes so long that they must be worth it. Then a
+    thread starts the workers, while this process goes on::
 
         this process   unit 0 | unit 1 | unit 4 | ...   one iterator gives each unit to one of the two
         the thread     waits  |  starts workers: unit 2, unit 3 | ...
@@ -194,7 +196,7 @@ def _here_first(
     queue = iter(list(units))
     outcomes: collections.deque[R] = collections.deque()
     errors = []
-    began = time.monotonic()
+    start = time.monotonic()
     first_done = threading.Event()
     stop = threading.Event()
 
@@ -204,12 +206,12 @@ def _here_first(
         # once the first unit has taken so long, the others, of the same duration, are worth a second process
         longest_wait = resources.least(2) / (len(units) - 1)
         first_done.wait(longest_wait)
-        worth = resources
+        plan = resources
         if first_done.is_set():
-            unit_seconds = time.monotonic() - began
-            worth = resources.worth(unit_seconds * length_hint(queue))
+            unit_seconds = time.monotonic() - start
+            plan = resources.worth(unit_seconds * length_hint(queue))
         # this process is one of those that are worth it
-        workers = min(worth.processes - 1, length_hint(queue))
+        workers = min(plan.processes - 1, length_hint(queue))
         if workers <= 0 or stop.is_set():
             return
         try:
@@ -238,7 +240,7 @@ def _here_first(
 
 
 def _begin(parent: int, folder: Path | None, resources: Resources) -> None:
-    """Set this process up as a worker; of several GPUs it sees one, also where there are more workers than GPUs."""
+    """Set this process up as a worker; of several GPUs it sees only one, which it may share with other workers."""
     prepare_worker(parent, folder)
     os.environ[SHARE] = str(resources.helpers(resources.processes))
     if folder is not None and len(resources.gpus) > 1:
@@ -256,7 +258,7 @@ def _in_processes(
     ahead: int = 1,
     stop: threading.Event | None = None,
 ) -> Iterator[R]:
-    """Do units in workers, of which each has `ahead` more to do next, until the event `stop`, if it is set."""
+    """Do units in workers, each with `ahead` further units waiting for it, until all are done or `stop` is set."""
     # joblib does not tell a killed worker from a failed one. Workers of loky are new interpreters, work in any script,
     # and are replaced if their memory grows.
     from loky import ProcessPoolExecutor
@@ -270,24 +272,24 @@ def _in_processes(
         pool = None
         started = False
         complete = False
-        waiting = iter(units)
-        underway = set()
+        queue = iter(units)
+        futures = set()
         poll_seconds = None if stop is None else _POLL_SECONDS
         try:
             with hold_interrupts():
                 pool = ProcessPoolExecutor(jobs, initializer=begin, env=env)
                 # Not more than the pool accepts at once: its thread fails if it ends before it has accepted all units.
-                for unit in itertools.islice(waiting, (1 + ahead) * jobs):
-                    underway.add(pool.submit(call, unit))
+                for unit in itertools.islice(queue, (1 + ahead) * jobs):
+                    futures.add(pool.submit(call, unit))
             started = True
-            while underway and not (stop is not None and stop.is_set()):
-                done, underway = wait(underway, poll_seconds, FIRST_COMPLETED)
+            while futures and not (stop is not None and stop.is_set()):
+                finished, futures = wait(futures, poll_seconds, FIRST_COMPLETED)
                 with hold_interrupts():
-                    for unit in itertools.islice(waiting, len(done)):
-                        underway.add(pool.submit(call, unit))
-                for future in done:
+                    for unit in itertools.islice(queue, len(finished)):
+                        futures.add(pool.submit(call, unit))
+                for future in finished:
                     yield future.result()
-            complete = not underway
+            complete = not futures
         except OSError as error:
             if started or error.filename is not None:
                 raise
@@ -306,7 +308,7 @@ def _in_processes(
             ) from error
         finally:
             if pool is not None:
-                # at once if not all units are done
+                # workers are killed at once unless all units are done
                 with hold_interrupts():
                     if not complete:
                         time.sleep(_TAKEN_SECONDS)
@@ -351,6 +353,7 @@ def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int)
 def _by_workers(
     executor: Any, function: Callable[[U], R], items: Iterable[U], *, workers: int
 ) -> Iterator[R]:
+    """Yield the results of items in their order, the first from this process and the others from workers."""
     from loky.process_executor import TerminatedWorkerError
 
     try:
@@ -383,24 +386,25 @@ def _in_order(
     workers: int,
     first: Callable[[U], R] | None = None,
 ) -> Iterator[R]:
-    """Yield the results of the items that are submitted; `first`, if given, computes that of the first item here."""
-    waiting: collections.deque[Future[R]] = collections.deque()
-    upcoming = iter(items)
-    here: Iterable[R] = ()
+    """Submit items, and yield their results in order; `first`, if given, computes the first one in this process."""
+    futures: collections.deque[Future[R]] = collections.deque()
+    queue = iter(items)
+    results: Iterable[R] = ()
     if first is not None:
-        here = map(first, list(itertools.islice(upcoming, 1)))
+        results = map(first, list(itertools.islice(queue, 1)))
     try:
-        waiting.extend(map(submit, itertools.islice(upcoming, _PER_WORKER * workers)))
-        yield from here
-        while waiting:
-            result = waiting.popleft().result()
-            waiting.extend(map(submit, itertools.islice(upcoming, 1)))
+        futures.extend(map(submit, itertools.islice(queue, _PER_WORKER * workers)))
+        yield from results
+        while futures:
+            result = futures.popleft().result()
+            futures.extend(map(submit, itertools.islice(queue, 1)))
             yield result
     finally:
-        for future in waiting:
+        for future in futures:
             future.cancel()
 
 
 def _alone(function: Callable[[U], R], item: U) -> R:
+    """Compute an item with one thread of OpenCV, since other workers use the other cores."""
     with one_thread_of_opencv():
         return function(item)

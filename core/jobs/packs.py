@@ -142,11 +142,11 @@ def atomic_output(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync(path.parent)
     except (OSError, RuntimeError) as error:  # HDF5 raises either if the disk is full
-        named = getattr(error, "filename", None)
+        name = getattr(error, "filename", None)
         if (
             isinstance(error, OutputError)
             or error_number(error) is None
-            or named not in (None, str(temporary), str(path), str(path.parent))
+            or name not in (None, str(temporary), str(path), str(path.parent))
         ):
             raise
         raise output_error(error, f"{path}: cannot be written") from error
@@ -185,6 +185,7 @@ def claim_space(path: Path, size: int) -> None:
 
 
 def _sync(path: Path) -> None:
+    """Flush a file or folder to its disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -201,7 +202,7 @@ def write_json(path: Path, value: Any) -> None:
 def json_text(value: Any, default: Any = None) -> str:
     """Return indented JSON, with characters that a terminal acts on escaped; NaN and infinity are refused.
 
-    What JSON has no form for goes through `default`.
+    Values that JSON cannot hold are converted by `default`.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=default)
     return _OBEYED.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
@@ -277,26 +278,26 @@ def set_aside(path: Path) -> None:
         if Path(os.path.realpath(file)).is_relative_to(target):
             text = "{}: would be removed with {}, which is read; choose another {out}"
             raise InputError(text, path, file)
-    aside = target.with_name(f"{target.name}.old-{secrets.token_hex(4)}")
+    old = target.with_name(f"{target.name}.old-{secrets.token_hex(4)}")
     try:
-        target.rename(aside)
+        target.rename(old)
         _sync(target.parent)
     except FileNotFoundError:
         return
     except OSError as error:
         text = "{}: cannot be renamed to be overwritten ({}); change the permissions of {} or choose another {out}"
         raise OutputError(text, path, system_reason(error), target.parent) from error
-    remove_tree(aside)
+    remove_tree(old)
 
 
 def remove_leftovers(path: Path) -> None:
     """Remove what killed calls of `set_aside` left of `path`; what cannot be removed causes only a warning."""
     target = Path(os.path.realpath(path))
-    for aside in target.parent.glob(f"{glob.escape(target.name)}.old-*"):
-        if not _ASIDE.search(aside.name):
+    for old in target.parent.glob(f"{glob.escape(target.name)}.old-*"):
+        if not _ASIDE.search(old.name):
             continue
         try:
-            remove_tree(aside)
+            remove_tree(old)
         except OutputError as error:
             _log.warning(Message("left by an earlier {overwrite}: {}", error))
 
@@ -594,7 +595,7 @@ def refuse_among(output: Path, folders: Iterable[Path], *, name: str = "out") ->
 
 
 def _identities(paths: Iterable[Path]) -> dict[_Identity, Path]:
-    """Return those paths that exist, by what identifies a file."""
+    """Return the paths that exist, by device and inode."""
     path_by_identity = {}
     for path in paths:
         with contextlib.suppress(OSError, ValueError):

@@ -44,9 +44,9 @@ def hold_interrupts() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    arrived = []
-    before = {
-        number: signal.signal(number, lambda number, _: arrived.append(number))
+    signals = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: signals.append(number))
         for number in INTERRUPTS
     }
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
@@ -54,10 +54,10 @@ def hold_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        if arrived:
-            signal.raise_signal(arrived[0])
+        if signals:
+            signal.raise_signal(signals[0])
 
 
 def is_interrupt(error: BaseException) -> bool:
@@ -164,10 +164,10 @@ def is_running(process: Any) -> bool | None:
     with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError, OverflowError):
         if process["host"] != socket.gethostname():
             return None
-        mine = _space()
-        its = process.get("space")
-        if mine is not None and its is not None and mine != its:
-            if mine.partition(".")[0] == its.partition(".")[0]:
+        own_space = _space()
+        space = process.get("space")
+        if own_space is not None and space is not None and own_space != space:
+            if own_space.partition(".")[0] == space.partition(".")[0]:
                 return None
             # this host was restarted since
             return False
@@ -180,7 +180,7 @@ def is_running(process: Any) -> bool | None:
 def temporary_path(path: Path) -> Path:
     """Return a path for a temporary file next to `path`, with a name that identifies this process.
 
-    Those whose process on this host has ended are removed.
+    Temporary files of `path` whose process on this host has ended are removed.
     """
     prefix = f"{path.name}.part-"
     with contextlib.suppress(OSError):
@@ -234,7 +234,7 @@ def _mark() -> str:
 
 
 def _is_stale(name: str, prefix: str, *, after_restart: bool = False) -> bool:
-    """Return whether the process of a temporary name has ended; with `after_restart`, also before this host's start.
+    """Return whether the process of a temporary name has ended; before this host's restart only if `after_restart`.
 
     Only folders for temporary files are on a disk of this host; results may be on one that several hosts share.
     """
@@ -254,6 +254,7 @@ def _is_stale(name: str, prefix: str, *, after_restart: bool = False) -> bool:
 
 
 def _is_mine(path: Path) -> bool:
+    """Return whether a file belongs to this user."""
     return path.lstat().st_uid == os.getuid()
 
 
@@ -277,6 +278,7 @@ def _state(pid: int) -> tuple[str, int | None]:
 
 
 def _is_there(pid: int) -> bool:
+    """Return whether a process with this id runs on this host."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

@@ -18,7 +18,7 @@ _LINE_SECONDS = 15.0
 """Seconds between two lines in a log: rare enough to read, and often enough to see that the command still works."""
 
 _HONEST = 8
-"""Steps from which a rate is computed at least: the first steps of a process are slow, since they load networks."""
+"""Least number of steps from which a rate is computed: the first steps of a process load networks, so they are slow."""
 
 _WORTH_KEEPING = 5.0
 """Seconds from which a line replaces the progress bar when it is full."""
@@ -178,12 +178,12 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
             _log.info("%s: %d%s %s%s", self._label, done, total, self._unit, state)
 
     def _speed(self) -> str:
-        """Return the rate from the second step on as text, and the time left if it is known."""
-        began, first = self._looks[0]
-        ended, last = self._looks[-1]
-        if last == first or ended <= began:
+        """Return the rate of the later steps as text, and the time left if the rate is known well enough."""
+        start, first = self._looks[0]
+        end, last = self._looks[-1]
+        if last == first or end <= start:
             return ""
-        rate = (last - first) / (ended - began)
+        rate = (last - first) / (end - start)
         speed = f"{rate:.2f}/s"
         if rate < 0.1:
             speed = f"{1 / rate:.0f} s each"

@@ -255,13 +255,13 @@ def in_turn(folder: Path, *, seconds: float = _TURN_SECONDS) -> Iterator[bool]:
         # without locks or write permission, several processes do the same work
         has_turn = True
         with contextlib.suppress(OSError):
-            until = time.monotonic() + seconds
+            deadline = time.monotonic() + seconds
             while True:
                 # each time: a process that leaves removes the folder if nothing else is in it
                 folder.mkdir(parents=True, exist_ok=True)
                 file = stack.enter_context((folder / _TURN).open("ab"))
                 has_turn = _lock(file.fileno())
-                if has_turn or time.monotonic() >= until:
+                if has_turn or time.monotonic() >= deadline:
                     break
                 # if the other process has removed this file, the next one to be opened is a new one
                 file.close()
@@ -304,7 +304,7 @@ class Resources:
     threads : int, optional
         Threads of each process for networks on the CPU, if the result depends on the number; None if it does not.
     start : float
-        Seconds of a core in which a process begins: imports libraries, and opens its networks.
+        Seconds that a process takes to begin: it imports libraries, and opens its networks.
     here : bool
         Whether this process is one of them, which begins at once; the others are started if the work is worth it.
     """
@@ -324,7 +324,7 @@ class Resources:
         return {"threads": str(self.threads)}
 
     def worth(self, seconds: float) -> Resources:
-        """Return as many processes as work of so many seconds is worth: each saves at least its own start by the clock.
+        """Return as many processes as work of so many seconds is worth: each saves at least the time of its own start.
 
         Examples
         --------
@@ -333,10 +333,10 @@ class Resources:
         """
         if self.gpus:
             return self
-        worth = 1
-        while worth < self.processes and seconds >= self.least(worth + 1):
-            worth += 1
-        return replace(self, processes=worth)
+        count = 1
+        while count < self.processes and seconds >= self.least(count + 1):
+            count += 1
+        return replace(self, processes=count)
 
     def clock(self, seconds: float) -> float:
         """Return how long work of so many seconds of one process takes by the clock."""
@@ -417,12 +417,12 @@ def one_thread_of_opencv() -> Iterator[None]:
     """Limit OpenCV to one thread inside the block, if processes or threads of bchisto already use the cores."""
     import cv2
 
-    before = cv2.getNumThreads()
+    threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
         yield
     finally:
-        cv2.setNumThreads(before)
+        cv2.setNumThreads(threads)
 
 
 def claim_number(folder: Path, processes: int) -> int:
@@ -434,8 +434,8 @@ def claim_number(folder: Path, processes: int) -> int:
         Folder of the numbers, which are locked files; a lock ends with its process, however that ends.
     processes : int
     """
-    until = time.monotonic() + _CLAIM_SECONDS
-    while time.monotonic() < until:
+    deadline = time.monotonic() + _CLAIM_SECONDS
+    while time.monotonic() < deadline:
         for number in range(processes):
             # open until this process ends
             handle = os.open(folder / f"gpu-{number}", os.O_CREAT | os.O_RDWR)

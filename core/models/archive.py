@@ -61,11 +61,11 @@ def check_archive_size(*, members: int, size: int = 0) -> None:
     Raises
     ------
     InputError
-        More members or bytes than `Archive` reads.
+        There are more members or bytes than `Archive` reads.
     """
     if members + 1 > limits.ARCHIVE_MEMBERS or size > limits.ARCHIVE_BYTES:
-        more = "{:,} models are more than a model file can hold; use fewer {folds} or {seeds}, fewer feature files, or "
-        raise InputError(more + "smaller models", members)
+        text = "{:,} models are more than a model file can hold; use fewer {folds} or {seeds}, fewer feature files, or "
+        raise InputError(text + "smaller models", members)
 
 
 class Archive(contextlib.AbstractContextManager["Archive"]):
@@ -95,9 +95,9 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
         if not path.is_file():
             raise MissingInputError(f"{path}: no such model file")
         try:
-            most = max(limits.ARCHIVE_SMALL, limits.ARCHIVE_RATIO * path.stat().st_size)
-            most = min(limits.ARCHIVE_BYTES, most)
-            self._zip = open_zip(path, members=limits.ARCHIVE_MEMBERS, size=most)
+            limit = max(limits.ARCHIVE_SMALL, limits.ARCHIVE_RATIO * path.stat().st_size)
+            limit = min(limits.ARCHIVE_BYTES, limit)
+            self._zip = open_zip(path, members=limits.ARCHIVE_MEMBERS, size=limit)
             self.manifest = self._check()
         except BundleError:
             raise
@@ -219,15 +219,15 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def _are_counts(value: Any) -> bool:
-    """Whether a value counts the images on one side of a rule, of which some are right."""
+    """Whether a value has the number of images on one side of a rule, and how many of them are right."""
     form = {"n": _is_count, "right": _is_count, "interval": _is_interval}
     return fits(value, form) and value["right"] <= value["n"] > 0
 
 
 def _is_view(value: Any, classes: Sequence[str]) -> bool:
     """Whether a value is a two-class view: some of the classes, and at least one point of operation."""
-    wanted = {"sensitivity": _is_share, "threshold": _is_number}
-    form = {"positive": [str], "rule": _RULES, "thresholds": [_is_number], "wanted": [wanted]}
+    target = {"sensitivity": _is_share, "threshold": _is_number}
+    form = {"positive": [str], "rule": _RULES, "thresholds": [_is_number], "wanted": [target]}
     if not fits(value, form):
         return False
     has_point = bool(value["thresholds"] or value["wanted"])
@@ -240,12 +240,12 @@ def _is_hash(value: Any) -> bool:
 
 def _is_number(value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
     try:
-        real = (
+        is_real = (
             isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
         )
     except OverflowError:  # an integer too large for a float
         return False
-    return real and least <= value <= most
+    return is_real and least <= value <= most
 
 
 def _is_share(value: Any) -> bool:
@@ -312,8 +312,8 @@ def unpack_arrays(
         reason = first_line(error)[:120]
         raise BundleError(f"not a complete model of arrays ({reason}); train it again") from error
     if arrays.keys() != shapes.keys():
-        held = printable(", ".join(sorted(arrays))[:120])
-        raise BundleError(f"a model holds the arrays {held}; train it again")
+        names = printable(", ".join(sorted(arrays))[:120])
+        raise BundleError(f"a model holds the arrays {names}; train it again")
     dimensions: dict[str, int] = {}
     for name, expected in shapes.items():
         array = arrays[name]
@@ -329,7 +329,7 @@ def unpack_arrays(
 
 
 def _has_shape(array: Array, expected: Sequence[str | int], dimensions: dict[str, int]) -> bool:
-    """Whether an array has a shape; `dimensions` gets the number that a letter means for all further arrays."""
+    """Whether an array has a shape; the number that a letter stands for is kept in `dimensions` for further arrays."""
     if len(expected) != array.ndim:
         return False
     for dimension, length in zip(expected, array.shape, strict=True):

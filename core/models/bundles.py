@@ -92,7 +92,7 @@ class BundleFacts:
     training : TrainingImages or None
         None if the training images are not recorded.
     unsure : dict or None
-        Below which confidence an answer is uncertain, as ``below``; None without such a rule.
+        The rule by which answers are uncertain, with confidences lower than ``below``; None without such a rule.
     looks : sequence of dict
         ``class``, ``what`` (``mpp``, ``bits``, ``long`` or ``short``), and its ``least`` and ``most`` in training.
     reading : dict
@@ -219,8 +219,8 @@ class BundleFacts:
         size = 0
         with atomic_output(path) as temporary:
             with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-                for name, read in members:
-                    data = read()
+                for name, data_of in members:
+                    data = data_of()
                     size += len(data)
                     check_archive_size(members=len(members), size=size)
                     hashes[name] = hashlib.sha256(data).hexdigest()
@@ -235,13 +235,13 @@ class BundleFacts:
                 archive.writestr(
                     _info(MANIFEST), json.dumps(manifest, indent=2, ensure_ascii=False)
                 )
-            unreadable: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
+            errors: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
             try:
-                with Archive(temporary) as written:
-                    for name in written.members:
-                        written.read(name)
-                    return cls._read(path, written, parse=False)
-            except unreadable as error:
+                with Archive(temporary) as copy:
+                    for name in copy.members:
+                        copy.read(name)
+                    return cls._read(path, copy, parse=False)
+            except errors as error:
                 reason = str(error).replace(str(temporary), "it")
                 raise OutputError(
                     f"{path}: not written, since it could not be read back ({reason})"
@@ -249,6 +249,7 @@ class BundleFacts:
 
 
 def _info(name: str) -> zipfile.ZipInfo:
+    """Return the zip entry of a member, with the same date and permissions for all."""
     info = zipfile.ZipInfo(name, date_time=_EPOCH)
     info.compress_type = zipfile.ZIP_DEFLATED
     info.external_attr = 0o644 << 16

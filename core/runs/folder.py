@@ -1,7 +1,7 @@
-"""A folder of work: its settings, its units, and what differs from settings and images before.
+"""A folder of work: its settings, the list of its units, and how settings and images differ from earlier ones.
 
-Keys depend on images, weights and settings. Code that only reports the progress does not have these, and reads this
-list.
+The keys of units depend on images, weights and settings. Code that only reports the progress does not have these, and
+reads the list of units, ``units.json``.
 
 Files in the folder carry keys, so two commands never mix their work. ``settings.json`` lists the settings for people:
 a command with other settings stops before hours of work, and all outputs of a folder belong to the same settings.
@@ -125,10 +125,10 @@ def describe_differences(
     >>> describe_differences({"batch_size": 4, "images_sha256": "5e43"}, {"batch_size": 3, "images_sha256": "3989"})
     'batch size 4 -> 3, other images'
     """
-    described = []
+    parts = []
     for key, (old_value, new_value) in differences(old, new).items():
-        described.append(texts.get(key) or _difference(key, old_value, new_value))
-    return ", ".join(described)
+        parts.append(texts.get(key) or _difference(key, old_value, new_value))
+    return ", ".join(parts)
 
 
 def _difference(key: str, old: Any, new: Any) -> str:
@@ -152,7 +152,7 @@ _SCHEMA = 1
 
 
 def write_listing(folder: Path, unit: str, groups: Sequence[Sequence[str]]) -> None:
-    """Write the list, unless it exists with the same content, as with shards that begin at the same time."""
+    """Write the list of a folder's units, unless it is there already, as with shards that begin at the same time."""
     content = {"schema_version": _SCHEMA, "unit": unit, "groups": [list(group) for group in groups]}
     with contextlib.suppress(InputError):
         if _read_whole(folder / _LISTED) == content:
@@ -173,7 +173,7 @@ def _read_whole(path: Path) -> Any:
 
 
 def read_listing(folder: Path) -> tuple[str, tuple[tuple[str, ...], ...]] | None:
-    """Return the list of a folder whose results are not combined yet; None if there is no list.
+    """Return the list of a folder's units, whose results are not combined yet; None if there is no list.
 
     Returns
     -------
@@ -277,13 +277,13 @@ class FolderSettings:
         if _STORES in settings:
             stores = {**content.get("settings", {}).get(_STORES, {}), **settings[_STORES]}
             settings[_STORES] = dict(sorted(stores.items()))
-        begun = {
+        new_content = {
             "schema_version": _SCHEMA,
             "settings": settings,
             "made_with": content.get("made_with", []),
         }
-        if self._read() != begun:
-            write_json(self.folder / _FILE, begun)
+        if self._read() != new_content:
+            write_json(self.folder / _FILE, new_content)
 
     def hold(self) -> None:
         """Check that the folder still has these settings; called before results are combined.
@@ -323,7 +323,7 @@ class FolderSettings:
             environment = {**self.made_with, **circumstances, **versions}
             if not environment or environment in recorded:
                 continue
-            # of the first work, which another minor version may not repeat
+            # versions of the first work, which another minor version may not repeat
             first = {
                 name: version
                 for name, version in next(iter(recorded), {}).items()
@@ -343,7 +343,7 @@ class FolderSettings:
             )
 
     def _differences(self, old: Values) -> str:
-        """Describe how the settings of the folder differ from these; empty if they are the same."""
+        """Describe how these settings differ from the old ones of the folder; empty if they are the same."""
         new = json.loads(json.dumps(self.settings))
         clashes = []
         left_out = {_STORES, *self.loose}
@@ -360,7 +360,7 @@ class FolderSettings:
         return "; ".join(clashes)
 
     def _read_begun(self) -> dict[str, Any]:
-        """Return the content of the settings file; empty if there is no finished work either."""
+        """Return the content of the settings file; empty if there is no finished work."""
         if not self.begun:
             return {}
         return self._read()

@@ -17,7 +17,7 @@ from .record import Content
 _log = logging.getLogger(__name__)
 
 _COMPLETE = {"command": str, "status": str}
-"""What a record has at least."""
+"""The entries that a complete record has at least, with their types."""
 
 
 class RunEntry(NamedTuple):
@@ -43,7 +43,7 @@ class RunEntry(NamedTuple):
     shard : str
         ``K/N``; empty without a shard.
     folder : Path
-        The working folder, from which options name files.
+        The working folder, to which paths in options are relative.
     """
 
     run: Path
@@ -63,7 +63,7 @@ class RunEntry(NamedTuple):
 
     @property
     def outcome(self) -> str:
-        """The status, of a shard with its number."""
+        """The status, with the shard if there is one."""
         if self.shard:
             return f"{self.status}, shard {self.shard}"
         return self.status
@@ -119,8 +119,8 @@ def _entry(run: Path, record: Values) -> RunEntry:
     status = record["status"]
     if status == "running":
         # it could not record its end if it was killed (``kill -9``)
-        runs = is_running(record.get("process"))
-        status = {None: "not checked", True: "running", False: "interrupted"}[runs]
+        state = is_running(record.get("process"))
+        status = {None: "not checked", True: "running", False: "interrupted"}[state]
     seconds = record.get("seconds")
     if not isinstance(seconds, (int, float)) or not 0 <= seconds < 1e9:
         seconds = None

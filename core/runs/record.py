@@ -101,7 +101,7 @@ def write_ending(error: str) -> None:
 
 
 def read_ending(path: Path) -> str:
-    """Return the error in such a file; empty if the command did not write it."""
+    """Return the error that `write_ending` wrote into a file; empty if there is no such file."""
     if not path.is_file():
         return ""
     return str(read_json(path)["error"])
@@ -171,22 +171,22 @@ def record_run(
     RunRecord
         The record, to which results can be added.
     """
-    new = not run.exists()
+    is_new = not run.exists()
     ensure_folder(run)
     content = _opened(command, config, work)
     folder = run / "records"
     name = f"{_stamp(folder)}-{content['command']}-{secrets.token_hex(2)}.json"
     record = RunRecord(folder / name, content, _write_in_run)
-    for path, earlier in _read_records(folder):
-        # such as kill -9
-        if earlier.get("status") == "running" and is_running(earlier.get("process")) is False:
-            write_json(path, {**earlier, "status": "interrupted", "error": "its process is gone"})
+    for path, previous in _read_records(folder):
+        # its process ended without writing the record, as after kill -9
+        if previous.get("status") == "running" and is_running(previous.get("process")) is False:
+            write_json(path, {**previous, "status": "interrupted", "error": "its process is gone"})
     try:
         with _closed(record):
             yield record
     except BchistoError as error:
-        if new and error.exit_code == InputError.exit_code:
-            # only what contains nothing else
+        if is_new and error.exit_code == InputError.exit_code:
+            # the folders are removed only if nothing else is in them
             with contextlib.suppress(OSError):
                 record.path.unlink()
                 folder.rmdir()  # fails, and so ends the block, if another command has a record there
@@ -226,7 +226,7 @@ def record_table(
     """
 
     def write(path: Path, content: Content) -> None:
-        if not work.checks:  # which must not replace the record of the table
+        if not work.checks:  # a check must not replace the record of the table
             write_json(path, {"schema_version": SCHEMA_VERSION, "records": [content]})
 
     record = RunRecord(_beside(table), {**_opened(command, config, work), **kept}, write)
@@ -235,7 +235,7 @@ def record_table(
 
 
 def record_of_table(table: Path) -> Content:
-    """Return the record next to a table; only its notes, which are empty, if there is none that bchisto wrote."""
+    """Return the record next to a table; if bchisto wrote none, only empty notes."""
     path = _beside(table)
     no_notes: Content = {"written": {}, "empty": [], "engine": ""}
     if not path.is_file():
@@ -302,7 +302,7 @@ def _processor() -> str:
 def _closed(record: RunRecord) -> Iterator[None]:
     """Save a record at the start, and again at the end with status and duration; protect the inputs in between."""
     record.save()
-    clock = time.monotonic()
+    start = time.monotonic()
     content = record.content
     inputs = [value for name, value in content["config"].items() if name not in _WRITTEN]
     try:
@@ -319,7 +319,7 @@ def _closed(record: RunRecord) -> Iterator[None]:
         content["status"] = "ok"
     finally:
         with hold_interrupts():
-            content["seconds"] = round(time.monotonic() - clock, 3)
+            content["seconds"] = round(time.monotonic() - start, 3)
             record.save()
 
 
@@ -362,10 +362,10 @@ def versions_of(packages: Sequence[str]) -> dict[str, str]:
 
 
 def science() -> dict[str, str]:
-    """Return a digest of each part of what figures rest on: stains, features, folds, models, metrics.
+    """Return a digest for each part of the code on which figures rest: stains, features, folds, models, metrics.
 
-    They are of values of fixed synthetic images. ``tools/benchmarks/science.py`` measures these values, and a test
-    fails if the code gives others than those kept here.
+    It is the digest of values of fixed synthetic images. ``tools/benchmarks/science.py`` computes these values, and a
+    test fails if the code gives other values than those kept here.
     """
     text = (resources.files(__package__) / "published" / "science.json").read_text(encoding="utf-8")
     return {
@@ -414,10 +414,10 @@ def load_config(config: Path, *, command: str) -> dict[str, Any]:
             for record in content["records"]
             if isinstance(record, dict) and record.get("command") == command
         ]
+        records = [record for record in records if not record.get("refused")] or records
         if not records or not isinstance(records[-1].get("config"), dict):
             raise InputError("{config} {}: this run.json has no `bchisto {}`", config, command)
-        not_refused = [record for record in records if not record.get("refused")]
-        content = _options_of((not_refused or records)[-1])
+        content = _options_of(records[-1])
     return {str(key).replace("-", "_"): value for key, value in content.items()}
 
 
@@ -437,7 +437,7 @@ def _options_of(record: Values) -> dict[str, Any]:
 
 
 def _placed(folder: str, path: Any) -> Any:
-    """Return recorded paths, one or a list, which were valid in a folder, as they are valid elsewhere; None stays."""
+    """Return recorded paths (one or a list), which were relative to a folder, so that they are valid in any folder."""
     if isinstance(path, list):
         return [_placed(folder, item) for item in path]
     if isinstance(path, str):
