@@ -95,7 +95,12 @@ class Obtained:
                     entry = {str(next(iter(item.values()))): item for item in entry}
                 entry = entry[name]
             return value_in(entry)
-        except (KeyError, TypeError, ValueError, AttributeError):  # no such name, or no figure there
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+        ):  # no such name, or no figure there
             return None, None
 
     def _metrics(self, level: str) -> Mapping[str, Any] | None:
