@@ -39,9 +39,9 @@ class Finding:
     labels_only : bool
         Whether it concerns only labels and groups, so that work without them can continue.
     options : tuple of (str, str)
-        Options that it recommends for what follows, each with its value as typed.
+        Options that it recommends for the next commands, each with its value as typed.
     perhaps : str
-        What it advises for what follows if something is so that only the user knows.
+        Advice for the next commands that depends on something only the user knows.
     kind : str
         Common message for several findings whose messages differ, such as in the names of files.
     copy : str
@@ -160,7 +160,7 @@ def report_findings(findings: Sequence[Finding], *, labels: bool = True) -> None
 
 
 def warn_left_out(failures: Mapping[str, str], logged: Container[str] = ()) -> None:
-    """Log why images are left out, but for those of which that was logged before; of many only the first."""
+    """Log why images are left out, except those in `logged`; of many only the first, with the number of others."""
     reasons = [text for image, text in failures.items() if image not in logged]
     for text in reasons[:_LINES]:
         _log.warning("left out: %s", text)

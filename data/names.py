@@ -111,7 +111,7 @@ class PathRule:
     def applied(
         self, paths: Iterable[str], *, root: Path, what: str, findings: Findings
     ) -> dict[str, str | None]:
-        """Return what `find` does; a finding names the paths that the rule does not fit, an error if it fits none.
+        """Return the result of `find`, and add a finding on paths that the rule does not fit, an error if it fits none.
 
         Parameters
         ----------
@@ -124,29 +124,29 @@ class PathRule:
             Gets the finding.
         """
         values = self.find(paths)
-        without = [path for path, value in values.items() if value is None]
-        if not without:
+        unmatched = [path for path, value in values.items() if value is None]
+        if not unmatched:
             return values
-        if len(without) == len(values):
+        if len(unmatched) == len(values):
             message = Message(
                 "{} fits none of the {} paths, such as {}; correct it",
                 Parameter(self.name),
                 len(values),
-                without[0],
+                unmatched[0],
             )
             findings.error(str(root), message, labels_only=True)
             return values
-        fits = Message(
+        count_text = Message(
             "{} fits {} of {} paths; the others have no {}, so",
             Parameter(self.name),
-            len(values) - len(without),
+            len(values) - len(unmatched),
             len(values),
             what,
         )
-        so = "they are neither trained nor tested"
+        effect = "they are neither trained nor tested"
         if what == "group":
-            so = "each counts as a patient of its own"
-        findings.warning(few(without), Message("{} {}", fits, so))
+            effect = "each counts as a patient of its own"
+        findings.warning(few(unmatched), Message("{} {}", count_text, effect))
         return values
 
 
@@ -241,17 +241,17 @@ def match_names(
     times = Counter(pair[:-1] for pair in pairs)
     taken = set()
     elsewhere = []
-    agree = any("/" in row for row in names)
-    for apart, lost, form, image, row in pairs:
+    folders_agree = any("/" in row for row in names)
+    for differing_folders, lost, form, image, row in pairs:
         # if other rows name folders rightly, an image of another folder is not meant
-        if image in taken or (apart and agree):
+        if image in taken or (differing_folders and folders_agree):
             continue
         taken.add(image)
-        if times[apart, lost, form, image] == 1:
+        if times[differing_folders, lost, form, image] == 1:
             names[row] = image
             folders = [_plain(name).count("/") for name in (row, image)]
-            agree |= not apart and min(folders) > 0
-            if apart and folders[0] == folders[1]:
+            folders_agree |= not differing_folders and min(folders) > 0
+            if differing_folders and folders[0] == folders[1]:
                 elsewhere.append(row)
     return names, _renamed(rows, names, elsewhere, where)
 
@@ -259,9 +259,9 @@ def match_names(
 def _nearest_images(
     rows: Iterable[str], images: Iterable[str]
 ) -> list[tuple[int, int, int, str, str]]:
-    """Return the image whose path ends like most of that of a row, if it is only one, and the row, the best first.
+    """Return the only image whose path shares the longest end with that of a row, and the row, closest pairs first.
 
-    Before both: how many folders of both do not count, how many of the row, and the form in which the names are alike.
+    Before both stand the numbers of outer folders left out of both and of the row, and the form that was compared.
     """
     images_of: dict[tuple[int, str], dict[str, int]] = {}
     for image in images:
@@ -279,7 +279,7 @@ def _nearest_images(
 
 
 def _ends(name: str) -> Iterator[tuple[int, int, str]]:
-    """Yield the ends of a path in each of its forms, the longest first, after the number of folders left out."""
+    """Yield the number of outer folders left out, the form of the name, and the end of the path, longest ends first."""
     forms = [form.split("/") for form in _forms(name)]
     for lost in range(max(map(len, forms))):
         for form, parts in enumerate(forms):
@@ -439,7 +439,7 @@ def _slides(records: Iterable[ImageRecord], *, ruled: bool) -> _Doubt | None:
 
 
 def _at_sites(records: Iterable[ImageRecord]) -> _Doubt | None:
-    """Warn of names of patients that are at several sites, if each of these may count its own."""
+    """Warn of names of patients that recur at several sites, if each site may number its own patients."""
     sites_of: dict[str, set[str]] = {}
     placed = []
     for record in records:
@@ -469,10 +469,10 @@ def _site(record: ImageRecord) -> tuple[str, str]:
 
 
 def _apart(records: Sequence[ImageRecord]) -> Message:
-    """Return how the patients of sites are kept apart."""
+    """Return the advice by which patients of different sites are kept apart."""
     column, site = _site(records[0])
-    above, together, _ = records[0].image_id.partition(f"{site}/{records[0].group}/")
-    if together:
+    above, separator, _ = records[0].image_id.partition(f"{site}/{records[0].group}/")
+    if separator:
         levels = "[^/]+/" * above.count("/")
         return Message("{group_from:{}} keeps them apart", f"^{levels}([^/]+/[^/]+)/")
     for patients, _ in records[0].columns:
@@ -482,7 +482,7 @@ def _apart(records: Sequence[ImageRecord]) -> Message:
 
 
 def _no_patients(records: Collection[ImageRecord]) -> _Doubt | None:
-    """Warn of groups that are named as dates, plates or arms, or a column group that holds several patients each."""
+    """Warn of groups that are named as dates, plates or arms, equal the classes, or may hold several patients."""
     rows = [(record.group, dict(record.columns)) for record in records if record.group]
     names = sorted({group for group, _ in rows})
     text = ""

@@ -140,8 +140,8 @@ class Network:
         # infinity stays infinity, or becomes NaN in the next convolution
         factor = 1 / self.scale
         for watched in outputs[len(maps) :]:
-            ends = ops.max(ops.abs(ops.cast(watched, "float32")), axis=(1, 2, 3), keepdims=True)
-            factor = factor + ops.where(ends < np.inf, 0.0, np.nan)
+            peaks = ops.max(ops.abs(ops.cast(watched, "float32")), axis=(1, 2, 3), keepdims=True)
+            factor = factor + ops.where(peaks < np.inf, 0.0, np.nan)
         return [values * factor for values in maps]
 
 

@@ -158,6 +158,7 @@ def randomize(model: Any, *, seed: int) -> None:
 
 
 def _he_normal(layer: str, name: str, shape: tuple[int, ...], *, seed: int) -> Floats32:
+    # big-endian, so that every machine draws the same
     words = np.frombuffer(hashlib.sha256(f"{layer}/{name}".encode()).digest(), dtype=">u4").tolist()
     rng = np.random.default_rng([seed, *words])
     inputs = shape[:-1]
@@ -234,11 +235,11 @@ def weights_folder() -> Path | None:
 
 
 def published_file(name: str) -> Path | None:
-    """Return where the published weights are that Keras would load for one of its networks; None if nowhere yet."""
+    """Return the file of published weights that Keras would load for one of its networks; None if there is none yet."""
     folder = weights_folder() or Path("/tmp/.keras/models")  # nosec B108 - as Keras
     if not folder.is_dir():
         return None
-    # all its ways to write names
+    # Keras writes these names in several ways
     names = re.compile(rf"{WEIGHTS_OF.get(name, name)}(weights\w+|10224tf)?notoph5")
     for file in folder.iterdir():
         if names.fullmatch(re.sub(r"[\W_]", "", file.name.casefold())):

@@ -434,7 +434,8 @@ def bundle_units(
         Images in a unit.
     """
     bundles = resources.processes * _BUNDLES
-    together = min(math.ceil(len(units) / bundles), math.ceil(_BUNDLE_IMAGES / size))
+    bundle_size = min(math.ceil(len(units) / bundles), math.ceil(_BUNDLE_IMAGES / size))
     return [
-        tuple(units[start : start + together]) for start in range(0, len(units), max(1, together))
+        tuple(units[start : start + bundle_size])
+        for start in range(0, len(units), max(1, bundle_size))
     ]

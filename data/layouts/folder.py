@@ -57,7 +57,7 @@ AROUND = "one folder around all"
 """The only folder of its level, if its name means nothing there: ``my study``."""
 
 _OUTER = (SPLIT, FOLDS, SETS, PATIENTS, AROUND)
-"""What is above the classes; the first level of another kind is the labels."""
+"""Kinds of levels above the classes; the first level of another kind has the labels."""
 
 CLASSES = "classes"
 """``benign``, ``grade1``, ``0``; in the end also the labels of any other name, if no other level may be the classes."""
@@ -160,7 +160,7 @@ def _may_be_classes(level: Level, label: Level, grouped: bool) -> bool:
 
 
 def _is_doubtful(label: Level, above: Level) -> bool:
-    """Whether classes of unknown names may be something else: slides, or lesions of patients that are the classes."""
+    """Whether folders of unknown names, taken for classes, may be slides or lesions, with the classes above them."""
     are_below_one = not label.recurs and len(above.names) > 1
     if above.kind == SPLIT:  # a class may be missing in a part
         return are_below_one and label.kind == _NUMBERS
@@ -358,7 +358,7 @@ def _folder(name: str, level: Level | None) -> str | None:
 
 
 def _meaning(root: Path, levels: Sequence[Level]) -> list[Finding]:
-    """Return what the folders are taken for, if not only for classes: a note, both readings, or that none is one."""
+    """Return a finding on what folders are taken for: an error if unclear, a warning without classes, else a note."""
     unclear = [level for level in levels if level.kind == UNCLEAR]
     if unclear:
         first, second = unclear

@@ -280,7 +280,7 @@ def unit_names(dataset: str, facts: DatasetFacts) -> dict[str, str]:
 
 
 def patient_in(path: str) -> tuple[str, str | None]:
-    """Return the data set whose names an image has, and its patient."""
+    """Return the data set whose kind of names a path has, and the patient that it names; empty and None if unknown."""
     if BARCODE.search(path):
         return "TCGA", barcode_of(path)
     for spec in known_layouts():
@@ -348,13 +348,13 @@ def recognise_layout(root: Path, name: str | None = None) -> LayoutSpec:
         return get_layout(name)
     built_in = built_in_layouts()
     published = [spec for spec in built_in if not spec.fallback]
-    of_kind = [
+    candidates = [
         [spec for spec in specs if spec.manifest == root.is_file()]
         for specs in (published, added_layouts())
     ]
-    recognised = (_recognised(specs, root) for specs in of_kind)
-    own = next(spec for spec in built_in if spec.fallback and spec.manifest == root.is_file())
-    return get_layout(next(filter(None, recognised), own).name)
+    recognised = (_recognised(specs, root) for specs in candidates)
+    fallback = next(spec for spec in built_in if spec.fallback and spec.manifest == root.is_file())
+    return get_layout(next(filter(None, recognised), fallback).name)
 
 
 def _recognised(specs: Sequence[LayoutSpec], root: Path) -> LayoutSpec | None:

@@ -1,4 +1,4 @@
-"""DDSM.
+"""The layout of DDSM: an ``.ics`` file for each case, with an image and perhaps an overlay for each view.
 
 Each record is one marked abnormality. Its image is the part of the view inside the box of its boundary.
 """

@@ -126,7 +126,7 @@ def read_embeddings(
 
 
 def _refuse_pool(path: Path, pool: str | None) -> None:
-    """Refuse to pool rows of which nothing says which are of a slide."""
+    """Refuse to pool the rows of a file that does not tell which rows belong to one slide."""
     if pool is not None:
         text = "{pool} {}: {} has a row for each image; {by} names their slides in a feature file"
         raise InputError(text, pool, path)
@@ -284,7 +284,7 @@ def _read_columns(path: Path, file: Any, features: str) -> dict[str, list[str]]:
 
 
 def _column(file: Any, name: str) -> list[str]:
-    """Return the cells of an array as text; whole numbers too, and NaN as missing."""
+    """Return the cells of an array of text or whole numbers as text; NaN, a missing number, becomes empty."""
     values = file[name]
     kind = values.dtype.kind
     # pandas makes floats of whole numbers if one is missing
