@@ -180,11 +180,11 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
             seed=first.terms.inner_seed,
             rounds=first.terms.preset.rounds,
         )
-        tested = store.features(images[count:])
+        test_features = store.features(images[count:])
     fitted = fit_head(first.head, training, params=[unit.params for unit in units])
     try:
         for unit in units:
-            model, classifier, tests = _predicted(unit, fitted, tested)
+            model, classifier, tests = _predicted(unit, fitted, test_features)
             arrays = {
                 "model": np.frombuffer(model.data, np.uint8),
                 "constant": np.array([getattr(classifier, "constant", False)]),
@@ -223,8 +223,8 @@ def _predicted(
             raise
         text = "{heads} {}: {}: {}"
         raise InputError(text, unit.head, type(error).__name__, error) from error
-    fits = tests.shape == expected and np.allclose(tests.sum(axis=1), 1.0)
-    if not fits or tests.min() < 0.0:
+    is_valid = tests.shape == expected and np.allclose(tests.sum(axis=1), 1.0)
+    if not is_valid or tests.min() < 0.0:
         text = "{heads} {}: predict_proba does not return probabilities of shape {} (images, classes), which sum to 1"
         raise InputError(text, unit.head, expected)
     return model, classifier, tests
@@ -288,13 +288,15 @@ def learning_banner(
         for unit, model in zip(units, fitted, strict=True)
         if unit.head == "lightgbm"
     ]
-    idle = [unit for unit, constant in trees if constant]
-    if not idle:
+    splitless_units = [unit for unit, constant in trees if constant]
+    if not splitless_units:
         return None
-    models = nothing_learnt(f"{len(idle)} of {len(trees)} LightGBM models").text
-    needed = int(idle[0].params.get("min_data_in_leaf", _LEAF_ROWS))
-    # of each class, and in all; the notice says "as few as": the smallest shows best why nothing was learnt
-    counts = [np.bincount(unit.part.labels) * augmentations[unit.part.store] for unit in idle]
+    models = nothing_learnt(f"{len(splitless_units)} of {len(trees)} LightGBM models").text
+    needed = int(splitless_units[0].params.get("min_data_in_leaf", _LEAF_ROWS))
+    # rows of each class; the notice says "as few as", since the smallest part shows best why nothing was learnt
+    counts = [
+        np.bincount(unit.part.labels) * augmentations[unit.part.store] for unit in splitless_units
+    ]
     suggested = max(1, int(min(rows[rows > 0].min() for rows in counts)) // _LEAVES_PER_CLASS)
     if suggested >= needed:
         text = f"{models}, though leaves need {needed} rows only; look at the features."
@@ -378,10 +380,12 @@ def gather(
         Folder for ``predictions.csv`` and ``predictions-by-model.csv``.
     """
     cube = _Cube.of(units, fitted, classes=len(images.classes))
-    trained = {unit.part.fold: unit.part.labels for unit in units}
+    labels_by_fold = {unit.part.fold: unit.part.labels for unit in units}
 
     def table(name: str, probabilities: Probabilities) -> PredictionTable:
-        return images.table(name, cube.tested, probabilities, protocol=protocol, trained=trained)
+        return images.table(
+            name, cube.tested, probabilities, protocol=protocol, trained=labels_by_fold
+        )
 
     fusion = table("fusion", cube.values.mean(axis=(0, 1)))
     by_store = {}
@@ -400,14 +404,14 @@ def gather(
 def _write_by_model(path: Path, fusion: PredictionTable, cube: _Cube) -> None:
     """Write the rows of `fusion` once for each model, with its own probabilities."""
     models = list(product(cube.stores, cube.seeds))
-    tested = len(cube.tested)
+    row_count = len(cube.tested)
     write_predictions(
         path,
         classes=fusion.classes,
         rows=table_rows(fusion) * len(models),
-        probabilities=cube.values.reshape(len(models) * tested, -1),
+        probabilities=cube.values.reshape(len(models) * row_count, -1),
         extra=[
-            ("store", [store for store, _ in models for _ in range(tested)]),
-            ("seed", [seed for _, seed in models for _ in range(tested)]),
+            ("store", [store for store, _ in models for _ in range(row_count)]),
+            ("seed", [seed for _, seed in models for _ in range(row_count)]),
         ],
     )

@@ -456,14 +456,14 @@ def _report(results: Sequence[CrossValidation], *, run: Path, images: str) -> li
     ReportError
         A report, of the run or of a training, could not be written.
     """
-    unwritten = [line for result in results for line in result.unreported]
+    misses = [line for result in results for line in result.unreported]
     panels = {result.folder: result.panel for result in results if result.panel is not None}
     if panels:
-        with reporting(run / "report.html", unwritten):
+        with reporting(run / "report.html", misses):
             write_run_report(run, images=images, made=panels)
         results = chosen_anew(results)
-    if unwritten:
+    if misses:
         folders = ", ".join(str(result.folder) for result in results if result.assembled)
-        text = f"{'; '.join(unwritten)}; models, predictions.csv, metrics.json and model.bchisto are written in {folders}"
+        text = f"{'; '.join(misses)}; models, predictions.csv, metrics.json and model.bchisto are written in {folders}"
         raise ReportError(text, results)
     return list(results)

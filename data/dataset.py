@@ -217,8 +217,8 @@ class Dataset:
                 "no image has a label, so nothing can be trained on them; put the images into a folder for each class, "
                 "or fill in the column label of a manifest, or name the column that holds it with {label_column}"
             )
-        reason = f"all labelled images are of class {min(labels)}, and training needs two classes; add images of another"
-        return reason if len(labels) == 1 else ""
+        cause = f"all labelled images are of class {min(labels)}, and training needs two classes; add images of another"
+        return cause if len(labels) == 1 else ""
 
     def raise_errors(self) -> None:
         """Raise an error if the dataset has findings of level error.

@@ -73,7 +73,7 @@ def _is_same(file: Path, sha256: str) -> bool:
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    """Return the record of what was fetched into a folder; empty if missing or damaged, so that all is fetched again."""
+    """Return the record of what was fetched into a folder; empty if missing or damaged: it is fetched again."""
     with contextlib.suppress(InputError, OSError):
         record = read_json_object(folder / RECORD)
         if isinstance(record.get("files"), dict) and isinstance(record.get("revision"), str):

@@ -97,11 +97,11 @@ def check_size(source: object, build: Callable[[], Any], tensors: Mapping[str, A
     import torch
 
     with torch.device("meta"):
-        parameter_count = sum(parameter.numel() for parameter in build().parameters())
-    weight_count = sum(value.numel() for value in tensors.values())
-    if parameter_count > limits.PARAMETER_GROWTH * weight_count:
+        parameters = sum(parameter.numel() for parameter in build().parameters())
+    weights = sum(value.numel() for value in tensors.values())
+    if parameters > limits.PARAMETER_GROWTH * weights:
         raise WeightsError(
-            f"{source}: not the weights of this network, which would have {parameter_count:,} parameters and not {weight_count:,}"
+            f"{source}: not the weights of this network, which would have {parameters:,} parameters and not {weights:,}"
         )
 
 

@@ -275,9 +275,9 @@ class CnnModel:
             mean = dict(zip(usable, total / self.steps, strict=True))
         for record, image in zip(records, prepared, strict=True):
             sha256 = pixels.get(record.image_id, "")
-            shares = str(image) if isinstance(image, ImageError) else mean[record.image_id]
+            outcome = str(image) if isinstance(image, ImageError) else mean[record.image_id]
             # no comparison with training images: distances between a network's inner features were not validated
-            yield record, shares, sha256, np.empty(0), record.image_id in treatment.blank
+            yield record, outcome, sha256, np.empty(0), record.image_id in treatment.blank
 
 
 def _predict(model: Any, source: Source) -> Floats:

@@ -275,7 +275,8 @@ def beside(foreign: Mask) -> Mask:
 def _colours_apart(image: Image) -> list[Mask]:
     """Return sets of colours that may be an ink or padding, though a mixture of stains could have them.
 
-    Each is a mask of shape (32, 32, 32): neighbouring colours that many pixels have, with few in the colours around, and these.
+    Each is a mask of shape (32, 32, 32): neighbouring colours that are frequent, while those around are rare, and
+    these.
     """
     import cv2
     from scipy import ndimage

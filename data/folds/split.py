@@ -139,14 +139,14 @@ def _in_two(
     test_units = set(_draw(images, (), quota, rng, near=True))
     rows = [(image, 1, "test" if unit in test_units else "train") for image, _, unit in images]
     test_counts = Counter(image.label for image in images if image.unit in test_units)
-    misses = [
+    gaps = [
         f"{label} {test_counts[label]} of {count}"
         for label, count in sorted(counts.items())
         if not test_counts[label] or abs(test_counts[label] - share * count) > max(1, _NEAR * count)
     ]
-    if not misses:
+    if not gaps:
         return rows, []
-    warning = f"groups are kept together, so the test set does not hold {shares[1]} % of every class: {', '.join(misses)}"
+    warning = f"groups are kept together, so the test set does not hold {shares[1]} % of every class: {', '.join(gaps)}"
     return rows, [warning]
 
 
