@@ -301,7 +301,7 @@ def _files(features: Sequence[str | Path]) -> dict[str, Path]:
 
 
 def _files_of(source: Path) -> list[Path]:
-    """Return the feature files of a folder, or the file itself; refuse unfinished ones, warn of unfinished additions."""
+    """Return the feature files of a folder, or the file itself; refuse unfinished ones, warn of open additions."""
     if not source.exists():
         raise MissingInputError(
             f"{source}: no such feature file or folder; run bchisto featurize first"

@@ -266,7 +266,7 @@ def reliability_bins(scores: Values, truth: Mask) -> list[Entry]:
 
 
 def _members(scores: Values) -> list[Mask]:
-    """Return a mask of the rows of each bin that is not empty. Bins are (low, high], as in the paper; the first has 0."""
+    """Return a mask of the rows of each bin that is not empty: (low, high], as in the paper; the first also has 0."""
     member = np.ceil(scores * CALIBRATION_BINS).clip(1, CALIBRATION_BINS)
     return [member == number for number in np.unique(member)]
 

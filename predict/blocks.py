@@ -212,7 +212,7 @@ def predict_records(
 
 
 def _warnings(record: ImageRecord, notes: Sequence[str], *, blank: bool) -> Iterator[str]:
-    """Yield warnings of the file of an image, of its pixels and stains, without what names it."""
+    """Yield warnings of the file of an image, of its pixels and stains, without its name."""
     findings = header_findings([record])
     if blank:
         findings += pixel_findings({}, [record.image_id], {})
@@ -250,7 +250,7 @@ def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> Path | None
 
 def read_kept(folder: Path) -> dict[str, Prediction]:
     """Return the predictions that an interrupted command saved, by key."""
-    kept = {}
+    predictions = {}
     shapes = {
         "keys": (None, 32),
         "probabilities": (None, None),
@@ -265,10 +265,10 @@ def read_kept(folder: Path) -> dict[str, Prediction]:
             continue
         columns = (arrays[name] for name in shapes)
         for key, probabilities, trained, compared, blank, texts in zip(*columns, strict=False):
-            kept[key.tobytes().hex()] = Prediction(
+            predictions[key.tobytes().hex()] = Prediction(
                 probabilities, bool(trained), compared, bool(blank), str(texts)
             )
-    return kept
+    return predictions
 
 
 def image_units(

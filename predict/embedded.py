@@ -162,7 +162,7 @@ def predict_embedded(
     results: Results = {}
     for start in range(0, len(records), _AT_ONCE):
         block = slice(start, start + _AT_ONCE)
-        features = {store: each.features[block] for store, each in embeddings.items()}
+        features = {store: item.features[block] for store, item in embeddings.items()}
         probabilities = bundle.predict(features)
         compared = bundle.compare(features)
         for row, record in enumerate(records[block]):
@@ -174,6 +174,6 @@ def predict_embedded(
 def embeddings_digest(embeddings: Mapping[str, Embeddings]) -> str:
     """Return a checksum of the ids and values of embeddings."""
     lines = []
-    for store, each in embeddings.items():
-        lines += [store, *each.image_ids, *map(row_sha256, each.features)]
+    for store, item in embeddings.items():
+        lines += [store, *item.image_ids, *map(row_sha256, item.features)]
     return hashlib.sha256("\0".join(lines).encode()).hexdigest()

@@ -48,7 +48,7 @@ def find_bundle(model: PathInput) -> Path:
     MissingInputError
         There is no such file or folder, or the folder contains no model file.
     InputError
-        The folder contains several model files, none of them is the highest and better than chance; the message lists
+        The folder contains several model files, none of which is the highest and better than chance; the message lists
         them.
     """
     model = converted(model, "model", Path)
@@ -300,7 +300,7 @@ def settled_model(
 ) -> tuple[ModelFile, Model]:
     """Load a model as this machine computes it: on a GPU, if that is worth its start and gives the same features.
 
-    What computes is recorded at once, for a call that goes on after a kill. If the GPU that Keras sees stays idle, a
+    The engine is recorded at once, for a call that continues after a kill. If the GPU that Keras sees stays idle, a
     line says why.
 
     Parameters
@@ -394,16 +394,16 @@ def export(model: PathInput, *, to: PathInput) -> Path:
         raise InputError("{to} {}: holds other files; give a new folder", folder)
     if copy.is_file() and file_sha256(copy) != sha256:
         raise InputError("{to} {}: holds another model; give a new folder", folder)
-    known = known_of(source)
+    facts = known_of(source)
     ensure_folder(folder)
     with atomic_output(copy) as temporary:
         shutil.copyfile(source, temporary)
-    if known["table"] is not None:
+    if facts["table"] is not None:
         write_json(
             folder / "metrics.json",
-            {"schema_version": SCHEMA, "tables": {"fusion": known["table"]}},
+            {"schema_version": SCHEMA, "tables": {"fusion": facts["table"]}},
         )
     card = folder / "README.md"  # which model hubs show
     if not card.exists():  # the author may have filled in the blanks of an existing one
-        write_card(card, model=source, bundle=bundle, known=known)
+        write_card(card, model=source, bundle=bundle, known=facts)
     return card

@@ -38,7 +38,7 @@ from .settings import OperatingPoint
 from .table import MARKS, TRUTHS, Tabulated
 
 _SHOWN = ("image_id", "label", "p_", "predicted", "confidence", "uncertain", "trained", "outlier")
-"""How columns of the table begin that a notebook shows."""
+"""Beginnings of the columns of the table that a notebook shows."""
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,9 @@ class PredictResult:
 
 def verdict_of(model: Path) -> str:
     """Return whether a model is better than chance, as its report says, or that this is not known."""
-    known = known_of(model)
-    if known["lines"]:
-        return str(known["verdict"])
+    facts = known_of(model)
+    if facts["lines"]:
+        return str(facts["verdict"])
     return "How good the model is on new patients is not known: there is no metrics.json beside the model file."
 
 
@@ -197,7 +197,7 @@ def write_outputs(
     shown : Tabulated
     html : Path or None
     overwrite
-        As of `Table.finish`.
+        As for `Table.finish`.
 
     Raises
     ------
@@ -286,7 +286,7 @@ def sheet_rows(shown: Tabulated) -> list[SheetRow]:
 
 
 def measured_at(table: Metrics | None, point: OperatingPoint | None) -> Metrics | None:
-    """Return what the cross-validation of a model has of an operating point; None if it did not measure there.
+    """Return the figures of a model's cross-validation at an operating point; None if it did not measure there.
 
     Parameters
     ----------
@@ -412,13 +412,13 @@ class OutputFiles:
         record = record_of_table(paths["out"])
         written = record["notes"]["written"]
         # the last call had the same options and did not end
-        resumed = record.get("config") == config and record.get("status") != "ok"
-        overwriting |= resumed and record.get("overwrite") is True
+        is_resumed = record.get("config") == config and record.get("status") != "ok"
+        overwriting |= is_resumed and record.get("overwrite") is True
         replaceable = {}
         engine = ""
-        if (resumed or updates) and not overwriting:
+        if (is_resumed or updates) and not overwriting:
             replaceable = written
-        if resumed or (updates and not overwriting):
+        if is_resumed or (updates and not overwriting):
             engine = record["notes"]["engine"]
         return cls(paths, written, record["notes"]["empty"], engine, overwriting, replaceable)
 
@@ -533,6 +533,6 @@ class OutputFiles:
 
 
 def _is_empty(path: Path) -> bool:
-    """Return whether a folder and those in it hold no file, apart from hidden ones and those of systems."""
+    """Return whether a folder and its subfolders hold no file, apart from hidden files and those of systems."""
     findings: list[Finding] = []
     return path.is_dir() and not any(walk_files(path, findings)) and not findings

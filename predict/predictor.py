@@ -304,10 +304,12 @@ class Predictor:
         bundle = model.bundle
         settings = replace(self._settings, mpp=mpp)
         notes: Notes = {}
-        of_paths = functools.partial(new_images, reading=bundle.reading, classes=bundle.classes)
+        read_paths = functools.partial(new_images, reading=bundle.reading, classes=bundle.classes)
         with advised("names"):
-            given, failures = image_records(images, of_paths, names=names, skip_errors=skip_errors)
-            rows = _distinct(given)
+            given_records, failures = image_records(
+                images, read_paths, names=names, skip_errors=skip_errors
+            )
+            rows = _distinct(given_records)
             records, refused = check_sizes(
                 list(dict.fromkeys(rows)),
                 model=model,

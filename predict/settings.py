@@ -203,9 +203,9 @@ def choose_point(
     if sensitivity is not None:
         threshold = fitted[sensitivity]["threshold"]
     elif threshold is None:
-        measured = view["thresholds"]
-        if not measured:
+        thresholds = view["thresholds"]
+        if not thresholds:
             return None
-        threshold = 0.5 if 0.5 in measured else measured[0]
+        threshold = 0.5 if 0.5 in thresholds else thresholds[0]
     enough = fitted.get(sensitivity, {}).get("enough", True)
     return OperatingPoint(classes, positive, view["rule"], threshold, sensitivity, enough)

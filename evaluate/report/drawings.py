@@ -44,7 +44,7 @@ _POINTS = ("#2a8c4a", "#1f5fa8", "#b8651b", "#8a3fa0")
 
 Rates = tuple[Values, Values]
 Curve = tuple[str, Rates, dict[str, Any]]
-"""Its label, rates and style."""
+"""Label, rates and style of a curve."""
 Curves = Mapping[str, Mapping[str, Sequence[Any]]]
 
 
@@ -57,7 +57,7 @@ def _drawn(
     height: float = 3.4,
     columns: int = 1,
 ) -> Drawing:
-    """Return as an SVG image what is drawn on axes, of several columns an array of them.
+    """Return an SVG image of what `draw` draws on axes, or on an array of axes if there are several columns.
 
     Class names are text, whatever signs they hold: a dollar sign begins no formula. A name in letters that matplotlib's
     font lacks, and that the description names too, is left to the fonts of the reader's browser. No date, so that equal
@@ -130,21 +130,21 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
             title += f" (CI by {metrics['names'][metrics['units']['kind']]})"
         titles.append(title)
         figure = metrics[key]
-        left = corrected(metrics, key)
+        best = corrected(metrics, key)
         texts.append(f"{title} {cell(figure, between=' ')}, chance {percent(chances[row])}")
         marks.append((row, figure, "o", _BLUE))
-        if left != figure:
-            texts[row] += f", {_CORRECTED} {cell(left, between=' ')}"
-            marks.append((row + 0.28, left, "D", _POINTS[2]))
+        if best != figure:
+            texts[row] += f", {_CORRECTED} {cell(best, between=' ')}"
+            marks.append((row + 0.28, best, "D", _POINTS[2]))
 
     def draw(axes: Any) -> None:
         for height, figure, sign, colour in marks:
             ends = 100 * np.array(figure.interval or [np.nan, np.nan])
             axes.plot(ends, [height, height], color=colour, linewidth=2.5)
             axes.plot(100 * figure.value, height, sign, color=colour)
-        places = range(len(rows))
-        axes.plot(100 * np.array(chances), places, "k|", markersize=16, markeredgewidth=2)
-        axes.set_yticks(places, titles, fontsize=9)
+        positions = range(len(rows))
+        axes.plot(100 * np.array(chances), positions, "k|", markersize=16, markeredgewidth=2)
+        axes.set_yticks(positions, titles, fontsize=9)
         axes.set(xlabel="% right", xlim=(-1, 101), ylim=(len(rows) - 0.4, -0.6))
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
 
@@ -177,8 +177,8 @@ def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
         for colour, point in zip(cycle(_POINTS), view["thresholds"], strict=False):
             shares = f"{span(point['sensitivity'])} / {span(point['specificity'])} %"
             legend = f"operating point {point['threshold']:g}: {shares}"
-            place = (1 - point["specificity"].value, point["sensitivity"].value)
-            axes.plot(*place, "o", color=colour, label=legend)
+            position = (1 - point["specificity"].value, point["sensitivity"].value)
+            axes.plot(*position, "o", color=colour, label=legend)
         axes.set(
             xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01)
         )
@@ -198,7 +198,7 @@ def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
 
 
 def _roc_curves(table: PredictionTable, sides: TwoSides, view: Metrics) -> tuple[list[Curve], str]:
-    """Return the curves of a view, each with its label and style, and what the first that has a label is."""
+    """Return the curves of a view, each with its label and style, and the kind of the first that has a label."""
     from sklearn.metrics import roc_curve
 
     pooled = roc_curve(sides.truth, sides.scores)[:2]
@@ -296,7 +296,7 @@ def learning_drawing(curves: Curves) -> Drawing:
     Parameters
     ----------
     curves : mapping
-        Fold to ``loss``, ``accuracy`` and, where something validates, ``val_loss`` and ``val_accuracy``.
+        Fold to ``loss``, ``accuracy`` and, if images validate, ``val_loss`` and ``val_accuracy``.
     """
 
     def draw(sides: Any) -> None:

@@ -74,13 +74,13 @@ _UNITS = {
 def cell(
     figure: Figure | None, unit: str = "percent", *, mark: str = "*", between: str = "\n"
 ) -> str:
-    """Write a figure with its interval in brackets, where it has one, on a line of its own.
+    """Write a figure and, if it has one, its interval in brackets on a line of its own.
 
     Parameters
     ----------
     figure : Figure or None
     unit : {"percent", "number", "points", "change"}
-        Of them ``points`` is a difference of shares, and ``change`` one of numbers.
+        ``points`` is for a difference of shares, ``change`` for one of numbers.
     mark : str
         What stands after a value whose interval cannot be estimated.
     between : str
@@ -144,7 +144,7 @@ def named(figure: str, names: Mapping[str, str] | None = None) -> str:
 
 
 def headings(texts: Sequence[str]) -> list[str]:
-    """Return what must be seen of cautions that are folded.
+    """Return the headings of cautions, which are seen while the cautions are folded.
 
     Examples
     --------
@@ -213,9 +213,9 @@ class Grid:
     caption : str
         What it shows; printed above it, and read first by a screen reader.
     header : sequence of str
-        Of its columns.
+        Titles of its columns.
     rows : sequence of sequence of str
-        Cells; the first of a row names it. A line break in a cell is kept. The last row is what all others come to.
+        Cells; the first of a row names it. A line break in a cell is kept. The last row sums up all others.
     """
 
     caption: str
@@ -249,7 +249,7 @@ class Block:
     ----------
     heading : str
     lead : str
-        The figure that a paragraph begins with.
+        The words that a paragraph begins with.
     text, note : str
         A paragraph; one that qualifies what stands before it.
     items : sequence of str
@@ -308,7 +308,7 @@ def write_page(
     banners : sequence of str
         What a reader must know, folded below the answer.
     renamed : mapping of str to str, optional
-        What texts say otherwise here.
+        Texts to what replaces them on this page.
     first : sequence of Block
         The answer.
     glance : sequence of Section

@@ -53,7 +53,7 @@ class RecordedEvaluation:
         return [self.out / name for name in _OUTPUTS]
 
     def tables_sha256(self) -> str:
-        """Return the identity of the tables, and of what their runs know of them."""
+        """Return a checksum of the tables, and of the files of their runs that decide the results."""
         paths = inputs_of((*self.sources, *self.against))
         return key_of("tables 1", tables=[file_sha256(path) for path in paths if path.is_file()])
 
