@@ -180,12 +180,12 @@ def _check_names(names: Iterable[str]) -> None:
     # the names of LightGBM's parameters stand in the text of a model, apart from these two
     plain = {"verbosity": -1, "num_threads": 1}
     text = fit_text(np.zeros((2, 1, 1), np.float32), np.arange(2), params=plain, rounds=1)
-    lightgbm_names = {"bagging_freq", "max_depth", *re.findall(r"^\[(\w+): ", text, re.MULTILINE)}
+    known_names = {"bagging_freq", "max_depth", *re.findall(r"^\[(\w+): ", text, re.MULTILINE)}
     for name in names:
         for refused, reason in _REFUSED:
             if name in refused:
                 raise InputError("{params} {}: " + reason, name)
-        if name not in lightgbm_names:
+        if name not in known_names:
             raise InputError(
                 "{params} {}: LightGBM has no parameter of this name; use its main name, no alias",
                 name,
@@ -323,14 +323,12 @@ def _plain(name: str, value: Any) -> Any:
         return [_plain(name, item) for item in value]
     if isinstance(value, str):
         # LightGBM gets all parameters as one text, in which a space would start another parameter
-        is_valid = bool(value) and not re.search(r"\s", value)
+        fits = bool(value) and not re.search(r"\s", value)
     elif isinstance(value, int):
-        is_valid = (
-            abs(value) < 2**31
-        )  # LightGBM's integers have 32 bits; larger ones would overflow
+        fits = abs(value) < 2**31  # LightGBM's integers have 32 bits; larger ones would overflow
     else:
-        is_valid = isinstance(value, float) and math.isfinite(value)
-    if not is_valid:
+        fits = isinstance(value, float) and math.isfinite(value)
+    if not fits:
         text = "nothing" if value is None else str(value)
         raise InputError(
             "{params} {}: cannot be {}; give a number, a word, true or false", name, text

@@ -99,13 +99,11 @@ def placed(rows: Floats, fitted: Arrays) -> tuple[Floats, Floats]:
         Mahalanobis distance of each row from the mean, and the row scaled to length 1, along the principal axes.
     """
     centred = (rows - fitted["mean"]) / fitted["scale"]
-    coordinates = centred @ fitted["axes"].astype(np.float64)
+    scores = centred @ fitted["axes"].astype(np.float64)
     squared = (centred**2).sum(axis=1)
-    orthogonal = np.clip(squared - (coordinates**2).sum(axis=1), 0, None)
-    distances = np.sqrt(
-        (coordinates**2 / fitted["variances"]).sum(axis=1) + orthogonal / fitted["rest"]
-    )
-    return distances, coordinates / np.sqrt(np.where(squared > 0, squared, 1.0))[:, None]
+    orthogonal = np.clip(squared - (scores**2).sum(axis=1), 0, None)
+    distances = np.sqrt((scores**2 / fitted["variances"]).sum(axis=1) + orthogonal / fitted["rest"])
+    return distances, scores / np.sqrt(np.where(squared > 0, squared, 1.0))[:, None]
 
 
 REFERENCE_MEMBER = "training-images.npz"
@@ -251,11 +249,9 @@ def nearest_names(
         for sha256, label in zip(hashes, labels, strict=True)
     ]
     lines = []
-    for positions, distances in zip(compared.nearest, compared.distances, strict=True):
-        nearest = zip(positions, distances, strict=True)
-        lines.append(
-            "; ".join(f"{images[position]}, {distance:.2f})" for position, distance in nearest)
-        )
+    for numbers, distances in zip(compared.nearest, compared.distances, strict=True):
+        nearest = zip(numbers, distances, strict=True)
+        lines.append("; ".join(f"{images[index]}, {distance:.2f})" for index, distance in nearest))
     return lines
 
 

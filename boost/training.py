@@ -427,10 +427,8 @@ def train(
     view = TwoClassView.of(view)
     preset = _checked(settings, schemes)
     if not choice.features and not (run / "features").is_dir():
-        reason = "a folder without features" if run.is_dir() else "no such run folder"
-        raise MissingInputError(
-            "{}: {}; run {featurize.images:DIR --out {}} first", run, reason, run
-        )
+        gap = "a folder without features" if run.is_dir() else "no such run folder"
+        raise MissingInputError("{}: {}; run {featurize.images:DIR --out {}} first", run, gap, run)
     config = {"out": str(run), **plain_options(choice, settings, schemes, view)}
     with record_run(run, command="boost", config=config, work=work) as record:
         stores: Sequence[Path] = choice.features

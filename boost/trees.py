@@ -73,10 +73,8 @@ def fit_texts(
     rows = features.reshape(-1, dim)
     repeated = np.repeat(labels, augmentations).astype(np.float32)
     data = lightgbm.Dataset(rows, repeated, params=dict(params[0])).construct()
-    for params_of_model in params:
-        yield str(
-            lightgbm.train(dict(params_of_model), data, num_boost_round=rounds).model_to_string()
-        )
+    for options in params:
+        yield str(lightgbm.train(dict(options), data, num_boost_round=rounds).model_to_string())
 
 
 def fit_text(features: Features, labels: Integers, *, params: Params, rounds: int) -> str:

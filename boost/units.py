@@ -288,15 +288,13 @@ def learning_banner(
         for unit, model in zip(units, fitted, strict=True)
         if unit.head == "lightgbm"
     ]
-    splitless_units = [unit for unit, constant in trees if constant]
-    if not splitless_units:
+    idle = [unit for unit, constant in trees if constant]
+    if not idle:
         return None
-    models = nothing_learnt(f"{len(splitless_units)} of {len(trees)} LightGBM models").text
-    needed = int(splitless_units[0].params.get("min_data_in_leaf", _LEAF_ROWS))
+    models = nothing_learnt(f"{len(idle)} of {len(trees)} LightGBM models").text
+    needed = int(idle[0].params.get("min_data_in_leaf", _LEAF_ROWS))
     # rows of each class; the notice says "as few as", since the smallest part shows best why nothing was learnt
-    counts = [
-        np.bincount(unit.part.labels) * augmentations[unit.part.store] for unit in splitless_units
-    ]
+    counts = [np.bincount(unit.part.labels) * augmentations[unit.part.store] for unit in idle]
     suggested = max(1, int(min(rows[rows > 0].min() for rows in counts)) // _LEAVES_PER_CLASS)
     if suggested >= needed:
         text = f"{models}, though leaves need {needed} rows only; look at the features."
@@ -380,12 +378,10 @@ def gather(
         Folder for ``predictions.csv`` and ``predictions-by-model.csv``.
     """
     cube = _Cube.of(units, fitted, classes=len(images.classes))
-    labels_by_fold = {unit.part.fold: unit.part.labels for unit in units}
+    labels = {unit.part.fold: unit.part.labels for unit in units}
 
     def table(name: str, probabilities: Probabilities) -> PredictionTable:
-        return images.table(
-            name, cube.tested, probabilities, protocol=protocol, trained=labels_by_fold
-        )
+        return images.table(name, cube.tested, probabilities, protocol=protocol, trained=labels)
 
     fusion = table("fusion", cube.values.mean(axis=(0, 1)))
     by_store = {}

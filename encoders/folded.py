@@ -148,11 +148,9 @@ def _weights(layer: Any, norm: Any) -> dict[str, Array]:
     weights = _values(layer)
     if norm is None:
         return weights
-    norm_weights = _values(norm)
-    factor = norm_weights.get("gamma", 1.0) / np.sqrt(
-        norm_weights["moving_variance"] + norm.epsilon
-    )
-    shift = norm_weights.get("beta", 0.0) - norm_weights["moving_mean"] * factor
+    values = _values(norm)
+    factor = values.get("gamma", 1.0) / np.sqrt(values["moving_variance"] + norm.epsilon)
+    shift = values.get("beta", 0.0) - values["moving_mean"] * factor
     bias = weights.pop("bias", 0.0) * factor + shift
     ((name, kernel),) = weights.items()
     if isinstance(layer, layers.DepthwiseConv2D):  # each input has its own kernel

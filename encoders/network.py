@@ -88,12 +88,9 @@ def find_layers(model: Any, layers: Sequence[str], *, encoder: str) -> list[Any]
         if name not in names:
             import difflib
 
-            suggestions = difflib.get_close_matches(name, names, n=5) or sorted(names)[-5:]
+            hints = difflib.get_close_matches(name, names, n=5) or sorted(names)[-5:]
             raise InputError(
-                "{encoders} {}: no layer {}; close names are {}",
-                encoder,
-                name,
-                ", ".join(suggestions),
+                "{encoders} {}: no layer {}; close names are {}", encoder, name, ", ".join(hints)
             )
         layer = model.get_layer(names[name])
         if len(layer.output.shape) != 4:

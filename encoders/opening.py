@@ -443,7 +443,7 @@ def check_encoder(
         raise InputError("{weights} {}: {} brings its own; leave it out", source, choice.name)
     start = time.perf_counter()
     built = open_encoder(choice, weights=source, engine=engine, precision=precision)
-    build_seconds = time.perf_counter() - start
+    delay = time.perf_counter() - start
     side = built.card.size or _SIDE
     batch = np.random.default_rng(0).integers(0, 256, (_CROPS, side, side, 3), dtype=np.uint8)
     vectors = built.encode(batch)  # the first call compiles, so it is not timed
@@ -459,8 +459,5 @@ def check_encoder(
     return [
         *_built_lines(built),
         ("numbers", f"from {vectors.min():.4g} to {vectors.max():.4g}, mean {vectors.mean():.4g}"),
-        (
-            "speed",
-            f"{speed:.3g} crops per second in batches of {_CROPS}; built in {build_seconds:.1f} s",
-        ),
+        ("speed", f"{speed:.3g} crops per second in batches of {_CROPS}; built in {delay:.1f} s"),
     ]

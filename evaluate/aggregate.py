@@ -186,9 +186,7 @@ def _called_positive(
     mask = positive_mask(table.classes, tuple(positive) or default_positive(table.classes))
     if mask.sum() != 1 or len(mask) != 2:
         raise InputError("{rule:{}}: needs two classes, one of them {positive}", rule)
-    positive_number = int(np.flatnonzero(mask)[0])
-    negative_number = int(np.flatnonzero(~mask)[0])
-    is_positive = [
-        (table.predicted[rows] == positive_number).sum() >= _NEEDED[rule] for rows in members
-    ]
-    return np.where(is_positive, positive_number, negative_number).astype(np.int64)
+    yes = int(np.flatnonzero(mask)[0])
+    no = int(np.flatnonzero(~mask)[0])
+    is_positive = [(table.predicted[rows] == yes).sum() >= _NEEDED[rule] for rows in members]
+    return np.where(is_positive, yes, no).astype(np.int64)

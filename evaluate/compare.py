@@ -64,10 +64,8 @@ def compare_pairs(
         Results of `compare_tables`, with ``first``, ``second``, and what `holm` adds.
     """
     pairs = []
-    views_of_tables = list(views) or [TwoClassView()] * len(tables)
-    for (a, view_of_a), (b, view_of_b) in combinations(
-        zip(tables, views_of_tables, strict=True), 2
-    ):
+    all_views = list(views) or [TwoClassView()] * len(tables)
+    for (a, view_of_a), (b, view_of_b) in combinations(zip(tables, all_views, strict=True), 2):
         if unlike(a, b) is not None:
             continue
         pair: Entry = {"first": a.name, "second": b.name}

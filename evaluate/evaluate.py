@@ -306,10 +306,8 @@ class _Reader:
                 table = facts.described(predictions)
                 self.banners.update(dict.fromkeys(_notes(table, facts)))
                 if not table.fold_numbers:
-                    shared_groups = self.groups_of_training.intersection(table.groups)
-                    table = replace(
-                        table, groups_of_training=table.groups_of_training | shared_groups
-                    )
+                    groups = self.groups_of_training.intersection(table.groups)
+                    table = replace(table, groups_of_training=table.groups_of_training | groups)
                 digest = str(facts.run.get("images_sha256", ""))
                 columns = {
                     column: column_values(path, column, images_sha256=digest)
@@ -372,7 +370,7 @@ def _subgroups(
 
 
 def _choice_at_level(facts: Facts, table: PredictionTable, at_level: PredictionTable) -> Entry:
-    """Return what a choice in a run adds to a table at a level; corrected figures only if its hits are those of the run."""
+    """Return what a choice in a run adds to a table at a level; its corrected figures hold only for the same hits."""
     if not facts.choice or np.array_equal(table.hits, at_level.hits):
         return facts.choice
     return {"choice": {**facts.choice["choice"], "uncorrected": True}}

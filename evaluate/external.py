@@ -53,16 +53,14 @@ def external_validations(
     """
     validations = []
     notes = []
-    for (number, panel), (position, other) in itertools.product(
-        enumerate(panels), enumerate(internal)
-    ):
+    for (number, panel), (row, other) in itertools.product(enumerate(panels), enumerate(internal)):
         table = panel.table
         if set(table.classes) != set(other.table.classes):
             raise InputError(
                 f"{table.name} has the classes {', '.join(table.classes)}, {other.table.name} "
                 f"{', '.join(other.table.classes)}: there is not a drop between them; give tables of the same classes"
             )
-        if number % steps != position % steps:  # another level
+        if number % steps != row % steps:  # another level
             continue
         if (table.patches is None) != (other.table.patches is None):
             notes.append(

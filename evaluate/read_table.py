@@ -159,10 +159,8 @@ def read_predictions(
     tables = []
     for model, rows in rows_of_model.items():
         title = f"{stem}: {model}" if model else stem
-        model_table = _table(path, title, order, rows, unlabelled[model])
-        tables.append(
-            replace(model_table, group_is=group_is, unread=_unread(table, columns, order))
-        )
+        result = _table(path, title, order, rows, unlabelled[model])
+        tables.append(replace(result, group_is=group_is, unread=_unread(table, columns, order)))
     return tables
 
 

@@ -453,15 +453,13 @@ def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
     _refuse_other_settings(store, plan)
     columns = zip(store.image_ids, store.images("sha256"), strict=True)
     described = {image: sha.decode() for image, sha in columns}
-    changed_images = [
-        image for image, sha in unique.sha256.items() if described.get(image, sha) != sha
-    ]
-    if changed_images:
-        more = f" (and {len(changed_images) - 1} more)" if len(changed_images) > 1 else ""
+    changed = [image for image, sha in unique.sha256.items() if described.get(image, sha) != sha]
+    if changed:
+        more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise SettingsConflictError(
             "{}: {}{} has other content than when its features were extracted",
             store.path,
-            changed_images[0],
+            changed[0],
             more,
             remedies=[
                 "restore the old file",

@@ -262,28 +262,24 @@ def prepare_crops(
         if settings.color_range != (1.0, 1.0):
             augmenters = {scale: HeAugmenter(pixels) for scale, pixels in image.scales.items()}
         for number in range(settings.augmentations):
-            augmentation = draw_augmentation(
+            draw = draw_augmentation(
                 image.key, number, seed=settings.seed, color_range=settings.color_range
             )
             frames = image.scales | {
-                scale: augmenter.augment(
-                    hematoxylin=augmentation.hematoxylin, eosin=augmentation.eosin
-                )
+                scale: augmenter.augment(hematoxylin=draw.hematoxylin, eosin=draw.eosin)
                 for scale, augmenter in augmenters.items()
             }
             item = PreparedCrops(image.index, number, image.stain)
             dense = settings.mode == "dense"
             if dense:
-                frames = {
-                    scale: augmentation.turn_frame(pixels) for scale, pixels in frames.items()
-                }
+                frames = {scale: draw.turn_frame(pixels) for scale, pixels in frames.items()}
                 item.frames = frames
             for view in views:
                 crop = view.crop
                 frame = settings.description.frame(frames[view.level], crop=crop)
                 height, width = frame.shape[:2]
                 boxes = crop_boxes(
-                    augmentation, height=height, width=width, crop=crop, count=settings.crops
+                    draw, height=height, width=width, crop=crop, count=settings.crops
                 )
                 if dense:
                     item.windows[view] = corners_of(boxes, crop=crop)

@@ -333,10 +333,8 @@ def time_describing(
         The image cannot be used.
     """
 
-    def describe(variant: FeaturizeSettings) -> float:
-        described = describe_images(
-            [record], settings=variant, targets=targets, ticker=Ticker(None)
-        )
+    def describe(trial: FeaturizeSettings) -> float:
+        described = describe_images([record], settings=trial, targets=targets, ticker=Ticker(None))
         return timeit.timeit(lambda: list(described), number=1)
 
     crops = min(settings.crops, settings.crops_at_once)

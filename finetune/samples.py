@@ -289,11 +289,9 @@ class EpochSamples:
     @classmethod
     def of(cls, images: Integers, counts: Integers, *, copies: int = 1) -> EpochSamples:
         """Return every patch of these images `copies` times. `counts` is the number of patches of each image."""
-        sample_counts = counts * copies
-        offsets = np.arange(sample_counts.sum()) - np.repeat(
-            np.cumsum(sample_counts) - sample_counts, sample_counts
-        )
-        return cls(np.repeat(images, sample_counts), offsets // copies, offsets % copies)
+        sizes = counts * copies
+        offsets = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return cls(np.repeat(images, sizes), offsets // copies, offsets % copies)
 
 
 AUGMENTATIONS = {

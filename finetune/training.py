@@ -281,10 +281,8 @@ class CnnTraining(Training):
             )
         classes = set(training_labels)
         complete_splits = [split for split in splits if set(training_labels[split[1]]) == classes]
-        train_numbers, validation_numbers = next(iter(complete_splits), splits[0])
-        return [train[number] for number in train_numbers], [
-            train[number] for number in validation_numbers
-        ]
+        kept, held = next(iter(complete_splits), splits[0])
+        return [train[number] for number in kept], [train[number] for number in held]
 
 
 def finetune(

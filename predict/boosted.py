@@ -244,24 +244,19 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...], engine: s
     refuse_unused(weights, bundle.stores, path)
     settings = {}
     precisions = {}
-    for name, trained_settings in _trained_settings(bundle, path).items():
+    for name, item in _trained_settings(bundle, path).items():
         if engine == "keras":
-            trained_settings = replace(trained_settings, engine=engine, batch_size="auto")
+            item = replace(item, engine=engine, batch_size="auto")
         # the precision in which this machine computes
-        precision = executed_precision(trained_settings.precision, engine=trained_settings.engine)
-        if precision != trained_settings.precision:
-            precisions[name] = trained_settings.precision
-        settings[name] = replace(trained_settings, precision=precision)
+        precision = executed_precision(item.precision, engine=item.engine)
+        if precision != item.precision:
+            precisions[name] = item.precision
+        settings[name] = replace(item, precision=precision)
     # no more crops at once than fit this machine, for all feature files the same, so that an image is decoded once
-    crop_limits = [
-        replace(trained_settings, batch_size="auto").crops_at_once
-        for trained_settings in settings.values()
-    ]
-    for name, trained_settings in settings.items():
-        if trained_settings.on_keras:
-            settings[name] = replace(
-                trained_settings, batch_size=min(trained_settings.crops_at_once, *crop_limits)
-            )
+    crop_limits = [replace(item, batch_size="auto").crops_at_once for item in settings.values()]
+    for name, item in settings.items():
+        if item.on_keras:
+            settings[name] = replace(item, batch_size=min(item.crops_at_once, *crop_limits))
     encoders = {
         name: _encoder(path, header, weights, settings[name])
         for name, header in bundle.stores.items()
@@ -280,10 +275,8 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...], engine: s
             for name, encoder in encoders.items()
         },
         precisions=precisions,
-        on_keras=any(trained_settings.engine == "keras" for trained_settings in settings.values()),
-        rescales=any(
-            view.unit for trained_settings in settings.values() for view in trained_settings.views
-        ),
+        on_keras=any(item.engine == "keras" for item in settings.values()),
+        rescales=any(view.unit for item in settings.values() for view in item.views),
     )
 
 

@@ -304,12 +304,10 @@ class Predictor:
         bundle = model.bundle
         settings = replace(self._settings, mpp=mpp)
         notes: Notes = {}
-        read_paths = functools.partial(new_images, reading=bundle.reading, classes=bundle.classes)
+        reader = functools.partial(new_images, reading=bundle.reading, classes=bundle.classes)
         with advised("names"):
-            given_records, failures = image_records(
-                images, read_paths, names=names, skip_errors=skip_errors
-            )
-            rows = _distinct(given_records)
+            given, failures = image_records(images, reader, names=names, skip_errors=skip_errors)
+            rows = _distinct(given)
             records, refused = check_sizes(
                 list(dict.fromkeys(rows)),
                 model=model,

@@ -278,12 +278,10 @@ def tabulate(
     compared = [prediction.compared for prediction in predictions]
     outliers = Outliers.of(bundle, compared, model=predicted.model)
     groups = set(filter(None, (record.group for record in records)))
-    seen_groups = groups and groups & groups_beside(predicted.model)
+    shared = groups and groups & groups_beside(predicted.model)
     columns = _columns(bundle, trained, blank, outliers, predicted.warnings)
-    if seen_groups:
-        columns.append(
-            _yes_or_no("group_trained", [record.group in seen_groups for record in records])
-        )
+    if shared:
+        columns.append(_yes_or_no("group_trained", [record.group in shared for record in records]))
     positive = None
     called = ""
     as_measured = None
@@ -299,7 +297,7 @@ def tabulate(
         raw,
         calibrated,
         predicted,
-        _banners(bundle, trained, blank, groups, seen_groups),
+        _banners(bundle, trained, blank, groups, shared),
         trained,
         blank,
         outliers,
@@ -390,9 +388,7 @@ def _columns(
         columns.append(_yes_or_no("blank", blank))
     if any(warnings):
         # their readers have no options
-        texts = [
-            "; ".join(limited(text, ()) for text in image_warnings) for image_warnings in warnings
-        ]
+        texts = ["; ".join(limited(text, ()) for text in notes) for notes in warnings]
         columns.append(("warnings", texts))
     return columns
 

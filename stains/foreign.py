@@ -136,13 +136,13 @@ def foreign_pixels(image: Image) -> Mask | None:
     least_flat = max(_LEAST_FLAT, _LEAST_SHARE * pixels)
     step = max(1, min(image.shape[:2]) // _SAMPLED)
     sample = np.ascontiguousarray(image[::step, ::step])
-    colour_sets = _colours_apart(sample)
-    if not colour_sets and not _may_have_areas(image, sample, step, least, least_flat):
+    groups = _colours_apart(sample)
+    if not groups and not _may_have_areas(image, sample, step, least, least_flat):
         return None
     mask = _ink(image, least)
-    if colour_sets:
+    if groups:
         red, green, blue = np.moveaxis(image // (256 // _COLOURS), 2, 0)
-        for colours in colour_sets:
+        for colours in groups:
             mask |= _in_few_areas(colours[red, green, blue])
     dark, light = _single_coloured(image, least_flat)
     mask = _dilated(mask | dark, _EDGE) | light
@@ -287,12 +287,10 @@ def _colours_apart(image: Image) -> list[Mask]:
     )
     dark = np.indices(counts.shape).min(axis=0) <= _DARK * _COLOURS // 256
     # 7.5: at least 8 pixels, although the filter rounds
-    is_apart = (
-        dark & (near >= max(7.5, _LEAST_APART_SHARE * counts.sum())) & (near >= _APART * around)
-    )
-    if not is_apart.any():
+    peaks = dark & (near >= max(7.5, _LEAST_APART_SHARE * counts.sum())) & (near >= _APART * around)
+    if not peaks.any():
         return []
-    labels, number = ndimage.label(is_apart, np.ones((3, 3, 3)))
+    labels, number = ndimage.label(peaks, np.ones((3, 3, 3)))
     return [
         ndimage.binary_dilation(labels == group, np.ones((3, 3, 3)))
         for group in range(1, number + 1)

@@ -230,12 +230,8 @@ def split_groups(
         group = group_of.get(image)
         if group is not None:
             parts.setdefault((group, fold), set()).add(part)
-    test_mixes = {
-        group for (group, _), names in parts.items() if "test" in names and len(names) > 1
-    }
-    val_mixes = {
-        group for (group, _), names in parts.items() if {"train", "val"} <= names
-    } - test_mixes
+    mixed = {group for (group, _), names in parts.items() if "test" in names and len(names) > 1}
+    mixed_val = {group for (group, _), names in parts.items() if {"train", "val"} <= names} - mixed
     sizes = Counter(group_of.get(image) for image in {image for image, _, _ in plan.rows})
     group_count = sum(count > 1 for group, count in sizes.items() if group is not None)
     warnings: list[Message] = []
@@ -243,24 +239,22 @@ def split_groups(
     def which(groups: set[str]) -> Names:
         return Names(f" ({few(sorted(groups), most=5)})" if named else "")
 
-    if test_mixes:
+    if mixed:
         text = Message(
             "{} of {} with several images both train and test in a fold{}, so "
             "these numbers are too high for new {}",
-            len(test_mixes),
+            len(mixed),
             counted(group_count, unit),
-            which(test_mixes),
+            which(mixed),
             plural(unit),
         )
-        warnings.append(
-            Banner(Kind.PATIENTS_MIXED, text, mixed=len(test_mixes), patients=group_count)
-        )
-    if val_mixes:
+        warnings.append(Banner(Kind.PATIENTS_MIXED, text, mixed=len(mixed), patients=group_count))
+    if mixed_val:
         warnings.append(
             Message(
                 "{} in both the training and the validation part of a fold{}, so training may stop too late",
-                counted(len(val_mixes), unit),
-                which(val_mixes),
+                counted(len(mixed_val), unit),
+                which(mixed_val),
             )
         )
     return tuple(warnings)
@@ -268,16 +262,13 @@ def split_groups(
 
 def split_copies(plan: FoldPlan, copies: Copies) -> tuple[str, ...]:
     """Return a warning that names near-duplicates of which one trains or validates and the other tests in a fold."""
-    part_of = {(image, fold): part for image, fold, part in plan.rows}
+    parts = {(image, fold): part for image, fold, part in plan.rows}
     folds = plan.folds
-    part_pairs = ({"train", "test"}, {"val", "test"})
+    splits = ({"train", "test"}, {"val", "test"})
     split_pairs = [
         f"{first} and {second}"
         for first, second in copies
-        if any(
-            {part_of.get((first, fold)), part_of.get((second, fold))} in part_pairs
-            for fold in folds
-        )
+        if any({parts.get((first, fold)), parts.get((second, fold))} in splits for fold in folds)
     ]
     if not split_pairs:
         return ()

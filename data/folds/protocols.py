@@ -39,12 +39,10 @@ def given_plan(*, image_ids: Sequence[str], facts: DatasetFacts) -> FoldPlan:
             PART.name,
         )
     column, part_of = parts
-    unplaced_images = [image for image in image_ids if image not in part_of]
-    if unplaced_images:
-        gap = (
-            f"{len(unplaced_images)} of {len(image_ids)} images name no part in the column {column}"
-        )
-        raise ScarceError("{folds} {}: {}, first {}; fill it in", GIVEN, gap, unplaced_images[0])
+    missing = [image for image in image_ids if image not in part_of]
+    if missing:
+        gap = f"{len(missing)} of {len(image_ids)} images name no part in the column {column}"
+        raise ScarceError("{folds} {}: {}, first {}; fill it in", GIVEN, gap, missing[0])
     rows = tuple((image, 1, part_of[image]) for image in image_ids)
     return FoldPlan(GIVEN, rows, partition=False, origin="given", source=column)
 
@@ -72,12 +70,10 @@ def site_plan(column: str, *, image_ids: Sequence[str], facts: DatasetFacts) -> 
         text = "{folds} {}{}: no such column of the manifest, {}; add it, and run bchisto featurize again"
         raise ScarceError(text, SITES, column, present)
     column = column_key(column)
-    images_without = [image for image in image_ids if not values.get(image)]
-    if images_without:
-        gap = f"{len(images_without)} of {len(image_ids)} images have no value in this column"
-        raise ScarceError(
-            "{folds} {}{}: {}, first {}; fill it in", SITES, column, gap, images_without[0]
-        )
+    missing = [image for image in image_ids if not values.get(image)]
+    if missing:
+        gap = f"{len(missing)} of {len(image_ids)} images have no value in this column"
+        raise ScarceError("{folds} {}{}: {}, first {}; fill it in", SITES, column, gap, missing[0])
     sites = sorted({values[image] for image in image_ids})
     number = {site: fold for fold, site in enumerate(sites, start=1)}
     numbered = few((f"{fold} {site}" for site, fold in number.items()), most=10)
@@ -174,13 +170,11 @@ def _slide_warnings(
 ) -> tuple[str, ...]:
     """Return warnings of slides that a list does not name, and of those that are absent."""
     warnings: list[str] = []
-    unlisted_slides = sorted(images_of.keys() - published)
-    if unlisted_slides:
-        count = sum(len(images_of[slide]) for slide in unlisted_slides)
+    unlisted = sorted(images_of.keys() - published)
+    if unlisted:
+        count = sum(len(images_of[slide]) for slide in unlisted)
         text = "{} images of {} slides in no published list are left out{}"
-        warnings.append(
-            Message(text, count, len(unlisted_slides), Names(f" ({few(unlisted_slides, most=5)})"))
-        )
+        warnings.append(Message(text, count, len(unlisted), Names(f" ({few(unlisted, most=5)})")))
     present = len(published & images_of.keys())
     if present < len(published):
         warnings.append(f"{present} of the {len(published)} published slides are present")

@@ -39,11 +39,9 @@ def scarce(error: ScarceError, spec: str, pool: Pool) -> InputError:
     owners: dict[str, set[str | None]] = {label: set() for label in sorted(set(pool.labels))}
     for label, group in zip(pool.labels, pool.groups, strict=True):
         owners[label].add(group)
-    lone_classes = [
-        label for label, groups in owners.items() if len(groups) == 1 and None not in groups
-    ]
-    if pool.grouped and lone_classes:
-        return _lone_patient(spec, specs, pool, lone_classes[0])
+    lone = [label for label, groups in owners.items() if len(groups) == 1 and None not in groups]
+    if pool.grouped and lone:
+        return _lone_patient(spec, specs, pool, lone[0])
     suggestion = first_drawn(specs, pool)
     if suggestion:
         remedies.append(Message("use {folds:{}}", suggestion))

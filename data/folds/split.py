@@ -177,14 +177,14 @@ def _in_three(
             _draw(images, part_of, dict.fromkeys(classes, quota[part]), rng), part
         )
     rows = []
-    part_counts: Counter[tuple[str, str]] = Counter()
+    sums: Counter[tuple[str, str]] = Counter()
     surplus: Counter[str] = Counter()
     # a random order, so that surplus images are left out by chance
     for index in rng.permutation(len(images)).tolist():
         image, label, unit = images[index]
         part = part_of.get(unit, "train")
-        part_counts[part, label] += 1
-        if part != "train" and part_counts[part, label] > quota[part]:
+        sums[part, label] += 1
+        if part != "train" and sums[part, label] > quota[part]:
             surplus[part] += 1
         else:
             rows.append((image, 1, part))
@@ -193,10 +193,8 @@ def _in_three(
         for part, count in sorted(surplus.items())
     ]
     for part, most in quota.items():
-        if any(part_counts[part, label] < most for label in classes):
-            present = ", ".join(
-                f"{label} {min(part_counts[part, label], most)}" for label in classes
-            )
+        if any(sums[part, label] < most for label in classes):
+            present = ", ".join(f"{label} {min(sums[part, label], most)}" for label in classes)
             warnings.append(
                 f"the {part} part is not balanced, too few groups hold a class: {present}"
             )

@@ -76,9 +76,7 @@ def methods_text(
             paragraph = paragraphs.setdefault(line[2:], {})
         else:
             paragraph[line] = None
-    return "\n".join(
-        f"{heading}. {' '.join(lines)}" for heading, lines in paragraphs.items() if lines
-    )
+    return "\n".join(f"{title}. {' '.join(lines)}" for title, lines in paragraphs.items() if lines)
 
 
 def method_blocks(

@@ -339,24 +339,22 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel]) -> N
         [panel.metrics for panel in panels.values()],
         images=digests,
     )
-    shown_panels = []
+    shown = []
     choices = {}
     for (path, panel), choice, digest in zip(panels.items(), additions, digests, strict=True):
         if choice:
             choices[_name(path, run)] = {"predictions_sha256": file_sha256(path), **choice}
         if digest == images:
-            shown_panels.append(panel.chosen(choice))
+            shown.append(panel.chosen(choice))
         else:
             banners.append(f"{_name(path, run)} is not shown: it is about other images")
     write_json(run / CHOICE, as_json({"schema_version": 1, "results": choices}))
-    read_as = dict.fromkeys(panel.run.get("dataset") for panel in shown_panels)
+    read_as = dict.fromkeys(panel.run.get("dataset") for panel in shown)
     title = ", read as ".join(filter(None, ("All results of this run", *read_as)))
-    tables = [panel.table for panel in shown_panels]
-    pairs = compare_pairs(tables, views=[panel.view for panel in shown_panels])
+    tables = [panel.table for panel in shown]
+    pairs = compare_pairs(tables, views=[panel.view for panel in shown])
     banners += unlike_pairs(tables, rows=False)
-    write_report(
-        run / "report.html", title=title, panels=shown_panels, banners=banners, pairs=pairs
-    )
+    write_report(run / "report.html", title=title, panels=shown, banners=banners, pairs=pairs)
 
 
 def _name(path: Path, run: Path) -> str:
