@@ -115,7 +115,7 @@ def fit_probabilities(
     Parameters
     ----------
     decisions : ndarray of float64, shape (images, pairs)
-        Of each pair of classes, see `_fit_pairs`.
+        Decisions of each pair of classes, see `_fit_pairs`.
     labels : ndarray of int, shape (images,)
     classes : int
 

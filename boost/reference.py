@@ -189,7 +189,7 @@ class Compared(NamedTuple):
 
     @classmethod
     def of(cls, rows: Sequence[Floats]) -> Compared:
-        """Return what rows of `compare` hold."""
+        """Split rows of `compare` into percentiles, positions and distances."""
         columns = np.array(rows).reshape(-1, 1 + 2 * NEAREST)
         percentiles, nearest, distances = np.split(columns, [1, 1 + NEAREST], axis=1)
         return cls(percentiles[:, 0], nearest.astype(np.int64), distances)
@@ -208,7 +208,7 @@ def compare(reference: Arrays, features: Iterable[Features]) -> Floats:
     Returns
     -------
     ndarray of float64, shape (images, 1 + 2 * `NEAREST`)
-        What `Compared` reads: percentile, positions and distances.
+        Percentile, positions and distances, for `Compared`.
 
     Raises
     ------

@@ -37,7 +37,7 @@ class Sources:
     Attributes
     ----------
     stores : dict of str to StoreFacts
-        What they hold, by their names.
+        Content of the feature files, by their names.
     images : LabelledImages
         The images. An unknown label is empty; such images are in no fold.
     failed : tuple of str

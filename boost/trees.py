@@ -1,4 +1,4 @@
-"""Boosted trees: trained by LightGBM, as checked arrays, and predicting bit by bit what LightGBM predicts."""
+"""Boosted trees: trained by LightGBM, kept as checked arrays, and equal to LightGBM in each bit of a prediction."""
 
 from __future__ import annotations
 

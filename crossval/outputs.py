@@ -1,4 +1,4 @@
-"""What a cross-validation gives: its result, with a summary for a terminal or a notebook, and its files."""
+"""The result of a cross-validation, with a summary for a terminal or a notebook, and its files."""
 
 from __future__ import annotations
 
@@ -327,7 +327,7 @@ class Outputs:
     def _bundle_facts(
         self, metrics: Mapping[str, Mapping[str, Any]], result: CrossValidation
     ) -> BundleFacts:
-        """Return what the model file is to keep, apart from the models."""
+        """Return the facts that the model file holds beside the models."""
         plan = self.training.plan
         images = self.training.images
         training_images = {
@@ -406,7 +406,7 @@ class Outputs:
 
 
 def _two_class_facts(view: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return what a model file keeps of the two-class metrics: the thresholds, not what was measured there."""
+    """Return the thresholds of the two-class metrics for a model file, without the figures that were measured there."""
     if not view:
         return None
     return {

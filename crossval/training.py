@@ -304,7 +304,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
         )
 
     def note_work(self, units: Sequence[Any], environments: Sequence[Mapping[str, str]]) -> None:
-        """Record the environment in which the missing units are trained, and tell that models are replaced."""
+        """Record the environment in which the missing units are trained, and warn if models are replaced."""
         if any(_is_replaced(unit.file) for unit in units):
             _log.warning("%s: models whose inputs changed are trained again", self.folder)
         self.checked_folder.note_work(environments, **self.resources.recorded)

@@ -142,7 +142,7 @@ def _survey_headers(dataset: Dataset, findings: Findings) -> tuple[Dataset, dict
 def _near_duplicates(
     pairs: Iterable[Copy], pixels: Mapping[str, str], records: Mapping[str, ImageRecord]
 ) -> list[Finding]:
-    # of images with the same pixels only the first, which `pixel_findings` names
+    # only the first of images with the same pixels, since `pixel_findings` names the others
     originals = {*{sha: image for image, sha in sorted(pixels.items(), reverse=True)}.values()}
     return [_alike(pair, records) for pair in pairs if {pair.first, pair.second} <= originals]
 

@@ -33,7 +33,7 @@ IMAGE_SUFFIXES = frozenset(
     {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".dcm", ".dicom"}
 )
 IMAGE_KINDS = "TIFF, PNG, JPEG, BMP, WebP or DICOM"
-"""What `IMAGE_SUFFIXES` stand for, in messages."""
+"""The kinds of files of `IMAGE_SUFFIXES`, for messages."""
 
 UNREAD = re.compile(
     r"\.(gif|j[2p][2ckfmx]|jp[cx]|jls|ljpeg|jx[lr]|wdp|hdp|hei[cf]|hif|avif|ps[bd]|xcf|tga|pcx|p[bgnp]m|pam|exr|hdr|dng|"
@@ -111,7 +111,7 @@ class ImageRecord:
 
     @property
     def called(self) -> str:
-        """The name of the image in messages: its path, or the name that a caller gave with its pixels."""
+        """The name of the image in messages, which is its path or the name that a caller gave with its pixels."""
         return f"{self.path}"
 
     @property

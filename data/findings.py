@@ -21,7 +21,7 @@ LEAVE_OUT = (
     "move such pictures elsewhere",
     Message("list the others for {featurize.only:LIST.csv}"),
 )
-"""What helps against pictures that are not images of the set."""
+"""Remedies for pictures that are not images of the data set."""
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ _ADDED = re.compile(
     r"(?<![^/])[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}[-_]|(?<![^/])[0-9a-f]{8}(-|__)|_[a-z]{3,4}\.rf\.[0-9a-f]{32}$",
     re.IGNORECASE,
 )
-"""What Label Studio and others write before the name of an image, and Roboflow behind it."""
+"""Text that Label Studio and others write before the name of an image, and Roboflow behind it."""
 
 
 def read_image_list(path: Path, *, option: str) -> frozenset[str]:
@@ -382,7 +382,7 @@ _NO_PATIENTS = {
 
 
 _Doubt = tuple[str, Sequence[str], Message]
-"""What makes groups doubtful, the first of them, and what helps if they are not what they are taken for."""
+"""Why groups are doubtful, the first of them, and a remedy if they are not what they are taken for."""
 
 
 def settle_groups(
@@ -453,7 +453,7 @@ def _at_sites(records: Iterable[ImageRecord]) -> _Doubt | None:
         for name, sites in sorted(sites_of.items())
         if len(sites) > 1
     ]
-    # of a column of names of files or slides, each value would have one patient
+    # in a column of names of files or slides, each value would have one patient
     if not 1 < min(patients.values(), default=0) <= 2 * len(shared):
         return None
     text = "the same names at several sites are taken for the same patients"

@@ -203,7 +203,7 @@ def _absent_classes(dataset: Dataset, classes: Sequence[str]) -> list[Finding]:
 
 
 def _choose_layout(root: Path, dataset: str | None, given: Mapping[str, Any]) -> LayoutSpec:
-    """Return the layout of images; refuse what cannot be read."""
+    """Return the layout of images; refuse images and options that cannot be read."""
     _check_root(root)
     check_order(given.get("classes", ()))
     layout = recognise_layout(root, dataset)

@@ -110,7 +110,7 @@ class OpenedImages(NamedTuple):
         failed : int
             Number of images that failed while they were read.
         fingerprints : mapping, optional
-            Of images that were decoded already, see `find_copies`.
+            Fingerprints of images that were decoded already, see `find_copies`.
         """
         copies = read_dataset_facts(path, images_sha256=self.unique.digest).copies
         if copies is None:

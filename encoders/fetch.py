@@ -190,7 +190,7 @@ def _needed(published: NamedEncoder, siblings: Iterable[Any]) -> list[Any]:
     weights = [name for name in files if _WEIGHTS.fullmatch(name)]
     if "model.safetensors" in files:
         weights = ["model.safetensors"]
-        files.pop(_INDEX, None)  # of the same weights in several files
+        files.pop(_INDEX, None)  # it is about the same weights in several files
     if not weights:
         raise WeightsError("{}: has no .safetensors; {}", published.repository, published.convert())
     if len(weights) > 1 and _INDEX not in files:

@@ -32,10 +32,10 @@ def fold(model: Any, *, dtype: str = "float32", scale: float = 1.0) -> Any:
     Parameters
     ----------
     model : keras.Model
-        Of an encoder of `bchisto.encoders.registry.FOLDED`: it consists only of such layers, and of batch normalisation
+        Network of an encoder of `bchisto.encoders.registry.FOLDED`: it has only such layers, and batch normalisation
         after convolutions. It is not changed.
     dtype : {"float32", "float16"}
-        Of weights and computation. Averages over pixels are always of float32.
+        Type of weights and computation. Averages over pixels are always in float32.
     scale : float
         Factor of the feature maps, and of the image, which the caller multiplies.
 

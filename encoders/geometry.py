@@ -66,7 +66,7 @@ class MapStep(NamedTuple):
         By axis: reach and stride of a kernel, with 1 if it is padded as ``same``; or cells cut off at both ends. Of
         joined branches, their weights.
     cells_of : callable, optional
-        Of ``resized``, cells before to cells after the operation, by axis.
+        For ``resized``, cells before to cells after the operation, by axis.
     """
 
     kind: str
@@ -81,7 +81,7 @@ class MapStep(NamedTuple):
             reach, stride, same = self.numbers[axis]
             cells = (origin.cells - reach) // stride + 1
             padding = 0
-            if same:  # as Keras pads on every backend
+            if same:  # Keras pads in this way on every backend
                 cells = math.ceil(origin.cells / stride)
                 padding = max((cells - 1) * stride + reach - origin.cells, 0) // 2
             first = origin.first + ((reach - 1) / 2 - padding) * origin.stride

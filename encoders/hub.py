@@ -246,7 +246,7 @@ def _card(transformers: Any, folder: WeightsFolder) -> EncoderCard:
         )
         steps = processor.to_dict()
         size = resize = side_of(steps["size"])
-        if "crop_pct" in steps and size < _WARPED:  # of ConvNeXt
+        if "crop_pct" in steps and size < _WARPED:  # only ConvNeXt has it
             resize = int(size / float(steps["crop_pct"]))
         elif steps.get("do_center_crop"):
             size = side_of(steps["crop_size"])

@@ -1,4 +1,4 @@
-"""What was made once and is kept on this machine: converted networks, and functions that JAX compiled for a GPU.
+"""Results that are made once and kept on this machine: converted networks, and functions that JAX compiled for a GPU.
 
 A network is kept as OpenVINO's files in two forms, for crops and for windows of a frame, each in a folder of its own:
 the graph and its weights in float32, and ``record.json`` with facts about the encoder. They hold no code.
@@ -285,7 +285,7 @@ def _remove_damaged(folder: Path) -> None:
 
 
 def kept_in(folder: Path) -> list[tuple[float, Path, int]]:
-    """Return last use, path and bytes of what is kept; not of what others put there."""
+    """Return last use, path and bytes of each kept network or function; files of others are ignored."""
     entries = []
     for path in folder.glob("*"):
         if not _OWN.fullmatch(path.name) or path.is_symlink():
@@ -299,7 +299,7 @@ def kept_in(folder: Path) -> list[tuple[float, Path, int]]:
 
 
 def trim(most: int) -> list[str]:
-    """Remove what is kept, the longest unused first, until it takes at most so many bytes.
+    """Remove kept networks and functions, longest unused first, until the others take at most so many bytes.
 
     Returns
     -------

@@ -44,7 +44,7 @@ def import_library(name: str, source: object, *, extra: str = "torch") -> Any:
     name : str
         A module, such as ``timm``.
     source : path or str
-        What needs it, for messages.
+        File or name that needs it, for messages.
     extra : str
         See `bchisto.core.how_to_install`. For ``torch``, bchisto sets the number of threads.
 

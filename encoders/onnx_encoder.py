@@ -23,9 +23,9 @@ from .engines import openvino_core
 from .loading import import_library, read_json_object, refused, side_of, stated_mpp, unchanged
 from .vectors import EncoderRequest, VectorEncoder, chosen_outputs, identity
 
-_DOMAINS = ("", "ai.onnx")  # of the operators that every runtime has
+_DOMAINS = ("", "ai.onnx")  # domains of the operators that every runtime has
 
-_STEPS = ("Resize", "CenterCrop", "ToTensor", "Normalize")  # that the JSON may name, in this order
+_STEPS = ("Resize", "CenterCrop", "ToTensor", "Normalize")  # the JSON may name these, in this order
 
 
 class OnnxFile(NamedTuple):

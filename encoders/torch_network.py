@@ -40,7 +40,7 @@ class TorchNetwork:
     card : EncoderCard
         Without its outputs.
     outputs : tuple of str
-        Those that can be chosen.
+        Outputs that can be chosen.
     compute : callable
         ``compute(images, outputs)``: normalised images, a tensor of shape (n, 3, size, size), and names of outputs.
         Returns one tensor of shape (n, d) per output.

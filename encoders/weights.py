@@ -74,7 +74,7 @@ def fill_weights(model: Any, read: Callable[[Any], None], *, needed: Any) -> Fil
     except BchistoError:
         raise
     except DAMAGE as error:
-        if is_out_of_memory(error):  # which does not mean that the file is bad
+        if is_out_of_memory(error):  # this does not mean that the file is bad
             raise
         reason = short_reason(error)
     missing = [

@@ -169,7 +169,7 @@ def calibration(table: PredictionTable, units: Units) -> Entry | None:
     Parameters
     ----------
     table : PredictionTable
-        Its confidence is the probability of the predicted class.
+        The confidence of a row is the probability of the predicted class.
     units : Units
         Units of the table.
 

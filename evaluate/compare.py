@@ -92,7 +92,7 @@ def holm(pairs: Sequence[Entry]) -> list[Entry]:
     Parameters
     ----------
     pairs : sequence of dict
-        Of `compare_tables`.
+        Results of `compare_tables`.
 
     Returns
     -------
@@ -231,7 +231,7 @@ def compare_tables(
         Over the same images and folds, or one of them without folds; rows may stand in another order. A group that one
         of them lacks is taken from the other.
     view : TwoClassView, optional
-        Of sensitivity and specificity.
+        View of sensitivity and specificity.
     margin : float, optional
         A loss of accuracy that would not matter, above 0.
 
@@ -394,7 +394,7 @@ def sign_flip(changes: Integers) -> float:
 def difference_parts(
     first: PredictionTable, second: PredictionTable, units: Units, view: TwoClassView
 ) -> dict[str, list[Part]]:
-    """Return the parts of which each difference is the mean, of tables of the same rows in the same order.
+    """Return the parts whose mean is each difference, for two tables of the same rows in the same order.
 
     Parameters
     ----------

@@ -133,7 +133,7 @@ _VERDICTS = {
     "worse": "shown to be worse than chance",
     "not estimable": "without an interval, so not compared with chance",
 }
-"""What each kind of `Verdict` says of its figure."""
+"""Phrase for each kind of `Verdict`."""
 
 
 _MOST_DRAWS = 100_000

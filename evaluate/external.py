@@ -135,7 +135,7 @@ def _compared(metrics: Metrics) -> dict[str, Figure | None]:
     view = metrics.get("two_class")
     if not view:
         return figures
-    if len(metrics["classes"]) > 2:  # of two it is the other AUC
+    if len(metrics["classes"]) > 2:  # for two classes it is the other AUC
         figures["two_class_auc"] = view["auc"]
     for point in view["thresholds"]:
         for name in ("sensitivity", "specificity"):
@@ -166,7 +166,7 @@ def _carried(table: PredictionTable, view: Metrics) -> Iterator[Entry]:
     sides = two_sides(table, view["positive"], view["rule"])
     units = Units.of(table)
     for point in view["wanted"]:
-        is_positive = sides.scores >= point["threshold"]  # it was fitted, so it is no tie
+        is_positive = sides.scores >= point["threshold"]  # a fitted threshold is no tie
         yield {
             "wanted": point["wanted"],
             **called_point(units, sides.truth, is_positive, point["threshold"]),
@@ -245,7 +245,7 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
     Parameters
     ----------
     table : PredictionTable
-        Of images or patches, or with a row per group.
+        Table of images or patches, or with a row per group.
     values : mapping of str to str
         Image id to value, or group to value if a row is a group; empty or absent if it is not known.
     column : str

@@ -90,7 +90,7 @@ def measure(
     ----------
     table : PredictionTable
     view : TwoClassView, optional
-        What is left open is that of a known dataset. Without positive classes, there is no two-class view.
+        What it leaves open is taken from a known dataset. Without positive classes, there is no two-class view.
     bootstrap : int
         Draws of units for the bootstrap; with 0 such a metric has no interval.
 
@@ -284,7 +284,7 @@ class MetricSpec:
     name : str
         Lower-case letters, digits and ``_``.
     title : str
-        What it is called in a report.
+        Name in a report.
     compute : callable, optional
         ``compute(table)`` returns the value of a `PredictionTable`, a float, or None if it is not defined. The
         labels and predicted classes of a table are positions in its classes; its probabilities may be None. By default
@@ -384,7 +384,7 @@ def unit_mean(values: Any, units: Any, inside: Any) -> Part:
     means = np.bincount(unit, weights=row_values) / sizes
     effect = np.zeros(len(inside))
     effect[inside] = (row_values - means.mean()) / size_of_row / len(sizes)
-    # of a difference: rows that change for the better and for the worse in one unit do not cancel
+    # for a difference: rows that change for the better and for the worse in one unit do not cancel
     moved = float((np.abs(row_values) / size_of_row).sum() / len(sizes))
     return Part(float(means.mean()), effect, (inside,), moved=moved, by_unit=True)
 
@@ -710,7 +710,7 @@ def _guarded(
         return compute(table)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of folds and draws in which a class is missing
+            warnings.simplefilter("ignore")  # on folds and draws in which a class is missing
             return compute(table)
     except Exception as error:
         if is_out_of_memory(error):

@@ -1,4 +1,4 @@
-"""What a report shows of one table, and the table of a paper: folds, means and spread."""
+"""The panel of a report for one table, and the table of a paper: folds, means and spread."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> En
     members : sequence of PredictionTable
         The same images and folds, predicted by models of one seed each.
     splits : int
-        Of repeated cross-validation; each has as many folds, in the order of their numbers.
+        Number of splits of repeated cross-validation; each has as many folds, in the order of their numbers.
 
     Returns
     -------
@@ -184,7 +184,7 @@ def rows_of(metrics: Metrics) -> str:
 
 
 def images_tested(metrics: Metrics, part: Metrics | None = None) -> str:
-    """Count what rows are about: each image once, however many folds test it.
+    """Return as text how many images, or other subjects of rows, were tested, and how often.
 
     Parameters
     ----------
@@ -358,7 +358,7 @@ class Facts(NamedTuple):
         ``run`` of ``metrics.json``: ``protocol``, ``classes``, ``banners`` and more; with ``versions``, of the packages
         that worked on the folder by its ``settings.json``.
     metrics : dict
-        Those of the table, as `measure` returns them.
+        Metrics of the table, as `measure` returns them.
     choice : dict
         Result of `choice_in_run`.
     """
@@ -392,7 +392,7 @@ class Facts(NamedTuple):
 
 
 def read_facts(path: Path) -> Facts:
-    """Read what the run records of a predictions file.
+    """Read the facts that a run records about a predictions file.
 
     Parameters
     ----------

@@ -193,7 +193,7 @@ class _Columns(NamedTuple):
 
     @classmethod
     def of(cls, path: Path, table: CsvTable) -> _Columns:
-        """Choose the columns of a table, of which each has one role, and log them."""
+        """Choose a column of a table for each role, none for two roles, and log them."""
         column_of = dict.fromkeys((IMAGE, LABEL, PREDICTED, FOLD, GROUP), "")
         for role in column_of:
             column_of[role] = table.choose(

@@ -271,7 +271,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
             set_aside(plan.parts.folder)
 
     def begin(self) -> None:
-        """Remove what interrupted processes left."""
+        """Remove the leftovers of interrupted processes."""
         for plan in self.plans:
             remove_leftovers(plan.path)
 

@@ -129,7 +129,7 @@ class View:
         if match[2] is None:
             return cls(scale, crop)
         if scale > limits.MOST_MPP:
-            scale = float(f"{scale / crop:.6g}")  # of a crop, not of a pixel
+            scale = float(f"{scale / crop:.6g}")  # given for a crop, not for a pixel
         if plausible_mpp(scale) is None:
             raise InputError(
                 "{views} {}: {} um a pixel; give {} to {}",
@@ -187,7 +187,7 @@ class View:
                 "the largest field that fits is {} ({views:{}})", largest.field, largest
             )
         remedies = [smaller, Message("{pad:reflect}")]
-        if largest.crop < 32:  # which is refused
+        if largest.crop < 32:  # a view of such crops is refused
             del remedies[0]
         return Message(
             "{}: {} is smaller than the {}", record.called, size, needed, remedies=remedies

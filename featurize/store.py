@@ -370,7 +370,7 @@ def write_store(
     }
     letters = sum(_TEXT_BYTES + len(text.encode()) for column in texts.values() for text in column)
     size = augmentations * (4 * dim * images + letters)
-    target = Path(os.path.realpath(path))  # of a link, so that the link stays valid
+    target = Path(os.path.realpath(path))  # the target of a link, so that the link stays valid
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(atomic_output(target))
         claim_space(temporary, _FILE_BYTES + _IMAGE_BYTES * images + size)

@@ -271,7 +271,7 @@ def _optimizer(model: Any, settings: FinetuneSettings) -> Any:
         ]
         if not matches:
             raise InputError("{rate_multipliers} {}: no trained layer begins so", prefix)
-        for variable in matches:  # which keeps the factor of a longer prefix
+        for variable in matches:  # `setdefault` keeps the factor of a longer prefix
             factors.setdefault(id(variable), factor)
             factors.setdefault(id(variable.value), factor)
     kind: Any = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[settings.optimizer]

@@ -172,7 +172,7 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
         array = arrays.get(name, np.empty(0))
         fits = name in arrays and array.shape == shapes[name]
         if name in arrays and not fits and name.startswith(f"{_LAST}/"):
-            continue  # of a file with another number of classes
+            continue  # the file has another number of classes
         with np.errstate(over="ignore"):  # values beyond float32 become infinite
             values = array.astype(np.float32)
         if not fits or not np.isfinite(values).all():

@@ -242,7 +242,7 @@ class FinetuneSettings(Settings):
     convention: str = option(
         "",
         group=IN_FILE,
-        choices=("signed", "caffe"),  # of RGB; of BGR, as in the published Caffe models
+        choices=("signed", "caffe"),  # RGB; BGR, as in the published Caffe models
         help="AlexNet, GoogLeNet: input in -1..1, or BGR less the mean; default: as the weights file needs.",
     )
     precision: str = option(

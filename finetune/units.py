@@ -41,7 +41,7 @@ class FoldUnit:
     Attributes
     ----------
     plan : TrainingPlan
-        How it is trained.
+        How the fold is trained.
     fold : int
     images : Path
         File of all images, see `prepare_images`.

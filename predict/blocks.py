@@ -71,7 +71,7 @@ class Predicted(NamedTuple):
     warned : tuple of str
         In what the images differ from those of training.
     notes : mapping of str to sequence of str, optional
-        The same of each image by its id, see `check_sizes`.
+        Such differences of each image by its id, see `check_sizes`.
     duplicates : dict of str to str, optional
         Paths of files that were left out as copies of an image, with its id.
     """

@@ -162,7 +162,7 @@ def check_sizes(
 
 
 class TrainingLooks:
-    """What the images that trained a model look like, as far as its file tells.
+    """Sizes, bits and scales of the images that trained a model, as far as its file records them.
 
     Attributes
     ----------
@@ -212,7 +212,7 @@ class TrainingLooks:
         return None
 
     def _unknown(self, record: ImageRecord) -> Message | None:
-        """Return what follows if the micrometres per pixel are not known; None if nothing does."""
+        """Return a warning if the micrometres per pixel are not known but matter; else None."""
         ends = {*self.ends.get("mpp", ())}
         if record.mpp is not None or not ends or (self._rescales and len(ends) > 1):
             return None  # a model that rescales by several refuses the image

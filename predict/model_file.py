@@ -128,7 +128,7 @@ def recorded_weights(bundle: Path, options: Sequence[str]) -> list[tuple[str, Pa
 def _recorded_options(bundle: Path) -> Iterator[str]:
     """Yield the recorded weights options of the run of a model file, and of the runs whose feature files it used."""
     runs = list(bundle.absolute().parents)[2:3]
-    for run in runs:  # which grows
+    for run in runs:  # the list grows meanwhile
         entries = []
         with contextlib.suppress(BchistoError):  # missing, or damaged
             entries = read_run(run)
@@ -139,7 +139,7 @@ def _recorded_options(bundle: Path) -> Iterator[str]:
                 for store in entry.config.get("features") or ():
                     path = entry.folder / str(store)
                     other = path.parent
-                    if path.suffix == ".h5":  # of RUN/features/NAME.h5, or the folder RUN/features
+                    if path.suffix == ".h5":  # RUN/features/NAME.h5, or the folder RUN/features
                         other = other.parent
                     if other not in runs:
                         runs.append(other)
@@ -403,7 +403,7 @@ def export(model: PathInput, *, to: PathInput) -> Path:
             folder / "metrics.json",
             {"schema_version": SCHEMA, "tables": {"fusion": facts["table"]}},
         )
-    card = folder / "README.md"  # which model hubs show
+    card = folder / "README.md"  # model hubs show this file
     if not card.exists():  # the author may have filled in the blanks of an existing one
         write_card(card, model=source, bundle=bundle, known=facts)
     return card

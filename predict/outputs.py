@@ -334,7 +334,7 @@ def write_html(path: Path, shown: Tabulated, *, title: str) -> None:
         shown=shown,
         predicted=predicted,
         known=training,
-        # as readers of a page know options
+        # in the words for options that readers of a page know
         banners=[
             *shown.banners,
             *(written(text, lambda name, _: f"the option {name}") for text in predicted.warned),
@@ -348,7 +348,7 @@ def write_html(path: Path, shown: Tabulated, *, title: str) -> None:
 
 @dataclass(frozen=True)
 class OutputFiles:
-    """The outputs of a prediction, of which a call replaces only those of earlier calls that it goes on with.
+    """The outputs of a prediction. A call replaces only outputs of earlier calls that it continues.
 
     It knows them by the entry ``written`` of the record beside the table: name of an output to the keys of what may
     stand there. The key of a table is its SHA-256, that of a report is of all that the report shows.
@@ -370,11 +370,11 @@ class OutputFiles:
     paths : dict of str to Path
         The table as ``out``, and the report as ``html`` if it is asked for.
     written : dict of str to list of str
-        Of each output the keys of its content, as earlier calls left them.
+        The keys of the content of each output, as earlier calls left them.
     empty : list of str
         Folders that were empty in the last call.
     engine : str
-        Of the predictions with which this call goes on, as of `ModelFile`; empty if there are none.
+        Engine of the predictions with which this call goes on, as in `ModelFile`; empty if there are none.
     overwriting : bool
         Whether any output is replaced, whoever wrote it.
     replaceable : mapping
@@ -397,7 +397,7 @@ class OutputFiles:
         updates: bool,
         overwriting: bool,
     ) -> OutputFiles:
-        """Read what earlier calls left at the outputs.
+        """Read the record of what earlier calls wrote to the outputs.
 
         Parameters
         ----------
@@ -454,7 +454,7 @@ class OutputFiles:
         inputs : iterable of Path
             All files and folders that are read.
         images : sequence of Path
-            Those that are images.
+            Files and folders of images.
 
         Raises
         ------

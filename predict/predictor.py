@@ -360,7 +360,7 @@ class Predictor:
 
 
 def _distinct(images: Sequence[ImageRecord]) -> list[ImageRecord]:
-    """Return records of which each image has an id of its own: files with the same name get their paths as ids."""
+    """Return records in which each image has an id of its own: files with the same name get their paths as ids."""
     times = Counter(image.image_id for image in set(images))
     distinct: dict[str, ImageRecord] = {}
     rows = []

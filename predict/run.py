@@ -349,7 +349,7 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
         shown = self.tabulate(kept, made)
         if settings.update:
             if shown.failures and not shown.table.records:
-                # as after a fault of the disk
+                # for example after a fault of the disk
                 first = next(iter(shown.failures.values()))
                 raise ImageError(
                     f"none of {counted(len(shown.failures), 'image')} can be used; first: {first}"
@@ -487,7 +487,7 @@ class ImagePrediction(TablePrediction):
         return self.model.step_name
 
     def begin(self) -> None:
-        """Remove what interrupted processes left."""
+        """Remove the leftovers of interrupted processes."""
         remove_leftovers(self.call.outputs.parts)
 
     def units(self, *, merges: bool) -> Sequence[ImageUnit]:

@@ -140,7 +140,7 @@ class OperatingPoint:
 
     def __str__(self) -> str:
         text = f"{' + '.join(self.positive)} at {self.threshold:.4g}"
-        if len(self.classes) > 2:  # of two classes both rules are one
+        if len(self.classes) > 2:  # for two classes both rules are the same
             text += f" (rule {self.rule})"
         if self.sensitivity is not None:
             text += f", fitted for a sensitivity of {100 * self.sensitivity:g} %"

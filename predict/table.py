@@ -378,7 +378,7 @@ def _columns(
         columns.append(_yes_or_no("trained", trained))
     for banner in bundle.banners:
         if banner.kind == Kind.NOTHING_LEARNT:
-            # it counts the models, since the others may have learnt
+            # the note counts the models, since the others may have learnt
             note = f"{banner.heading.lower()}: {banner.text}"
             columns.append(("note", [note] * len(trained)))
             break

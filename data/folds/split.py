@@ -38,7 +38,7 @@ class _Image(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """The images of which folds are drawn.
+    """The images from which folds are drawn.
 
     Attributes
     ----------
@@ -366,7 +366,7 @@ def _stratified_plan(spec: str, pool: Pool, units: Sequence[str]) -> FoldPlan:
 
 
 def _representatives(count: int, labels: Sequence[str], units: Sequence[str]) -> Sequence[int]:
-    """Return the positions of the images of which folds are drawn: one image represents its near-duplicates.
+    """Return the positions of the images from which folds are drawn: one image represents its near-duplicates.
 
     Without near-duplicates, these are all images, so that the folds are those of plain scikit-learn.
     """

@@ -114,7 +114,7 @@ class _Content(NamedTuple):
     points : ndarray of int or float16, shape (n, 2)
         Rows and columns.
     descriptors : ndarray of float16, shape (n, cells)
-        Of the points.
+        Descriptors of the points.
     """
 
     shape: tuple[int, ...]
@@ -198,7 +198,7 @@ def fingerprint(image: RgbImage, scale: Scale | None = None) -> Fingerprint:
     flat = cells.reshape(-1, _CELLS**2)
     has_tissue = flat.std(axis=1) >= LEAST_SPREAD
     whole = cv2.resize(grey, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA).reshape(1, -1)
-    # of unit length, and independent of orientation
+    # make descriptors of unit length, and independent of orientation
     centred = np.concatenate([flat[has_tissue], whole])
     centred -= centred.mean(axis=1, keepdims=True)
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)

@@ -36,7 +36,7 @@ def decode_record(record: ImageRecord) -> RgbImage:
         As `decode_image`, or the box exceeds the image of the file.
     """
     if record.pixels is not None:
-        return record.pixels.copy()  # those of the caller are not to change
+        return record.pixels.copy()  # so that the caller's do not change
     if record.box is None:
         return np.ascontiguousarray(decode_image(record.path, stretch_deep=record.stretch))
     image, (left, top, right, bottom) = decode_whole(record)

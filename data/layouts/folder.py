@@ -27,7 +27,7 @@ _CLASS = re.compile(
 )
 _FOLD = r"(k?-?folds?|cv|cross[\s_-]?val\w*|split|round|run)"
 _GAPS = re.compile(r"[\W\d_]+")
-"""What separates the words of a name."""
+"""Signs that separate the words of a name."""
 
 _SET = re.compile(
     rf"({_FOLD}|partition|part|set|subset|cohort|batch|sites?|cent(re|er)|hospital|scanner|lab)"
@@ -227,7 +227,7 @@ def _parts(names: Iterable[str]) -> dict[str, str]:
 
 
 def _kind(names: Iterable[str], class_words: Container[str]) -> str:
-    """Return the kind that the names of a level tell, if none is a part of a split; the first that fits."""
+    """Return the first kind that the names of a level fit, if none of them names a part of a split."""
     plain = [name.strip().casefold() for name in names]
     if all(map(_SET.fullmatch, plain)):
         return FOLDS if all(re.match(_FOLD, name) for name in plain) else SETS
@@ -261,7 +261,7 @@ def path_rules(*, group_from: str | None, label_from: str | None) -> dict[str, P
 def read_folder(
     root: Path, *, group_from: str | None = None, label_from: str | None = None
 ) -> LayoutReading:
-    """Read a folder of images, of which a level of folders is the class, see `levels_of`.
+    """Read a folder of images, in which one level of folders names the classes, see `levels_of`.
 
     Images directly in `root` have no label, and are used only if there are no class folders. Folders above the classes
     may be patients, which become groups; parts of a split, folds or sets, which are stored in the columns ``part``,

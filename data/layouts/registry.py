@@ -36,14 +36,14 @@ from ..names import BARCODE, barcode_of
 from ..walk import walk_files
 
 LABEL_LEVELS = ("class", "type")
-"""What labels are if a layout has types within its classes: the class, or the type."""
+"""Choices of labels for a layout with types within its classes: the class, or the type."""
 
 LESIONS = ("mass", "calcification")
 """Kinds of abnormalities to which a layout may be restricted."""
 
 
 LayoutReading = tuple[list[ImageRecord], list[Finding]]
-"""What the reader of a layout returns: the images, and the findings on them."""
+"""Result of the reader of a layout: the images, and the findings on them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,7 +270,7 @@ def unit_names(dataset: str, facts: DatasetFacts) -> dict[str, str]:
     names = {}
     try:
         layout = find_layout(dataset)
-    except BchistoError:  # of another package, missing or broken by now
+    except BchistoError:  # the layout of another package is missing or broken by now
         layout = None
     if layout:
         names = {"image": layout.image_is, "group": layout.group_is}

@@ -121,7 +121,7 @@ def _abnormality(text: str, size: _Size) -> Abnormality:
         raise InputError(
             f"abnormality {number} announces {announced} outlines and has {len(chains)}; download the file again"
         )
-    match = _CHAIN.fullmatch(chains[0])  # of the outer outline; those of cores are inside of it
+    match = _CHAIN.fullmatch(chains[0])  # the outer outline; cores are inside of it
     if match is None:
         raise InputError(
             f"abnormality {number}: its chain is not x, y, codes from 0 to 7, and #; download the file again"

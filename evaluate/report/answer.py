@@ -1,4 +1,4 @@
-"""What tables of predictions answer: how much is right, how sure that is, and for whom; of several, which is best."""
+"""The answers of tables of predictions: how much is right, how sure that is, for whom; and which of several is best."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def headline(name: str, metrics: Metrics, *, banners: Sequence[Banner] = ()) -> 
     Parameters
     ----------
     name : str
-        What the table is called.
+        Name of the table.
     metrics : mapping
         Result of `measure`, or as ``metrics.json`` holds it.
     banners : sequence of Banner

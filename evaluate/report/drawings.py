@@ -158,7 +158,7 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
 def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
     """Draw the ROC of the two-class view with its operating points; None without scores.
 
-    Of several folds it is the mean of theirs, since scores of different models are not ranked together.
+    For several folds it is the mean of their curves, since scores of different models are not ranked together.
 
     References
     ----------
@@ -269,7 +269,7 @@ def _reliability(
 
 
 def _benefit(positive: str, benefits: Values) -> Drawing:
-    """Draw a decision curve; what falls far below 0 is cut."""
+    """Draw a decision curve; values far below 0 are cut off."""
     thresholds, *curves = benefits.T
     top = max(np.max(curves), 0.05)
 

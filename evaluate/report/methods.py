@@ -106,7 +106,7 @@ def method_blocks(
 REFERENCES = dict(
     line.split(" ", 1) for line in template_text(__package__, "references.txt").splitlines()
 )
-"""What a methods section cites: one entry each, by the key that stands in a sentence as ``[@key]``."""
+"""References of a methods section, by the key that stands in a sentence as ``[@key]``."""
 
 _KEYS = re.compile(r"\[@(\w+(?: @\w+)*)\]")
 
@@ -145,7 +145,7 @@ CARD = "model-card.md"
 def write_card(path: Path, *, model: Path, bundle: BundleFacts, known: Entry) -> None:
     """Write the card of a model as Markdown, with the header that hubs of models read.
 
-    What only the author knows is a marked blank.
+    Facts that only the author knows are marked blanks.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def measured(name: str, metrics: Metrics, choice: Metrics | None = None) -> Entr
     Parameters
     ----------
     name : str
-        What the model is called.
+        Name of the model.
     metrics : mapping
         What ``metrics.json`` beside it holds; empty if there is none.
     choice : mapping, optional

@@ -82,7 +82,7 @@ def cell(
     unit : {"percent", "number", "points", "change"}
         ``points`` is for a difference of shares, ``change`` for one of numbers.
     mark : str
-        What stands after a value whose interval cannot be estimated.
+        Sign after a value whose interval cannot be estimated.
     between : str
     """
     form = _UNITS[unit]
@@ -135,7 +135,7 @@ def template_text(package: str | None, name: str) -> str:
 
 
 def named(figure: str, names: Mapping[str, str] | None = None) -> str:
-    """Return what a figure is called in a table, whose units have these names."""
+    """Return the title of a figure in a table; `names` are the nouns of the units of the table."""
     if figure == "by_unit" and names:
         return f"accuracy by {names['group']}"
     if figure == "patient_recognition_rate" and names:
@@ -211,7 +211,7 @@ class Grid:
     Attributes
     ----------
     caption : str
-        What it shows; printed above it, and read first by a screen reader.
+        Content of the table; printed above it, and read first by a screen reader.
     header : sequence of str
         Titles of its columns.
     rows : sequence of sequence of str
@@ -312,7 +312,7 @@ def write_page(
     first : sequence of Block
         The answer.
     glance : sequence of Section
-        What stands before the list of sections, on the first page that is printed.
+        Sections before the list of sections, on the first page that is printed.
     digests : sequence of (str, str)
         Name and SHA-256 of each file that was read, for the foot.
     """

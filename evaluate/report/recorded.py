@@ -76,14 +76,14 @@ class RecordedEvaluation:
         return is_same and all(path.is_file() for path in self.outputs)
 
     def run(self) -> Evaluation:
-        """Evaluate the tables, and write the metrics and what people read.
+        """Evaluate the tables, and write the metrics, the report and its tables.
 
         Raises
         ------
         InputError
             See `bchisto.evaluate.evaluate`.
         ReportError
-            What people read could not be written; ``results`` holds the evaluation.
+            The report or a table of it could not be written; ``results`` holds the evaluation.
         """
         contents = self.tables_sha256()
         unwritten = None

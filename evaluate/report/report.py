@@ -376,7 +376,7 @@ def _read(path: Path, run: Path) -> Panel | str:
 
 
 def _panel(path: Path, facts: Facts, *, name: str) -> Panel:
-    """Return the panel of a table of a finished folder, from what the run records of it."""
+    """Return the panel of a table of a finished folder, from the facts that the run records about it."""
     (table,) = read_predictions(path, classes=facts.run["classes"], name=name)
     paper = PaperTable(**facts.run["paper"]) if "paper" in facts.run else None
     return Panel(facts.described(table), facts.metrics, paper, run=facts.run, view=facts.view)

@@ -50,7 +50,7 @@ def first_block(
 def glance_section(panels: Sequence[Panel], errors: Sequence[Sequence[Block]]) -> Section:
     """Return what the first printed page shows below the answer: the figures drawn, and the worst errors.
 
-    Of several tables, the confusion matrix of the first that learnt something is beside the figures.
+    With several tables, the confusion matrix of the first that learnt something is beside the figures.
     """
     values: dict[str, Any] = {"drawing": results_drawing(panels)}
     row = first_learnt(panels)
@@ -209,7 +209,7 @@ def class_grid(
     owner : mapping of str to (str or None)
         Image id to its group; None if unknown. Groups are shown if any is known.
     image, group : str
-        What these are called.
+        Nouns for these.
     """
     images = plural(image)
     grouped = any(name is not None for name in owner.values())

@@ -1,4 +1,4 @@
-"""What is known about embeddings: which network made them, of what, and how; and which of it files may state."""
+"""Facts about embeddings, such as which network made them, of what and how, and the forms in which files state them."""
 
 from __future__ import annotations
 

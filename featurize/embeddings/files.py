@@ -310,7 +310,7 @@ class SlideEmbedding(NamedTuple):
     Attributes
     ----------
     row : ndarray of float32, shape (d,)
-        Its embedding.
+        Embedding of the slide.
     tiles : int
         Number of tiles that were pooled to it; 0 if the file has only the embedding of the slide.
     encoder : str
@@ -333,7 +333,7 @@ def read_slides(path: Path, files: Sequence[Path], pool: TilePool = MEAN) -> Emb
     """
     refuse_deadly(files)
     slides = {}
-    empty = []  # as TRIDENT writes for slides without tissue
+    empty = []  # TRIDENT writes such files for slides without tissue
     for source in files:
         with open_for_reading(source) as file, reading(source):
             slide = _read_slide(file, pool)
@@ -421,5 +421,6 @@ def _encoder_of(file: Any, features: Any) -> str:
         if isinstance(encoder, bytes):
             encoder = encoder.decode("utf-8", errors="replace")
         if isinstance(encoder, str) and encoder:
-            return "" if encoder == "None" else encoder  # as programs write that know none
+            # some programs write None for an encoder that they do not know
+            return "" if encoder == "None" else encoder
     return ""

@@ -35,7 +35,7 @@ class Embeddings:
     labels, groups : tuple of str
         Per image; empty if unknown.
     facts : mapping
-        Those of `FACTS` that the file contains.
+        The facts of `FACTS` that the file contains.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""What a network is, and the layers that networks share."""
+"""The specification of a network, and the layers that networks share."""
 
 from __future__ import annotations
 
