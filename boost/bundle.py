@@ -115,8 +115,8 @@ class Bundle(BundleFacts):
             The number of features is wrong, or the results are not probabilities.
         """
         mean = self._mean(lambda store, classifier: classifier.predict_proba(features[store]))
-        fits = mean.shape[1:] == (len(self.classes),)
-        if not fits or not (mean >= -1e-6).all() or not np.isfinite(mean).all():
+        is_valid = mean.shape[1:] == (len(self.classes),)
+        if not is_valid or not (mean >= -1e-6).all() or not np.isfinite(mean).all():
             raise BundleError(
                 "the models in this model file give values that are not probabilities; the file is corrupt"
             )

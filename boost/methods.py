@@ -86,7 +86,7 @@ def methods_of(
     ]
     draws = max(header["augmentations"] for header in headers.values())
     numbers = {"its draws": draws, "seeds": seeds, "feature sets": len(headers)}
-    averaged = [what for what, number in numbers.items() if number > 1]
+    averaged = [noun for noun, number in numbers.items() if number > 1]
     if averaged:
         sentences.append(f"The prediction of an image averages {listed(averaged)}.")
     described = dict.fromkeys(_described(headers, stains))

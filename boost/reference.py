@@ -215,7 +215,7 @@ def compare(reference: Arrays, features: Iterable[Features]) -> Floats:
     BundleError
         The number of features is wrong.
     """
-    rows = np.hstack([of_store.mean(axis=1, dtype=np.float64) for of_store in features])
+    rows = np.hstack([block.mean(axis=1, dtype=np.float64) for block in features])
     if rows.shape[1] != len(reference["mean"]):
         raise BundleError(
             "the training images have features of another length than the models; it was altered"
@@ -310,11 +310,11 @@ def fit_reference(
         return None
     _, units = np.unique([image.unit for image in sample], return_inverse=True)
     rows = np.hstack([_mean_rows(path, sample) for path in stores])
-    fitted = fit_gaussian(rows)
-    fitted["vectors"] = placed(rows, fitted)[1].astype(np.float16)
-    fitted["classes"] = np.array([image.label for image in sample], np.int32)
-    fitted["hashes"] = np.array(
+    arrays = fit_gaussian(rows)
+    arrays["vectors"] = placed(rows, arrays)[1].astype(np.float16)
+    arrays["classes"] = np.array([image.label for image in sample], np.int32)
+    arrays["hashes"] = np.array(
         [np.frombuffer(bytes.fromhex(image.sha256), np.int8) for image in sample]
     )
-    fitted["left_out"] = np.sort(left_out_distances(rows, units)).astype(np.float32)
-    return pack_arrays(fitted)
+    arrays["left_out"] = np.sort(left_out_distances(rows, units)).astype(np.float32)
+    return pack_arrays(arrays)

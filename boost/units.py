@@ -181,10 +181,10 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
             rounds=first.terms.preset.rounds,
         )
         test_features = store.features(images[count:])
-    fitted = fit_head(first.head, training, params=[unit.params for unit in units])
+    models = fit_head(first.head, training, params=[unit.params for unit in units])
     try:
         for unit in units:
-            model, classifier, tests = _predicted(unit, fitted, test_features)
+            model, classifier, tests = _predicted(unit, models, test_features)
             arrays = {
                 "model": np.frombuffer(model.data, np.uint8),
                 "constant": np.array([getattr(classifier, "constant", False)]),
@@ -388,7 +388,7 @@ def gather(
     by_model = {}
     for name, values in zip(cube.stores, cube.values, strict=True):
         by_store[name] = table(name, values.mean(axis=0))
-        by_model[name] = [table(name, of_seed) for of_seed in values]
+        by_model[name] = [table(name, seed_values) for seed_values in values]
     by_seed = [
         table("fusion", cube.values[:, number].mean(axis=0)) for number in range(len(cube.seeds))
     ]

@@ -431,15 +431,15 @@ def write_table(path: Path, table: PredictionTable) -> None:
     """
     assert table.probabilities is not None  # models and networks always predict probabilities
     if table.patches is None:
-        further = answers_by_fold(table).columns
+        extra = answers_by_fold(table).columns
     else:
-        further = [("patch", list(table.patches))]
+        extra = [("patch", list(table.patches))]
     write_predictions(
         path,
         classes=table.classes,
         rows=table_rows(table),
         probabilities=table.probabilities,
-        extra=further,
+        extra=extra,
     )
 
 

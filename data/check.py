@@ -93,11 +93,11 @@ def survey_dataset(dataset: Dataset, *, decode: bool = False, copies: bool = Tru
     dataset, unreadable = _survey_headers(dataset, findings)
     sound = tuple(record for record in dataset.records if record.header)
     unique, comparisons = compare_contents(replace(dataset, records=sound))
-    seen = Pixels()
+    contents = Pixels()
     search = copies and len(sound) <= MOST_COMPARED
     step = 1 if decode or search else max(1, len(unique.dataset) // _LOOKED)
-    pairs = find_copies(unique.dataset.records[::step], seen=seen, search=search)
-    unreadable |= seen.failures
+    pairs = find_copies(unique.dataset.records[::step], seen=contents, search=search)
+    unreadable |= contents.failures
     records = {record.image_id: record for record in dataset.records}
     for image, error in sorted(unreadable.items()):
         message = message_of(error)
@@ -109,11 +109,11 @@ def survey_dataset(dataset: Dataset, *, decode: bool = False, copies: bool = Tru
     findings += sign_findings(unique.dataset)
     findings += comparisons
     owners = {image: (record.label, record.group) for image, record in records.items()}
-    findings += pixel_findings(seen.pixels, seen.blank, owners, drawn=seen.drawn)
+    findings += pixel_findings(contents.pixels, contents.blank, owners, drawn=contents.drawn)
     if copies and pairs is None:
         text = f"near-duplicates are not searched for among more than {MOST_COMPARED:,} images"
         findings.note(str(dataset.root), text)
-    findings += _near_duplicates(pairs or (), seen.pixels, records)
+    findings += _near_duplicates(pairs or (), contents.pixels, records)
     return DatasetSurvey(tuple(findings), dataset, frozenset(unreadable), unique.repeated, pairs)
 
 
@@ -205,9 +205,9 @@ def _thumbnails(records: Sequence[ImageRecord]) -> list[Finding]:
 
 def _signs(records: Sequence[ImageRecord]) -> dict[str, list[str]]:
     """Return the values of the signs that are not the same in all images."""
-    of_images = [*map(_signs_of, records)]
-    names = dict.fromkeys(itertools.chain(*of_images))
-    filled = {name: [signs.get(name) or "unknown" for signs in of_images] for name in names}
+    image_signs = [*map(_signs_of, records)]
+    names = dict.fromkeys(itertools.chain(*image_signs))
+    filled = {name: [signs.get(name) or "unknown" for signs in image_signs] for name in names}
     return {name: values for name, values in filled.items() if len({*values}) > 1}
 
 

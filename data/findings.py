@@ -95,12 +95,12 @@ def pairs_alike(number: int) -> str:
 
 def grouped(findings: Iterable[Finding]) -> list[tuple[str, str, list[str]]]:
     """Group findings of the same level and kind or message: return level, message and files of each, errors first."""
-    together = by_key(findings, lambda finding: (finding.level, finding.kind or finding.message))
+    groups = by_key(findings, lambda finding: (finding.level, finding.kind or finding.message))
     order = ("error", "warning", "note")
     return [
         (level, text if len(same) > 1 else same[0].message, [finding.file for finding in same])
         for (level, text), same in sorted(
-            together.items(), key=lambda group: order.index(group[0][0])
+            groups.items(), key=lambda group: order.index(group[0][0])
         )
     ]
 

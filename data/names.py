@@ -239,14 +239,14 @@ def match_names(
     names = {row: row for row in rows if row in images}
     pairs = _nearest_images([row for row in rows if row not in names], images - names.keys())
     times = Counter(pair[:-1] for pair in pairs)
-    taken = set()
+    used_images = set()
     elsewhere = []
     folders_agree = any("/" in row for row in names)
     for differing_folders, lost, form, image, row in pairs:
         # if other rows name folders rightly, an image of another folder is not meant
-        if image in taken or (differing_folders and folders_agree):
+        if image in used_images or (differing_folders and folders_agree):
             continue
-        taken.add(image)
+        used_images.add(image)
         if times[differing_folders, lost, form, image] == 1:
             names[row] = image
             folders = [_plain(name).count("/") for name in (row, image)]

@@ -133,8 +133,8 @@ def _records_of(
 def _no_image(layout: LayoutSpec, root: Path, magnifications: Sequence[int]) -> InputError:
     """Return the error of a folder without images of a layout, or without those that were asked for."""
     if magnifications:
-        shown = " or ".join(f"{magnification}x" for magnification in magnifications)
-        return InputError("{}: no image at {} is present", root, shown)
+        powers = " or ".join(f"{magnification}x" for magnification in magnifications)
+        return InputError("{}: no image at {} is present", root, powers)
     text = "{}: no image of the layout {} in it; expected {}"
     return InputError(text, root, layout.name, layout.expected)
 
@@ -349,20 +349,20 @@ def _join_ids(records: Iterable[ImageRecord], table: Path, findings: Findings) -
 
     Rows of a manifest that list a file under two IDs are compared as well.
     """
-    kept = {}
+    by_id = {}
     rows_of_files: dict[Path, ImageRecord] = {}
     for record in records:
         image = record.image_id
         problem = _unwritable(record)
-        if problem is None and image not in kept:
-            kept[image] = record
+        if problem is None and image not in by_id:
+            by_id[image] = record
             row = record
             if record.line:
                 row = rows_of_files.setdefault(record.path, record)
             if row is not record:
                 problem = _contradiction(row, record, table)
         elif problem is None:
-            first = kept[image]
+            first = by_id[image]
             if filecmp.cmp(first.path, record.path, shallow=False):
                 problem = _contradiction(first, record, table)
             else:
@@ -375,10 +375,10 @@ def _join_ids(records: Iterable[ImageRecord], table: Path, findings: Findings) -
                 findings.warning(image, text, kind=kind, copy=str(record.path))
                 label = first.label or record.label
                 group = first.group or record.group
-                kept[image] = replace(first, label=label, group=group)
+                by_id[image] = replace(first, label=label, group=group)
         if problem is not None:
             findings.error(image, problem)
-    return list(kept.values())
+    return list(by_id.values())
 
 
 def _contradiction(first: ImageRecord, second: ImageRecord, table: Path) -> str | None:
@@ -388,13 +388,13 @@ def _contradiction(first: ImageRecord, second: ImageRecord, table: Path) -> str 
         "patients": (first.group, second.group),
         "parts of a split": (_part(first), _part(second)),
     }
-    for what, values in pairs.items():
+    for noun, values in pairs.items():
         if None not in values and len(set(values)) > 1:
             texts = [
                 f"{value} ({row_in(table, record.line)})" if record.line else str(value)
                 for value, record in zip(values, (first, second), strict=True)
             ]
-            return f"the same image has two {what}, {' and '.join(texts)}; correct one of them"
+            return f"the same image has two {noun}, {' and '.join(texts)}; correct one of them"
     return None
 
 

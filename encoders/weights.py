@@ -287,11 +287,11 @@ def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) ->
             "{}: {}, so no Keras weights could be read; check {weights}", path, trouble
         )
     with unchanged([path]) as sha256:
-        read = functools.partial(read_keras, path)
-        filled = fill_weights(base, read, needed=part)
-        if not filled.reason or not fill_weights(part, read, needed=part).reason:
+        reader = functools.partial(read_keras, path)
+        filled = fill_weights(base, reader, needed=part)
+        if not filled.reason or not fill_weights(part, reader, needed=part).reason:
             return sha256
-        if _load_with_top(read, spec=spec, part=part):
+        if _load_with_top(reader, spec=spec, part=part):
             return sha256
     text = "{}: these are not the weights of {} ({}); give its own file, or leave out {weights} to fetch it"
     raise WeightsError(text, path, spec.name, filled.reason)

@@ -123,8 +123,8 @@ def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Values]
 
 def negative_log_likelihood(probabilities: Values, labels: Integers) -> float:
     """Return the mean over rows of minus the logarithm of the true class's probability."""
-    of_true_class = _of_class(probabilities, labels)
-    return float(-np.log(np.maximum(of_true_class, LEAST)).mean())
+    shares = _of_class(probabilities, labels)
+    return float(-np.log(np.maximum(shares, LEAST)).mean())
 
 
 def _of_class(probabilities: Values, numbers: Integers) -> Values:
@@ -197,10 +197,10 @@ def calibration(table: PredictionTable, units: Units) -> Entry | None:
     scaled = fold_temperatures(table)
     if scaled is not None:
         temperatures, probabilities = scaled
-        after = _scores(table, probabilities)  # scaling keeps the predicted class
+        rescored = _scores(table, probabilities)  # scaling keeps the predicted class
         scores["temperature"] = {
             "per_fold": [temperatures[fold] for fold in table.fold_numbers],
-            **{name: after[name] for name in ("ece", "brier", "nll")},
+            **{name: rescored[name] for name in ("ece", "brier", "nll")},
         }
     return scores
 

@@ -343,7 +343,7 @@ class MetricSpec:
     def written(self) -> set[str]:
         """Keys of ``metrics.json`` and columns of ``tables.csv`` that it fills."""
         folds = ("per_fold", "mean", "std") if self.per_fold else ()
-        return {self.name, *(f"{self.name}_{what}" for what in (*folds, "low", "high"))}
+        return {self.name, *(f"{self.name}_{suffix}" for suffix in (*folds, "low", "high"))}
 
 
 def class_aucs(table: PredictionTable, *, pooled: bool = False) -> list[Part | None]:
@@ -394,12 +394,12 @@ def f1_part(true: Mask, called: Mask) -> Part | None:
     either = true | called
     if not either.any():
         return None
-    both = true & called
+    hits = true & called
     memberships = true.astype(np.float64) + called
-    value = float(2.0 * both.sum() / memberships.sum())
-    effect = (2.0 * both - value * memberships) / memberships.sum()
+    value = float(2.0 * hits.sum() / memberships.sum())
+    effect = (2.0 * hits - value * memberships) / memberships.sum()
     # F1 is 2 J / (1 + J), of slope 2 / (1 + J)^2, and J (both of either) is a share
-    jaccard = both.sum() / either.sum()
+    jaccard = hits.sum() / either.sum()
     return Part(value, effect, (either,), finer=(1.0 + jaccard) ** 2 / 2.0)
 
 
@@ -584,18 +584,18 @@ def _plug_ins(path: tuple[str, ...]) -> tuple[MetricSpec, ...]:
     """Load what packages on Python's search path add, once for each state of it."""
     specs = []
     names = extension_names(ENTRY_POINT_GROUP)
-    taken = set(_TAKEN).union(*(spec.written for spec in _BUILT_IN))
+    used_keys = set(_TAKEN).union(*(spec.written for spec in _BUILT_IN))
     for name in names:
         try:
             spec = load_extension(ENTRY_POINT_GROUP, name, MetricSpec, what="metric")
             if spec is None:
                 continue
-            clash = sorted(spec.written & taken)
+            clash = sorted(spec.written & used_keys)
             if clash:
                 raise InputError(
                     f"metric {name}: {clash[0]} is taken already; its package must use another name"
                 )
-            taken |= spec.written
+            used_keys |= spec.written
             specs.append(spec)
         except BchistoError as error:
             _log.warning("%s; it is left out", error)
@@ -664,9 +664,9 @@ def _bootstrapped(
     for _ in range(draws):
         counts = rng.multinomial(units.count, np.full(units.count, 1.0 / units.count))
         rows = np.repeat(np.arange(len(table)), counts[units.member])
-        drawn = _value(spec, take_rows(table, rows))
-        if drawn is not None:
-            values.append(drawn)
+        sample = _value(spec, take_rows(table, rows))
+        if sample is not None:
+            values.append(sample)
     if not values:
         return Figure(value)
     low, high = np.quantile(values, [1.0 - LEVEL, LEVEL])

@@ -382,7 +382,7 @@ class Facts(NamedTuple):
         if not self.run:
             return table
         protocol = self.metrics.get("protocol") or self.run.get("protocol") or table.protocol
-        nouns = {f"{what}_is": name for what, name in self.run.get("names", {}).items()}
+        nouns = {f"{noun}_is": name for noun, name in self.run.get("names", {}).items()}
         return replace(
             table,
             protocol=str(protocol),

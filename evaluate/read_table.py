@@ -513,9 +513,9 @@ def _refuse_repeated(path: Path, rows: Iterable[_Row]) -> None:
     for row in rows:
         key = (row.image, row.patch, row.fold)
         if key in keys:
-            of_patch = f", patch {row.patch}," if row.patch else ""
+            patch_text = f", patch {row.patch}," if row.patch else ""
             in_fold = f" in fold {row.fold}" if row.fold is not None else ""
             raise InputError(
-                f"{row_in(path, row.line, full=True)}: {row.image}{of_patch} is listed twice{in_fold}; keep one row"
+                f"{row_in(path, row.line, full=True)}: {row.image}{patch_text} is listed twice{in_fold}; keep one row"
             )
         keys.add(key)

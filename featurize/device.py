@@ -299,7 +299,7 @@ class _FramePasses(DeviceDescriber):
                 at_once, function = self._functions[level, *sides]
                 for numbers, padded in _batches(np.arange(len(members)), at_once):
                     frames = members[padded]
-                    windows = [of_encoder[:, padded] for of_encoder in places]
+                    windows = [item[:, padded] for item in places]
                     pooled = function(pixels, matrices[frames], maps[frames], *windows)
                     yield _Pass(names, pooled, members[numbers])
 

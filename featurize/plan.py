@@ -270,8 +270,8 @@ def _open_encoders(settings: FeaturizeSettings) -> list[CropEncoder]:
     if refused:
         raise WeightsError("; and ".join(["{}"] * len(refused)), *refused)
     named_alike = by_key(encoders, lambda encoder: (encoder.name, *encoder.layers))
-    for (name, *_), alike in named_alike.items():
-        if len(alike) > 1:
+    for (name, *_), same_name in named_alike.items():
+        if len(same_name) > 1:
             raise InputError(
                 "{encoders}: two of them are named {}; rename the folder or file of one", name
             )
@@ -452,8 +452,8 @@ def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
     """Return how the images changed since the file was finished; refuse a file that cannot be extended to the plan."""
     _refuse_other_settings(store, plan)
     columns = zip(store.image_ids, store.images("sha256"), strict=True)
-    described = {image: sha.decode() for image, sha in columns}
-    changed = [image for image, sha in unique.sha256.items() if described.get(image, sha) != sha]
+    hashes = {image: sha.decode() for image, sha in columns}
+    changed = [image for image, sha in unique.sha256.items() if hashes.get(image, sha) != sha]
     if changed:
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise SettingsConflictError(

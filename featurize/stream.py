@@ -164,8 +164,8 @@ def _not_finite(item: ImageDescriptors) -> str:
     """Return a message about features that are not finite; empty if all are."""
     for name, values in item.features.items():
         if not np.isfinite(values).all():
-            where = f"{item.record.called}: its features of {name}"
-            return f"{where} are not finite; check the weights or use float32"
+            subject = f"{item.record.called}: its features of {name}"
+            return f"{subject} are not finite; check the weights or use float32"
     return ""
 
 
@@ -234,13 +234,13 @@ def _on_device(
     def start(image: NormalisedImage) -> Callable[[], Described]:
         if not describer.takes(image.scales):
             return functools.partial(on_cpu, image)
-        drawn = [
+        draws = [
             draw_augmentation(
                 image.key, number, seed=settings.seed, color_range=settings.color_range
             )
             for number in range(settings.augmentations)
         ]
-        fetch = describer.start(image.scales, drawn)
+        fetch = describer.start(image.scales, draws)
 
         def finish() -> Described:
             described = ImageDescriptors(records[image.index], image.stain, fetch())

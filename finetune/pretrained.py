@@ -160,8 +160,8 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
         if not name.startswith(tuple(fresh))
     }
     shapes = {name: tuple(variable.shape) for name, variable in targets.items()}
-    read = read_caffe if path.suffix == _CAFFE else read_weight_arrays
-    arrays = read(path)
+    reader = read_caffe if path.suffix == _CAFFE else read_weight_arrays
+    arrays = reader(path)
     if _is_caffe(arrays):
         if network.caffe is None:
             raise WeightsError(
@@ -170,12 +170,12 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
         arrays = _from_caffe(arrays, network.caffe, shapes)
     for name, variable in targets.items():
         array = arrays.get(name, np.empty(0))
-        fits = name in arrays and array.shape == shapes[name]
-        if name in arrays and not fits and name.startswith(f"{_LAST}/"):
+        is_valid = name in arrays and array.shape == shapes[name]
+        if name in arrays and not is_valid and name.startswith(f"{_LAST}/"):
             continue  # the file has another number of classes
         with np.errstate(over="ignore"):  # values beyond float32 become infinite
             values = array.astype(np.float32)
-        if not fits or not np.isfinite(values).all():
+        if not is_valid or not np.isfinite(values).all():
             raise WeightsError(
                 f"{path}: has no {name} of finite values and of the shape {shapes[name]}, so it is not of "
                 f"{network.name}"

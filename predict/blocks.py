@@ -200,8 +200,8 @@ def predict_records(
         if isinstance(result, str):
             predicted[record.image_id] = limited(result, PARAMETERS)
         else:
-            trained = training is not None and pixels in training.hashes
-            predicted[record.image_id] = Prediction(result, trained, compared, blank)
+            has_trained = training is not None and pixels in training.hashes
+            predicted[record.image_id] = Prediction(result, has_trained, compared, blank)
     if notes is not None:
         for record in records:
             prediction = predicted[record.image_id]
@@ -264,9 +264,9 @@ def read_kept(folder: Path) -> dict[str, Prediction]:
         if arrays is None:
             continue
         columns = (arrays[name] for name in shapes)
-        for key, probabilities, trained, compared, blank, texts in zip(*columns, strict=False):
+        for key, probabilities, has_trained, compared, blank, texts in zip(*columns, strict=False):
             predictions[key.tobytes().hex()] = Prediction(
-                probabilities, bool(trained), compared, bool(blank), str(texts)
+                probabilities, bool(has_trained), compared, bool(blank), str(texts)
             )
     return predictions
 

@@ -166,8 +166,8 @@ def predict_embedded(
         probabilities = bundle.predict(features)
         compared = bundle.compare(features)
         for row, record in enumerate(records[block]):
-            trained = any(row_sha256(rows[row]) in training_hashes for rows in features.values())
-            results[record.image_id] = Prediction(probabilities[row], trained, compared[row])
+            match = any(row_sha256(rows[row]) in training_hashes for rows in features.values())
+            results[record.image_id] = Prediction(probabilities[row], match, compared[row])
     return with_classes(records, bundle.classes), results
 
 

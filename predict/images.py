@@ -192,10 +192,10 @@ class TrainingLooks:
             texts["sizes"] = self.outside(record, "sizes", "long", "short", cure=cure)
         if not self._rescales:
             cure = "the model sees another scale; train with views in micrometres"
-            what = "micrometres per pixel"
-            texts["scale"] = self.outside(record, what, "mpp", cure=cure, factor=FAR)
+            subject = "micrometres per pixel"
+            texts["scale"] = self.outside(record, subject, "mpp", cure=cure, factor=FAR)
         texts["mpp"] = self._unknown(record)
-        return {what: text for what, text in texts.items() if text is not None}
+        return {subject: text for subject, text in texts.items() if text is not None}
 
     def outside(
         self, record: ImageRecord, what: str, *names: str, cure: str, factor: float = 1
@@ -242,17 +242,17 @@ def _warn(looks: Mapping[str, Mapping[str, Message]], warned: dict[str, str]) ->
     """Log by subject how images differ from those of training, unless `warned` has it already, and add it there."""
     unlike: dict[str, list[str]] = {}
     for image, texts in looks.items():
-        for what in texts:
-            unlike.setdefault(what, []).append(image)
-    for what, images in unlike.items():
-        if what in warned:
+        for subject in texts:
+            unlike.setdefault(subject, []).append(image)
+    for subject, images in unlike.items():
+        if subject in warned:
             continue
         first = images[0]
-        warned[what] = Message("{}: {}", first, looks[first][what])
+        warned[subject] = Message("{}: {}", first, looks[first][subject])
         if len(looks) > 1:
             text = "{} of {} images, such as {}"
-            warned[what] = Message(text, len(images), len(looks), warned[what])
-        _log.warning("%s", warned[what])
+            warned[subject] = Message(text, len(images), len(looks), warned[subject])
+        _log.warning("%s", warned[subject])
 
 
 def _value(numbers: Iterable[float]) -> str:

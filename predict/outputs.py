@@ -272,16 +272,16 @@ def sheet_rows(shown: Tabulated) -> list[SheetRow]:
     answers = shown.table.answers
     classes = shown.table.classes
     rows = []
-    for place, number in enumerate(answers.numbers):
-        shares = shown.calibrated[place]
+    for position, number in enumerate(answers.numbers):
+        shares = shown.calibrated[position]
         order = (-shares).argsort(kind="stable")
         second = order[order != number][0]
         unsure = None
         if answers.unsure is not None:
-            unsure = bool(answers.unsure[place])
-        confidence = float(answers.confidence[place])
+            unsure = bool(answers.unsure[position])
+        confidence = float(answers.confidence[position])
         next_class = f"{classes[second]} {100 * shares[second]:.1f}\N{NO-BREAK SPACE}%"
-        rows.append(SheetRow(place, classes[number], confidence, unsure, next_class))
+        rows.append(SheetRow(position, classes[number], confidence, unsure, next_class))
     return sorted(rows, key=lambda row: row.confidence)
 
 

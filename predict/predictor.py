@@ -329,12 +329,12 @@ class Predictor:
         for text in failures.values():
             if not predicted.usable:
                 raise RefusedImageError("none of the images can be used; first: {}", text)
-        shown = tabulate(predicted, settings=settings, point=self._point)
-        table = shown.table
+        result = tabulate(predicted, settings=settings, point=self._point)
+        table = result.table
         outlier = percentiles = None
-        if shown.outliers is not None:
-            outlier = shown.outliers.marked
-            percentiles = shown.outliers.percentiles
+        if result.outliers is not None:
+            outlier = result.outliers.marked
+            percentiles = result.outliers.percentiles
         return Predictions(
             image_ids=tuple(record.image_id for record in table.records),
             classes=bundle.classes,
@@ -342,15 +342,15 @@ class Predictor:
             predicted=np.array(table.answers.predicted),
             confidence=table.answers.confidence,
             uncertain=table.answers.unsure,
-            called=shown.positive,
+            called=result.positive,
             outlier=outlier,
             outlier_percentile=percentiles,
-            trained=None if bundle.training is None else np.array(shown.trained),
-            blank=np.array(shown.blank),
+            trained=None if bundle.training is None else np.array(result.trained),
+            blank=np.array(result.blank),
             warnings=predicted.warnings,
             columns=dict(table.further),
-            banners=shown.banners,
-            mixed=shown.mixed,
+            banners=result.banners,
+            mixed=result.mixed,
             failures=failures,
         )
 

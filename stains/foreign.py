@@ -217,7 +217,7 @@ def _single_coloured(image: Image, least: float) -> tuple[Mask, Mask]:
     light = np.zeros(image.shape[:2], bool)
     labels, areas, boxes = _components(_even(image, 1))
     large = areas >= least
-    even = _padded(large[labels])
+    is_even = _padded(large[labels])
     least_pale = _PALE_SHARE * image.shape[0] * image.shape[1]
     for label in np.flatnonzero(large):
         left, top, width, _ = boxes[label]
@@ -234,7 +234,7 @@ def _single_coloured(image: Image, least: float) -> tuple[Mask, Mask]:
         similar = cv2.inRange(image, colour - _JPEG_NOISE, colour + _JPEG_NOISE) > 0
         area = _touched(core, _dilated(core, _REACH) & similar)
         # a single block of a JPEG may be of tissue
-        if np.count_nonzero(area & even) >= 2 * least:
+        if np.count_nonzero(area & is_even) >= 2 * least:
             dark |= area
     return dark, light
 
@@ -266,10 +266,10 @@ def beside(foreign: Mask) -> Mask:
 
     If many others are near them, as in small images, only the foreign pixels are returned.
     """
-    wide = _dilated(foreign, _REACH)
-    if np.count_nonzero(~wide) < _LEAST_KEPT * np.count_nonzero(~foreign):
+    region = _dilated(foreign, _REACH)
+    if np.count_nonzero(~region) < _LEAST_KEPT * np.count_nonzero(~foreign):
         return foreign
-    return wide
+    return region
 
 
 def _colours_apart(image: Image) -> list[Mask]:
@@ -315,10 +315,10 @@ def _even(image: Image, step: int) -> Mask:
 
     # one number is compared, not three
     colours = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA).view(np.uint32)[..., 0]
-    here = colours[:-1:step, :-1:step]
+    base = colours[:-1:step, :-1:step]
     right = colours[:-1:step, 1::step]
     below = colours[1::step, :-1:step]
-    return np.asarray((here == right) & (here == below))
+    return np.asarray((base == right) & (base == below))
 
 
 def _components(mask: Mask) -> tuple[Array, Array, Array]:

@@ -105,9 +105,9 @@ def spread(rows: Sequence[Row]) -> tuple[Row, ...]:
     if any(part for _, _, part in rows):
         return tuple(rows)
     folds = sorted({fold for _, fold, _ in rows})
-    tested = {image: fold for image, fold, _ in rows}
+    fold_of = {image: fold for image, fold, _ in rows}
     return tuple(
-        (i, fold, "test" if tested[i] == fold else "train") for fold in folds for i in tested
+        (i, fold, "test" if fold_of[i] == fold else "train") for fold in folds for i in fold_of
     )
 
 
@@ -190,7 +190,7 @@ def join_units(image_ids: Sequence[str], groups: Groups, copies: Copies) -> list
     for first, second in copies:
         if first in unit_of and second in unit_of:
             units.merge(unit_of[first], unit_of[second])
-    leader = {unit: min(joined) for joined in units.subsets() for unit in joined}
+    leader = {unit: min(members) for members in units.subsets() for unit in members}
     return [leader[unit_of[image]] for image in image_ids]
 
 

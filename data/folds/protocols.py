@@ -160,8 +160,8 @@ def fit_slides(spec: str, group_of: GroupOf) -> FoldPlan:
         )
     warnings = _slide_warnings(images_of, published)
     if spec == "official-corrected":
-        tested = {(group_of[image], fold) for image, fold, part in rows if part == "test"}
-        rows = [row for row in rows if row[2] == "test" or (group_of[row[0]], row[1]) not in tested]
+        pairs = {(group_of[image], fold) for image, fold, part in rows if part == "test"}
+        rows = [row for row in rows if row[2] == "test" or (group_of[row[0]], row[1]) not in pairs]
     return FoldPlan(spec, tuple(rows), partition=False, warnings=warnings, origin="published")
 
 

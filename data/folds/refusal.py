@@ -63,8 +63,8 @@ def first_drawn(specs: Iterable[str], pool: Pool) -> str:
     """Return the first specification by which each fold would test several classes; empty if there is none."""
     for spec in specs:
         with contextlib.suppress(ScarceError):
-            tested = draw_folds(spec, pool).classes_in("test", pool.label_of).values()
-            if min(map(len, tested)) > 1:
+            fold_classes = draw_folds(spec, pool).classes_in("test", pool.label_of).values()
+            if min(map(len, fold_classes)) > 1:
                 return spec
     return ""
 

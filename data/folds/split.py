@@ -217,21 +217,21 @@ def _draw(
     members: dict[str, Counter[str]] = {}
     for image in images:
         members.setdefault(image.unit, Counter())[image.label] += 1
-    free = sorted(members.keys() - taken)
+    units = sorted(members.keys() - taken)
     best = []
     least = (sum(quota.values()) + 1, 0)
     for _ in range(_TRIES):
-        order = [free[index] for index in rng.permutation(len(free)).tolist()]
-        drawn, held = _take(order, members, quota, near=near)
+        order = [units[index] for index in rng.permutation(len(units)).tolist()]
+        selection, counts = _take(order, members, quota, near=near)
         if near:
-            empty = sum(not held[label] for label in quota)
-            misses = (empty, _distance(held, quota, quota))
+            empty = sum(not counts[label] for label in quota)
+            misses = (empty, _distance(counts, quota, quota))
         else:
-            short = sum(max(0, most - held[label]) for label, most in quota.items())
-            over = sum(max(0, held[label] - most) for label, most in quota.items())
-            misses = (short, over)
+            deficit = sum(max(0, most - counts[label]) for label, most in quota.items())
+            surplus = sum(max(0, counts[label] - most) for label, most in quota.items())
+            misses = (deficit, surplus)
         if misses < least:
-            best = drawn
+            best = selection
             least = misses
         if least == (0, 0):
             break
@@ -246,21 +246,21 @@ def _take(
     near: bool,
 ) -> tuple[list[str], Counter[str]]:
     """Take each group, in order, that helps to reach the quota; return them, and their number of images by class."""
-    taken = []
-    held: Counter[str] = Counter()
+    selection = []
+    counts: Counter[str] = Counter()
     groups_left = Counter(label for name in order for label in members[name])
     for name in order:
         group = members[name]
         if near:
-            nearer = _distance(held + group, quota, group) < _distance(held, quota, group)
-            useful = nearer or not all(held[label] for label in group)
+            nearer = _distance(counts + group, quota, group) < _distance(counts, quota, group)
+            useful = nearer or not all(counts[label] for label in group)
         else:
-            useful = any(held[label] < quota[label] for label in group)
+            useful = any(counts[label] < quota[label] for label in group)
         if useful and all(groups_left[label] > 1 for label in group):
-            held += group
+            counts += group
             groups_left -= Counter(list(group))
-            taken.append(name)
-    return taken, held
+            selection.append(name)
+    return selection, counts
 
 
 def _distance(held: Counter[str], quota: Mapping[str, int], labels: Iterable[str]) -> int:
@@ -277,9 +277,9 @@ def draw_folds(spec: str, pool: Pool) -> FoldPlan:
     """
     plan = _split(spec, pool, ())
     copies: Copies = ()
-    joined = _split_with_copies(spec, pool, plan)
-    if joined is not None:
-        plan = joined
+    candidate = _split_with_copies(spec, pool, plan)
+    if candidate is not None:
+        plan = candidate
         copies = pool.copies
     if copies or (pool.grouped and None in pool.groups):
         # inner folds keep groups together whenever all are known, even if these folds do not
@@ -308,13 +308,13 @@ def _split_with_copies(spec: str, pool: Pool, plan: FoldPlan) -> FoldPlan | None
     if not pool.copies:
         return None
     try:
-        joined = _split(spec, pool, pool.copies)
+        candidate = _split(spec, pool, pool.copies)
     except InputError:
         return None
     # these folds are of no use if a class does not train in a fold, or if a part has become empty
-    filled = {(fold, part) for _, fold, part in joined.rows}
+    parts = {(fold, part) for _, fold, part in candidate.rows}
     needed = {(fold, part) for _, fold, part in plan.rows}
-    if joined.untrained(pool.label_of) or not filled >= needed:
+    if candidate.untrained(pool.label_of) or not parts >= needed:
         return None
     group_of = pool.group_of
     pair_count = sum(
@@ -322,12 +322,12 @@ def _split_with_copies(spec: str, pool: Pool, plan: FoldPlan) -> FoldPlan | None
         for first, second in pool.copies
     )
     if not pair_count:
-        return joined
+        return candidate
     note = (
         f"{pairs_alike(pair_count)}; both of a pair stay in one part of each fold, but intervals count each "
         "as an image of its own"
     )
-    return replace(joined, warnings=(*joined.warnings, note))
+    return replace(candidate, warnings=(*candidate.warnings, note))
 
 
 def _stratified_plan(spec: str, pool: Pool, units: Sequence[str]) -> FoldPlan:

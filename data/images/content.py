@@ -87,8 +87,8 @@ def is_blank(image: RgbImage) -> bool:
     high = np.minimum(mean + _NEAR, 255)
     pixels = image.shape[0] * image.shape[1]
     for rows in (image[::32], image):  # a few rows of most images have enough other pixels
-        near = cv2.inRange(rows, low, high)
-        if pixels - near.size + cv2.countNonZero(near) < (1 - _APART) * pixels:
+        mask = cv2.inRange(rows, low, high)
+        if pixels - mask.size + cv2.countNonZero(mask) < (1 - _APART) * pixels:
             return False
     return True
 
@@ -170,8 +170,8 @@ def pixel_findings(
 def _difference(owner: tuple[str | None, str | None], other: tuple[str | None, str | None]) -> str:
     """Return the differences in label and group of two images, as far as both are known, as a phrase, or empty."""
     differing = [
-        f"{what} {value}, not {other_value}"
-        for what, value, other_value in zip(("labelled", "of group"), owner, other, strict=True)
+        f"{noun} {value}, not {other_value}"
+        for noun, value, other_value in zip(("labelled", "of group"), owner, other, strict=True)
         if value and other_value and value != other_value
     ]
     return f", but {' and '.join(differing)}" if differing else ""

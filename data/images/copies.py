@@ -159,8 +159,8 @@ def grey_levels(image: RgbImage, scale: Scale) -> Grey:
         return np.asarray(grey, np.float32)
     height = grey.shape[0] // step
     width = grey.shape[1] // step
-    whole = grey[: height * step, : width * step].astype(np.float32)
-    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
+    cropped = grey[: height * step, : width * step].astype(np.float32)
+    return np.asarray(cv2.resize(cropped, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def fingerprint(image: RgbImage, scale: Scale | None = None) -> Fingerprint:
@@ -293,9 +293,9 @@ def find_copies(
     scale = _scale([*filter(None, in_threads(_sides, records))])
 
     def describe(record: ImageRecord) -> Fingerprint | None:
-        kept = known.get(record.image_id)
-        if kept is not None and tuple(kept[0, :2]) == scale:
-            return kept
+        stored = known.get(record.image_id)
+        if stored is not None and tuple(stored[0, :2]) == scale:
+            return stored
         image = _decoded(record, seen)
         if image is None or not search:
             return None
@@ -415,8 +415,8 @@ def _alike(vectors: Array, owner: Integers) -> Integers:
         projected = coordinates @ rng.standard_normal((_COMPONENTS, _BITS + 1)).astype(np.float32)
         for left, right in _neighbours(projected, owner):
             distance = np.square(vectors[left] - vectors[right], dtype=np.float32).sum(axis=1)
-            alike = distance <= _ALIKE_POINTS**2
-            codes.append((np.minimum(left, right) * count + np.maximum(left, right))[alike])
+            is_alike = distance <= _ALIKE_POINTS**2
+            codes.append((np.minimum(left, right) * count + np.maximum(left, right))[is_alike])
     return np.stack(np.divmod(np.unique(np.concatenate(codes)), count), axis=1)
 
 
@@ -439,5 +439,5 @@ def _neighbours(projected: Floats32, owner: Integers) -> Iterator[tuple[Integers
     for step in range(1, _NEIGHBOURS + 1):
         left = order[:-step]
         right = order[step:]
-        near = (keys[left] == keys[right]) & (owner[left] != owner[right])
-        yield left[near], right[near]
+        is_near = (keys[left] == keys[right]) & (owner[left] != owner[right])
+        yield left[is_near], right[is_near]

@@ -286,8 +286,8 @@ def read_folder(
     rules = path_rules(group_from=group_from, label_from=label_from)
     findings = Findings()
     files = list_images(root, findings)
-    known = itertools.chain.from_iterable(known_classes())
-    levels = levels_of(files, known=known, grouped="group" in rules)
+    class_names = itertools.chain.from_iterable(known_classes())
+    levels = levels_of(files, known=class_names, grouped="group" in rules)
     first = {level.kind: level for level in reversed(levels)}
     split = first.get(SPLIT)
     label = _label_level(levels)

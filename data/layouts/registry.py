@@ -149,7 +149,7 @@ def show_context(records: Sequence[ImageRecord], context: str) -> LayoutReading:
         Records whose path is the mammogram and whose box is the context. Records without a mammogram or mask are left
         out, with a finding of level error.
     """
-    shown = []
+    contexts = []
     findings = Findings()
     with Progress(total=len(records), label="finding contexts", unit="outlines") as progress:
         for number, record in enumerate(records, start=1):
@@ -166,9 +166,9 @@ def show_context(records: Sequence[ImageRecord], context: str) -> LayoutReading:
                 right = min(header.width, right + across)
                 bottom = min(header.height, bottom + down)
                 widened = (max(0, left - across), max(0, top - down), right, bottom)
-                shown.append(replace(record, path=path, box=widened))
+                contexts.append(replace(record, path=path, box=widened))
             progress.update_to(number)
-    return shown, findings
+    return contexts, findings
 
 
 def _outline(record: ImageRecord) -> tuple[Path, Box]:
@@ -313,12 +313,12 @@ def order_classes(labels: Sequence[str]) -> tuple[str, ...]:
     """
     names = sorted(set(labels))
     loose = {loosely(name) for name in names}
-    alike = (
+    matches = (
         classes
         for classes in known_classes()
         if len(names) == len(classes) and loose == set(map(loosely, classes))
     )
-    return next(alike, tuple(names))
+    return next(matches, tuple(names))
 
 
 def join_classes(

@@ -202,18 +202,18 @@ def _roc_curves(table: PredictionTable, sides: TwoSides, view: Metrics) -> tuple
     from sklearn.metrics import roc_curve
 
     pooled = roc_curve(sides.truth, sides.scores)[:2]
-    _, of_folds = fold_curves(table, sides.truth, sides.scores)
+    _, fold_rates = fold_curves(table, sides.truth, sides.scores)
     curves: list[Curve] = []
     kind = "ROC"
     label = f"AUC {view['auc'].value:.3f}"
-    rates = (of_folds or [pooled])[0]
-    if len(of_folds) > 1:
+    rates = (fold_rates or [pooled])[0]
+    if len(fold_rates) > 1:
         kind = "Mean ROC of the folds"
         label = f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
-        rates = (_GRID, np.mean([np.interp(_GRID, *curve) for curve in of_folds], axis=0))
+        rates = (_GRID, np.mean([np.interp(_GRID, *curve) for curve in fold_rates], axis=0))
         if len(table) >= _FEWEST_ROWS:
             kind += " (each in grey)"
-            curves = [("", curve, _THIN) for curve in of_folds[:_MOST_CURVES]]
+            curves = [("", curve, _THIN) for curve in fold_rates[:_MOST_CURVES]]
     curves.append((label, rates, {"color": _BLUE, "linewidth": 1.8}))
     if "auc_pooled" in view:
         label = f"all images ranked together, AUC {view['auc_pooled']:.3f}"
@@ -282,8 +282,8 @@ def _benefit(positive: str, benefits: Values) -> Drawing:
         axes.legend(loc="lower left")
 
     texts = [
-        f"at {at:g} {by_score:.3f}, all called {of_all:.3f}"
-        for at, by_score, of_all, _ in benefits[9::10]
+        f"at {at:g} {by_score:.3f}, all called {by_all:.3f}"
+        for at, by_score, by_all, _ in benefits[9::10]
     ]
     caption = f"Net benefit of calling {positive} (decision curve), as measured, without CI; below -{top:.2f} cut"
     alt = f"Net benefit of calling {positive} by the score: {'; '.join(texts)}; none called 0."

@@ -93,13 +93,13 @@ def panel_sections(
     values = {"panel": panel, "figures": further_figures([metrics]), "folded": folded}
     yield Section("Classes and errors", [Block(template="classes.html", values=values), *pictures])
     if metrics["calibration"] or metrics["calibration_note"] or view:
-        drawn = panel.drawn  # a run has a report of all its tables, too
-        if not drawn:
-            drawn |= {
+        drawings = panel.drawn  # a run has a report of all its tables, too
+        if not drawings:
+            drawings |= {
                 "reliability": calibration_drawings(panel.table, metrics),
                 "roc": roc_drawing(panel.table, metrics),
             }
-        values |= drawn
+        values |= drawings
         block = Block(template="calibration.html", values=values, folded=folded)
         yield Section("Calibration and operating points", [block])
 
