@@ -208,8 +208,8 @@ def best_of(
     folds = inner_folds(part.labels, part.groups, seed=part.seed)
 
     def loss(value: Any) -> float:
-        of_value = functools.partial(predict, value)
-        probabilities = out_of_fold(folds, len(part.labels), part.classes, of_value)
+        predictor = functools.partial(predict, value)
+        probabilities = out_of_fold(folds, len(part.labels), part.classes, predictor)
         return held_out_loss(probabilities, part.labels)
 
     return min(tried, key=loss)
@@ -311,10 +311,10 @@ class PrototypeModel(StandardisedModel):
     def scores(self, features: Features) -> Probabilities:
         """Return the score of each class, shape (images, classes)."""
         a = self.arrays
-        far = squared_distances(
+        distances = squared_distances(
             unit_rows(features, a["mean"], a["scale"]), a["prototypes"].astype(np.float64)
         )
-        return a["intercepts"] - float(a["temperature"]) * far
+        return a["intercepts"] - float(a["temperature"]) * distances
 
 
 def _nearest(rows: Floats, vectors: Array) -> Integers:
@@ -343,8 +343,8 @@ def fit_neighbours(part: TrainingPart) -> Arrays:
         order = _nearest(rows[held], rows[train])
         return softmax(_vote(votes[train], order, neighbours) + prior)
 
-    tried = [count for count in _NEIGHBOURS if count <= len(rows)]
-    best = best_of(tried, part, predict)
+    candidates = [count for count in _NEIGHBOURS if count <= len(rows)]
+    best = best_of(candidates, part, predict)
     return arrays | {
         "vectors": rows.astype(np.float32),
         "votes": votes,
@@ -368,9 +368,9 @@ def fit_prototypes(part: TrainingPart) -> Arrays:
     prior = arrays["intercepts"]
 
     def means(images: Integers) -> Floats:
-        of_class = np.eye(part.classes)[part.labels[images]]
-        counts = of_class.sum(axis=0)[:, None]
-        return of_class.T @ rows[images] / np.where(counts > 0, counts, 1.0)
+        membership = np.eye(part.classes)[part.labels[images]]
+        counts = membership.sum(axis=0)[:, None]
+        return membership.T @ rows[images] / np.where(counts > 0, counts, 1.0)
 
     def predict(temperature: float, train: Integers, held: Integers) -> Probabilities:
         return softmax(prior - temperature * squared_distances(rows[held], means(train)))
@@ -426,10 +426,10 @@ def fit_lda(part: TrainingPart) -> Arrays:
 
     mean, scale = standardisation(part.features)
     rows = (part.features.mean(axis=1, dtype=np.float64) - mean) / scale
-    of_class = np.eye(part.classes)[part.labels]
-    counts = of_class.sum(axis=0)
+    membership = np.eye(part.classes)[part.labels]
+    counts = membership.sum(axis=0)
     present = counts > 0
-    means = of_class.T @ rows / np.where(present, counts, 1.0)[:, None]
+    means = membership.T @ rows / np.where(present, counts, 1.0)[:, None]
     centred = rows - means[part.labels]
     shrinkage = float(ledoit_wolf_shrinkage(centred, assume_centered=True))
     target = float((centred**2).sum()) / len(rows) / rows.shape[1]  # tr(S) / d

@@ -115,8 +115,8 @@ class Bundle(BundleFacts):
             The number of features is wrong, or the results are not probabilities.
         """
         mean = self._mean(lambda store, classifier: classifier.predict_proba(features[store]))
-        fits = mean.shape[1:] == (len(self.classes),)
-        if not fits or not (mean >= -1e-6).all() or not np.isfinite(mean).all():
+        is_valid = mean.shape[1:] == (len(self.classes),)
+        if not is_valid or not (mean >= -1e-6).all() or not np.isfinite(mean).all():
             raise BundleError(
                 "the models in this model file give values that are not probabilities; the file is corrupt"
             )
@@ -136,10 +136,10 @@ class Bundle(BundleFacts):
 
     def _mean(self, probabilities: Callable[[str, Any], Probabilities]) -> Probabilities:
         """Return the mean over all models."""
-        each = [
+        outputs = [
             probabilities(store, model) for store, models in self.models.items() for model in models
         ]
-        return np.asarray(np.mean(each, axis=0))
+        return np.asarray(np.mean(outputs, axis=0))
 
     @property
     def base(self) -> Probabilities | None:
@@ -273,8 +273,8 @@ def _check_models(
         raise BundleError(
             f"{path}: has no model of its feature set {min(without_models)}; it was altered"
         )
-    for store, of_store in models.items():
-        lengths = {getattr(model, "features", None) for model in of_store} - {None}
+    for store, store_models in models.items():
+        lengths = {getattr(model, "features", None) for model in store_models} - {None}
         if len(lengths) > 1:
             raise BundleError(
                 f"{path}: models of its feature set {store} take different features; it was altered"
@@ -290,9 +290,9 @@ def _parse(
         classifier = spec.parse(data)
     except BundleError as error:
         raise BundleError("{}: {}: {}", path, member, error) from error
-    of_model = getattr(classifier, "classes", classes)
-    if of_model != classes:
+    model_classes = getattr(classifier, "classes", classes)
+    if model_classes != classes:
         raise BundleError(
-            f"{path}: {member} has {of_model} classes, the model file {classes}; it is corrupt"
+            f"{path}: {member} has {model_classes} classes, the model file {classes}; it is corrupt"
         )
     return classifier

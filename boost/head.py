@@ -187,12 +187,12 @@ def spaced_augmentations(features: Features) -> Features:
 
     Returns
     -------
-    ndarray of float32, shape (images, kept, d)
+    ndarray of float32, shape (images, selected, d)
         At least one augmentation of each image.
     """
     images, augmentations, _ = features.shape
-    kept = max(1, min(augmentations, MOST_ROWS // images))
-    return features[:, np.linspace(0, augmentations - 1, kept).round().astype(np.int64)]
+    count = max(1, min(augmentations, MOST_ROWS // images))
+    return features[:, np.linspace(0, augmentations - 1, count).round().astype(np.int64)]
 
 
 def few_images(labels: Integers, groups: Sequence[str | None], *, seed: int) -> Integers:
@@ -215,7 +215,7 @@ def few_images(labels: Integers, groups: Sequence[str | None], *, seed: int) -> 
     if len(labels) <= MOST_ROWS:
         return np.arange(len(labels))
     order = np.random.default_rng([seed, len(labels)]).permutation(len(labels))
-    kept = []
+    selection = []
     for label in np.unique(labels):
         turns: dict[str, int] = {}
         ranked = []
@@ -225,8 +225,8 @@ def few_images(labels: Integers, groups: Sequence[str | None], *, seed: int) -> 
             turns[patient] = turns.get(patient, 0) + 1
             ranked.append((turns[patient], position, image))
         share = max(min(2, len(ranked)), MOST_ROWS * len(ranked) // len(labels))
-        kept += [image for _, _, image in sorted(ranked)[:share]]
-    return np.sort(np.array(kept, dtype=np.int64))
+        selection += [image for _, _, image in sorted(ranked)[:share]]
+    return np.sort(np.array(selection, dtype=np.int64))
 
 
 def few_images_of(part: TrainingPart) -> TrainingPart:
@@ -266,7 +266,7 @@ def array_head(
         If not empty, the classifier uses only `few_images`, and this is the verb for a notice: "kept" or "was fitted
         on". Empty: it uses all images.
     """
-    every = {"mean": ("d",), "scale": ("d",), **shapes, "intercepts": ("k",)}
+    all_shapes = {"mean": ("d",), "scale": ("d",), **shapes, "intercepts": ("k",)}
 
     def notice(terms: TrainingTerms) -> str | None:
         if not few or terms.most_images <= MOST_ROWS:
@@ -289,7 +289,7 @@ def array_head(
         name=name,
         suffix=".npz",
         fit=fit_models,
-        parse=lambda data: model(unpack_arrays(data, every)),
+        parse=lambda data: model(unpack_arrays(data, all_shapes)),
         settings=settings,
         method=method,
         packages=("scikit-learn",),
@@ -345,8 +345,8 @@ def check_held_out(folds: Folds, labels: Integers) -> None:
     InputError
         Probabilities cannot be fitted on the held-out images.
     """
-    held = np.unique(np.concatenate([labels[held] for _, held in folds]))
-    if len(held) < len(np.unique(labels)):
+    held_labels = np.unique(np.concatenate([labels[held] for _, held in folds]))
+    if len(held_labels) < len(np.unique(labels)):
         raise InputError(
             Message(
                 "this classifier turns its decisions into probabilities by folds inside the training set, and "

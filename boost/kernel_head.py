@@ -70,11 +70,10 @@ class KernelModel(StandardisedModel):
         """Return the decision of each pair of classes, averaged over augmentations, shape (images, pairs)."""
         a = self.arrays
         images, augmentations, d = features.shape
-        share = max(1, _MOST_PREDICTED // augmentations)
-        if images > share:
+        step = max(1, _MOST_PREDICTED // augmentations)
+        if images > step:
             parts = [
-                self._decisions(features[start : start + share])
-                for start in range(0, images, share)
+                self._decisions(features[start : start + step]) for start in range(0, images, step)
             ]
             return np.concatenate(parts)
         rows = ((features - a["mean"]) / a["scale"]).reshape(-1, d)
@@ -116,7 +115,7 @@ def fit_probabilities(
     Parameters
     ----------
     decisions : ndarray of float64, shape (images, pairs)
-        Of each pair of classes, see `_fit_pairs`.
+        Decisions of each pair of classes, see `_fit_pairs`.
     labels : ndarray of int, shape (images,)
     classes : int
 
@@ -132,11 +131,11 @@ def fit_probabilities(
     means = np.stack([decisions[labels == label].mean(axis=0) for label in present])
     numbers = np.arange(len(pairs))
     first, second = np.searchsorted(present, pairs.T)
-    kept = means[first, numbers] > means[second, numbers]
+    is_reliable = means[first, numbers] > means[second, numbers]
     weights = np.zeros((classes, len(pairs)))
-    if kept.any():
-        weights[:, kept], intercepts = multinomial(
-            decisions[:, kept], labels, C=1.0, classes=classes
+    if is_reliable.any():
+        weights[:, is_reliable], intercepts = multinomial(
+            decisions[:, is_reliable], labels, C=1.0, classes=classes
         )
         return weights, intercepts
     shares = np.bincount(labels, minlength=classes) / len(labels)
@@ -214,8 +213,8 @@ def _held_out_decisions(
         support, pairs, offsets = _fit_pairs(
             kernel[np.ix_(training, training)], np.repeat(labels[train], augmentations), cost
         )
-        shown = kernel[np.ix_(rows[held].ravel(), training[support])]
-        decisions = shown @ pairs.T + offsets
+        kernel_part = kernel[np.ix_(rows[held].ravel(), training[support])]
+        decisions = kernel_part @ pairs.T + offsets
         return np.asarray(decisions.reshape(len(held), augmentations, -1).mean(axis=1))
 
     present = len(np.unique(labels))

@@ -42,8 +42,8 @@ _TOLD = {
     "engine",
     "batch_size",
 }
-"""Options of feature extraction that the settings of a report tell in words of their own, or (the last four) leave to
-``run.json``. Others, as one that is added, are listed if they are not at their default."""
+"""Options of feature extraction that the settings of a report describe in words of their own, or (the last four) leave
+to ``run.json``. All others are listed if they are not at their default."""
 
 _WEIGHTS = {
     "imagenet": f"pretrained on ImageNet{citation_of('imagenet')}",
@@ -52,7 +52,7 @@ _WEIGHTS = {
 
 
 Sentence = tuple[str, str]
-"""What leads the paragraph of a methods section in which a sentence stands, and the sentence."""
+"""The heading of a paragraph of a methods section, and a sentence in it."""
 
 
 def methods_of(
@@ -78,13 +78,13 @@ def methods_of(
     method = spec.method or f"the classifier {spec.name}"
     seeds = len({unit.seed for unit in units})
     folds = len({unit.part.fold for unit in units})
-    each = f" from each of {seeds} seeds" if seeds > 1 else ""
+    per_seed = f" from each of {seeds} seeds" if seeds > 1 else ""
     fold = "the fold" if folds == 1 else "each fold"
     sentences = [
         *dict.fromkeys(_described(headers, stains)),
         (
             "Classifiers",
-            f"Classifiers were {method}, trained{each} on the training set of {fold} "
+            f"Classifiers were {method}, trained{per_seed} on the training set of {fold} "
             f"({counted(len(units), 'model')} in all).",
         ),
     ]
@@ -93,7 +93,7 @@ def methods_of(
         "seeds": seeds,
         "feature sets": len(headers),
     }
-    averaged = [what for what, number in numbers.items() if number > 1]
+    averaged = [noun for noun, number in numbers.items() if number > 1]
     if averaged:
         text = f"The prediction of an image averages {listed(averaged)}."
         sentences.append(("Classifiers", text))
@@ -122,17 +122,17 @@ def _described(
             )
         network = header["encoder"]
         # bchisto's own variant of a network is cited as the network
-        cited = citation_of(network.removesuffix("-keras213"))
+        citation = citation_of(network.removesuffix("-keras213"))
         weights = _WEIGHTS.get(
             header["weights"], f"with weights from a file ({_weights_hash(header)})"
         )
         layers = ", ".join(header["layers"])
-        seen = (
+        outputs = (
             f"({layers})" if "runner" in header else f"(layers {layers}), averaged over positions"
         )
         yield (
             "Features",
-            f"Features are the outputs of {network}{cited} {weights} {seen}, for {_regions(header)} of "
+            f"Features are the outputs of {network}{citation} {weights} {outputs}, for {_regions(header)} of "
             f"{header['crop']} pixels in each of {draws} at {_scale(header, 'a scale of ')}, pooled by "
             f"{settings_from(header).description.method()}.",
         )
@@ -151,11 +151,11 @@ def _regions(header: Header) -> str:
 
 def _embedded(header: Header) -> str:
     """Return a sentence on embeddings that were computed outside bchisto."""
-    about = header[IMPORTED]
+    origin = header[IMPORTED]
     network = header["encoder"]
-    by = "an encoder that is not named" if network == UNKNOWN else f"the encoder {network}"
-    each = f", each the {about['pooled']}" if about["pooled"] else ""
-    return f"Features are embeddings of {header['dim']} numbers that {by} computed outside bchisto{each}."
+    maker = "an encoder that is not named" if network == UNKNOWN else f"the encoder {network}"
+    pooling = f", each the {origin['pooled']}" if origin["pooled"] else ""
+    return f"Features are embeddings of {header['dim']} numbers that {maker} computed outside bchisto{pooling}."
 
 
 def shown_store(header: Header) -> str:
@@ -178,7 +178,7 @@ def shown_store(header: Header) -> str:
 
 
 def _further(settings: FeaturizeSettings) -> str:
-    """Return the options that are not at their default, and that no words of their own tell."""
+    """Return the options that are not at their default, unless the report describes them elsewhere."""
     options = plain_options(settings, deciding=True)
     defaults = plain_options(FeaturizeSettings(), deciding=True)
     return "".join(
@@ -189,15 +189,15 @@ def _further(settings: FeaturizeSettings) -> str:
 
 
 def _shown_embeddings(header: Header) -> str:
-    about = header[IMPORTED]
-    facts = [f"embeddings of {about['source']}: encoder {header['encoder']}"]
+    origin = header[IMPORTED]
+    facts = [f"embeddings of {origin['source']}: encoder {header['encoder']}"]
     if header["weights_sha256"]:
         facts.append(f"weights of sha256 {header['weights_sha256'][:12]}")
     facts.append(f"{header['dim']} numbers")
     if header["augmentations"] > 1:
         facts.append(f"{counted(header['augmentations'], 'row')} an image")
-    if about["pooled"]:
-        facts.append(about["pooled"])
+    if origin["pooled"]:
+        facts.append(origin["pooled"])
     facts.append(f"sha256 {header['features_sha256'][:12]}")
     return ", ".join(facts)
 
@@ -211,7 +211,7 @@ def _scale(header: Header, word: str) -> str:
 
 def _weights_hash(header: Header) -> str:
     """Return the checksum of the weights file, as sha256sum prints it, or of the arrays if there is no file."""
-    of_file = str(header.get("weights_file_sha256") or "")
-    if of_file:
-        return f"sha256 {of_file[:12]}"
+    file_hash = str(header.get("weights_file_sha256") or "")
+    if file_hash:
+        return f"sha256 {file_hash[:12]}"
     return f"sha256 of the arrays {header['weights_sha256'][:12]}"

@@ -115,7 +115,7 @@ class Preset:
 
     @property
     def shown(self) -> str:
-        """The parameters as text; of a learning rate of LightGBM 2 both that, and what today's LightGBM gets."""
+        """The parameters as text; a learning rate of LightGBM 2 is followed by the one that today's LightGBM gets."""
         texts = {key: str(value) for key, value in self.params.items()}
         if self.of_version_2 not in (None, self.params["learning_rate"]):
             texts["learning_rate"] = (
@@ -158,8 +158,8 @@ class Preset:
         base = model_params(self, classes=_TRIAL[2], seed=0, fold_position=0)
         reason = _refusal({**base, **values})
         if reason is not None:
-            shown = " ".join(f"{name}={value}" for name, value in values.items())
-            raise InputError("{params} {}: LightGBM does not take it ({})", shown, reason)
+            text = " ".join(f"{name}={value}" for name, value in values.items())
+            raise InputError("{params} {}: LightGBM does not take it ({})", text, reason)
         of_version_2 = self.of_version_2
         if "learning_rate" in values:
             of_version_2 = None  # the caller's is that of today's LightGBM
@@ -168,7 +168,7 @@ class Preset:
 
 
 def _rounds(name: str, value: Any) -> int:
-    """Return a number of rounds; refuse what is none."""
+    """Return a value as a number of rounds; refuse any that is not a whole number of at least 1."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or value != int(value) or value < 1:
         raise InputError("{params} {}={}: give at least 1 round, as a whole number", name, value)
@@ -180,12 +180,12 @@ def _check_names(names: Iterable[str]) -> None:
     # the names of LightGBM's parameters stand in the text of a model, apart from these two
     plain = {"verbosity": -1, "num_threads": 1}
     text = fit_text(np.zeros((2, 1, 1), np.float32), np.arange(2), params=plain, rounds=1)
-    of_lightgbm = {"bagging_freq", "max_depth", *re.findall(r"^\[(\w+): ", text, re.MULTILINE)}
+    known_names = {"bagging_freq", "max_depth", *re.findall(r"^\[(\w+): ", text, re.MULTILINE)}
     for name in names:
         for refused, reason in _REFUSED:
             if name in refused:
                 raise InputError("{params} {}: " + reason, name)
-        if name not in of_lightgbm:
+        if name not in known_names:
             raise InputError(
                 "{params} {}: LightGBM has no parameter of this name; use its main name, no alias",
                 name,
@@ -329,9 +329,9 @@ def _plain(name: str, value: Any) -> Any:
     else:
         fits = isinstance(value, float) and math.isfinite(value)
     if not fits:
-        shown = "nothing" if value is None else str(value)
+        text = "nothing" if value is None else str(value)
         raise InputError(
-            "{params} {}: cannot be {}; give a number, a word, true or false", name, shown
+            "{params} {}: cannot be {}; give a number, a word, true or false", name, text
         )
     return value
 

@@ -76,11 +76,11 @@ def fit_gaussian(rows: Floats) -> Arrays:
     shrinkage = min(error, excess) / excess if excess > 0 else 1.0
     values, vectors = np.linalg.eigh(products)
     largest = np.flatnonzero(values > 1e-9 * max(values[-1], 1e-300))[::-1][: min(AXES, d)]
-    along = values[largest] / images
-    elsewhere = max(target * d - float(along.sum()), 0.0) / max(d - len(largest), 1)
+    axis_variances = values[largest] / images
+    other_variance = max(target * d - float(axis_variances.sum()), 0.0) / max(d - len(largest), 1)
     axes = (centred.T @ vectors[:, largest] / np.sqrt(values[largest])).astype(np.float16)
-    variances = (1 - shrinkage) * along + shrinkage * target
-    rest = np.array((1 - shrinkage) * elsewhere + shrinkage * target or target)
+    variances = (1 - shrinkage) * axis_variances + shrinkage * target
+    rest = np.array((1 - shrinkage) * other_variance + shrinkage * target or target)
     return {"mean": mean, "scale": scale, "axes": axes, "variances": variances, "rest": rest}
 
 
@@ -99,11 +99,11 @@ def placed(rows: Floats, fitted: Arrays) -> tuple[Floats, Floats]:
         Mahalanobis distance of each row from the mean, and the row scaled to length 1, along the principal axes.
     """
     centred = (rows - fitted["mean"]) / fitted["scale"]
-    along = centred @ fitted["axes"].astype(np.float64)
+    scores = centred @ fitted["axes"].astype(np.float64)
     squared = (centred**2).sum(axis=1)
-    orthogonal = np.clip(squared - (along**2).sum(axis=1), 0, None)
-    distances = np.sqrt((along**2 / fitted["variances"]).sum(axis=1) + orthogonal / fitted["rest"])
-    return distances, along / np.sqrt(np.where(squared > 0, squared, 1.0))[:, None]
+    orthogonal = np.clip(squared - (scores**2).sum(axis=1), 0, None)
+    distances = np.sqrt((scores**2 / fitted["variances"]).sum(axis=1) + orthogonal / fitted["rest"])
+    return distances, scores / np.sqrt(np.where(squared > 0, squared, 1.0))[:, None]
 
 
 REFERENCE_MEMBER = "training-images.npz"
@@ -161,9 +161,9 @@ def parse_reference(data: bytes, *, classes: int) -> Arrays:
     """
     arrays = unpack_arrays(data, _SHAPES)
     numbers = arrays["classes"]
-    of_classes = len(numbers) >= NEAREST and ((numbers >= 0) & (numbers < classes)).all()
+    are_classes = len(numbers) >= NEAREST and ((numbers >= 0) & (numbers < classes)).all()
     positive = all((arrays[name] > 0).all() for name in ("variances", "scale", "rest"))
-    if not of_classes or not positive or not arrays["left_out"].size:
+    if not are_classes or not positive or not arrays["left_out"].size:
         raise BundleError(
             "what a model file holds of its training images does not fit; it was altered"
         )
@@ -189,7 +189,7 @@ class Compared(NamedTuple):
 
     @classmethod
     def of(cls, rows: Sequence[Floats]) -> Compared:
-        """Return what rows of `compare` hold."""
+        """Split rows of `compare` into percentiles, positions and distances."""
         columns = np.array(rows).reshape(-1, 1 + 2 * NEAREST)
         percentiles, nearest, distances = np.split(columns, [1, 1 + NEAREST], axis=1)
         return cls(percentiles[:, 0], nearest.astype(np.int64), distances)
@@ -203,19 +203,19 @@ def compare(reference: Arrays, features: Iterable[Features]) -> Floats:
     reference : dict of str to ndarray
         Result of `parse_reference`.
     features : iterable of ndarray of float32, shape (images, augmentations, d)
-        Of each feature file, in the order of training.
+        Features of each feature file, in the order of training.
 
     Returns
     -------
     ndarray of float64, shape (images, 1 + 2 * `NEAREST`)
-        What `Compared` reads: percentile, positions and distances.
+        Percentile, positions and distances, for `Compared`.
 
     Raises
     ------
     BundleError
         The number of features is wrong.
     """
-    rows = np.hstack([of_store.mean(axis=1, dtype=np.float64) for of_store in features])
+    rows = np.hstack([block.mean(axis=1, dtype=np.float64) for block in features])
     if rows.shape[1] != len(reference["mean"]):
         raise BundleError(
             "the training images have features of another length than the models; it was altered"
@@ -249,9 +249,9 @@ def nearest_names(
         for sha256, label in zip(hashes, labels, strict=True)
     ]
     lines = []
-    for places, distances in zip(compared.nearest, compared.distances, strict=True):
-        nearest = zip(places, distances, strict=True)
-        lines.append("; ".join(f"{images[place]}, {distance:.2f})" for place, distance in nearest))
+    for numbers, distances in zip(compared.nearest, compared.distances, strict=True):
+        nearest = zip(numbers, distances, strict=True)
+        lines.append("; ".join(f"{images[index]}, {distance:.2f})" for index, distance in nearest))
     return lines
 
 
@@ -262,11 +262,11 @@ class TrainingImage(NamedTuple):
     ----------
     image_id : str
     position : int
-        In each feature file.
+        Position in each feature file.
     label : int
         Class number.
     sha256 : str
-        Of its pixels.
+        SHA-256 of its pixels.
     unit : str
         Its patient or slide, or else itself.
     """
@@ -305,16 +305,16 @@ def fit_reference(
         The member of the model file, for `parse_reference`. None for fewer than 20 images, or a single patient.
     """
     order = np.random.default_rng(seed).permutation(len(images))
-    drawn = [images[number] for number in sorted(order[:_MOST_IMAGES])]
-    if len(drawn) < _LEAST_IMAGES or len({image.unit for image in drawn}) < 2:
+    sample = [images[number] for number in sorted(order[:_MOST_IMAGES])]
+    if len(sample) < _LEAST_IMAGES or len({image.unit for image in sample}) < 2:
         return None
-    _, units = np.unique([image.unit for image in drawn], return_inverse=True)
-    rows = np.hstack([_mean_rows(path, drawn) for path in stores])
-    fitted = fit_gaussian(rows)
-    fitted["vectors"] = placed(rows, fitted)[1].astype(np.float16)
-    fitted["classes"] = np.array([image.label for image in drawn], np.int32)
-    fitted["hashes"] = np.array(
-        [np.frombuffer(bytes.fromhex(image.sha256), np.int8) for image in drawn]
+    _, units = np.unique([image.unit for image in sample], return_inverse=True)
+    rows = np.hstack([_mean_rows(path, sample) for path in stores])
+    arrays = fit_gaussian(rows)
+    arrays["vectors"] = placed(rows, arrays)[1].astype(np.float16)
+    arrays["classes"] = np.array([image.label for image in sample], np.int32)
+    arrays["hashes"] = np.array(
+        [np.frombuffer(bytes.fromhex(image.sha256), np.int8) for image in sample]
     )
-    fitted["left_out"] = np.sort(left_out_distances(rows, units)).astype(np.float32)
-    return pack_arrays(fitted)
+    arrays["left_out"] = np.sort(left_out_distances(rows, units)).astype(np.float32)
+    return pack_arrays(arrays)

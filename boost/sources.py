@@ -37,7 +37,7 @@ class Sources:
     Attributes
     ----------
     stores : dict of str to StoreFacts
-        What they hold, by their names.
+        Content of the feature files, by their names.
     images : LabelledImages
         The images. An unknown label is empty; such images are in no fold.
     failed : tuple of str
@@ -55,13 +55,13 @@ class Sources:
 
     @property
     def doubts(self) -> dict[str, Any]:
-        """Images of doubtful ``stains``, ``pairs`` of near-duplicates, and ``mpp``, its ends if they are far apart."""
+        """Numbers of images of doubtful ``stains`` and ``pairs`` of near-duplicates; ends of ``mpp`` if far apart."""
         doubtful = {image for store in self.stores.values() for image in store.stains.doubtful}
         sizes = [look[-1] for look in self.images.looks.values()] or [1.0]
         ends = [float(np.min(sizes)), float(np.max(sizes))]
-        far = ends[1] > FAR * ends[0]  # not if one is unknown
+        is_wide = ends[1] > FAR * ends[0]  # not if one is unknown
         pairs = len(self.images.known.copies or ())
-        return {"stains": len(doubtful), "pairs": pairs, "mpp": ends if far else []}
+        return {"stains": len(doubtful), "pairs": pairs, "mpp": ends if is_wide else []}
 
     def banners(self) -> list[Banner]:
         """Return the notices that must appear with any result of these features."""
@@ -153,7 +153,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
 
 
 class StoreFacts(NamedTuple):
-    """What a feature file says of its images and their rows. Mappings without another key are by image id."""
+    """Facts about the images and rows of a feature file. Its dicts are by image id, except header and settings."""
 
     path: Path
     header: dict[str, Any]
@@ -167,7 +167,7 @@ class StoreFacts(NamedTuple):
 
     @classmethod
     def read(cls, path: Path) -> StoreFacts:
-        """Read them from a feature file."""
+        """Read the facts from a feature file."""
         with open_store(path) as store:
             ids = store.image_ids
             hashes = [sha256.decode() for sha256 in store.images("sha256")]
@@ -301,7 +301,7 @@ def _files(features: Sequence[str | Path]) -> dict[str, Path]:
 
 
 def _files_of(source: Path) -> list[Path]:
-    """Return the feature files of a folder, or the file itself. Work in progress beside them is refused, or told."""
+    """Return the feature files of a folder, or the file itself; refuse unfinished ones, warn of open additions."""
     if not source.exists():
         raise MissingInputError(
             f"{source}: no such feature file or folder; run bchisto featurize first"
@@ -326,19 +326,19 @@ def _files_of(source: Path) -> list[Path]:
 
 def _check_name(path: Path) -> None:
     """Refuse a feature file whose name cannot name the folder of its models."""
-    shown = path.stem.encode("utf-8", "backslashreplace").decode()
-    if shown != path.stem or path.stem in (".", ".."):
+    name = path.stem.encode("utf-8", "backslashreplace").decode()
+    if name != path.stem or path.stem in (".", ".."):
         raise InputError(
-            f"{shown}.h5: the name of this feature file cannot name a folder; rename the file"
+            f"{name}.h5: the name of this feature file cannot name a folder; rename the file"
         )
 
 
 def _no_files(source: str | Path) -> InputError:
     """Return the error about a folder without feature files, with where they seem to be."""
     folder = Path(source)
-    how = str(Message("`{featurize.images:DIR --out RUN}` makes them in RUN/features"))
+    remedy = str(Message("`{featurize.images:DIR --out RUN}` makes them in RUN/features"))
     for path in (folder / "features", *folder.glob("*.npz")):
         if path.exists():
-            how = f"give {path}"
+            remedy = f"give {path}"
             break
-    return MissingInputError(f"{source}: no feature file (*.h5) in it; {how}")
+    return MissingInputError(f"{source}: no feature file (*.h5) in it; {remedy}")

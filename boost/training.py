@@ -193,7 +193,7 @@ class BoostTraining(Training):
     ) -> CrossValidation:
         """Combine the models and write all outputs."""
         headers = self.sources.headers
-        gathered = gather(
+        predictions = gather(
             units, fitted, images=self.images, protocol=result.protocol, folder=result.folder
         )
         notice = self.spec.notice(self.terms)
@@ -205,15 +205,15 @@ class BoostTraining(Training):
             notices.append(learning)
         outputs = Outputs(
             self,
-            tables=(gathered.fusion, *gathered.by_store.values()),
-            members=gathered.by_seed,
+            tables=(predictions.fusion, *predictions.by_store.values()),
+            members=predictions.by_seed,
             shown=1,
             facts={
                 "head": self.spec.name,
-                "paper": asdict(gathered.paper),
+                "paper": asdict(predictions.paper),
                 "doubts": self.sources.doubts,
             },
-            paper=gathered.paper,
+            paper=predictions.paper,
             methods=methods_of(headers, spec=self.spec, units=units, stains=stains),
             settings={
                 "protocol": result.protocol,
@@ -275,10 +275,10 @@ class BoostTraining(Training):
 
         The names are separate because users may pass the model file on to others.
         """
-        trained = self._training_images()
+        images = self._training_images()
         paths = [store.path for store in self.sources.stores.values()]
-        reference = fit_reference(paths, trained, seed=self.settings.seed)
-        names = [(image.image_id, image.sha256) for image in trained] if reference else []
+        reference = fit_reference(paths, images, seed=self.settings.seed)
+        names = [(image.image_id, image.sha256) for image in images] if reference else []
         write_or_remove(folder / TRAINING_NAMES, ["image_id", "sha256"], names)
         return reference
 
@@ -287,8 +287,8 @@ class BoostTraining(Training):
         images = self.images
         plan = self.plan
         hashes = images.pixels or images.files
-        trained = {image for fold in plan.folds for image in plan.images(fold, "train")}
-        if not trained <= hashes.keys():
+        training_ids = {image for fold in plan.folds for image in plan.images(fold, "train")}
+        if not training_ids <= hashes.keys():
             return []
         return [
             TrainingImage(
@@ -299,7 +299,7 @@ class BoostTraining(Training):
                 str(images.groups[image] or plan.units.get(image, image)),
             )
             for position, (image, label) in enumerate(images.labels.items())
-            if image in trained
+            if image in training_ids
         ]
 
 
@@ -312,17 +312,17 @@ def _refuse_larger(folder: Path, stores: Container[str], settings: BoostSettings
     """Refuse a folder that holds a result of more feature files or seeds."""
     rows = list(read_rows(folder / "predictions-by-model.csv"))
     seeds = 1 + max((int(row["seed"]) for row in rows), default=-1)
-    lost = sorted({row["store"] for row in rows if row["store"] not in stores})
-    larger = []
-    if lost:
-        larger.append(f"{len(lost)} more feature files ({', '.join(lost)})")
+    missing_stores = sorted({row["store"] for row in rows if row["store"] not in stores})
+    surplus = []
+    if missing_stores:
+        surplus.append(f"{len(missing_stores)} more feature files ({', '.join(missing_stores)})")
     if seeds > settings.seeds:
-        larger.append(f"{seeds} seeds, not {settings.seeds}")
-    if larger:
+        surplus.append(f"{seeds} seeds, not {settings.seeds}")
+    if surplus:
         raise SettingsConflictError(
             "{}: holds a larger result: {}",
             folder,
-            " and ".join(larger),
+            " and ".join(surplus),
             remedies=[
                 "ask for all of it",
                 Message("use another {name}"),
@@ -333,7 +333,7 @@ def _refuse_larger(folder: Path, stores: Container[str], settings: BoostSettings
 
 
 def _checked(settings: BoostSettings, schemes: FoldChoice) -> Preset:
-    """Return the preset with checked parameters; refuse what is no training over folds."""
+    """Return the preset with checked parameters; refuse training without folds."""
     if "none" in schemes.folds:
         raise InputError(
             Message(
@@ -351,7 +351,7 @@ def check_before_features(
     settings: BoostSettings,
     folds: FoldChoice,
 ) -> None:
-    """Refuse what `train` would refuse of images, as far as that is known before there are features.
+    """Refuse what `train` would refuse, as far as images and settings show it before there are features.
 
     Parameters
     ----------
@@ -427,8 +427,8 @@ def train(
     view = TwoClassView.of(view)
     preset = _checked(settings, schemes)
     if not choice.features and not (run / "features").is_dir():
-        what = "a folder without features" if run.is_dir() else "no such run folder"
-        raise MissingInputError("{}: {}; run {featurize.images:DIR --out {}} first", run, what, run)
+        gap = "a folder without features" if run.is_dir() else "no such run folder"
+        raise MissingInputError("{}: {}; run {featurize.images:DIR --out {}} first", run, gap, run)
     config = {"out": str(run), **plain_options(choice, settings, schemes, view)}
     with record_run(run, command="boost", config=config, work=work) as record:
         stores: Sequence[Path] = choice.features
@@ -494,7 +494,7 @@ def _schemes(folds: Any, run: Path, features: Sequence[Path]) -> FoldChoice:
 
 
 def default_folds(dataset: str, images: int, *, synthetic: bool) -> str:
-    """Return the protocol of so many images of a dataset, if the user names none."""
+    """Return the protocol for this number of images of a dataset if the user names none."""
     if dataset == "bach" and images == _BACH_IMAGES and not synthetic:
         return "rakhlin10"
     return "10"

@@ -1,4 +1,4 @@
-"""Boosted trees: trained by LightGBM, as checked arrays, and predicting bit by bit what LightGBM predicts."""
+"""Boosted trees: trained by LightGBM, kept as checked arrays, and equal to LightGBM in each bit of a prediction."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def fit_texts(
     rows = features.reshape(-1, dim)
     repeated = np.repeat(labels, augmentations).astype(np.float32)
     data = lightgbm.Dataset(rows, repeated, params=dict(params[0])).construct()
-    for of_model in params:
-        yield str(lightgbm.train(dict(of_model), data, num_boost_round=rounds).model_to_string())
+    for options in params:
+        yield str(lightgbm.train(dict(options), data, num_boost_round=rounds).model_to_string())
 
 
 def fit_text(features: Features, labels: Integers, *, params: Params, rounds: int) -> str:
@@ -128,7 +128,7 @@ class Forest:
     threshold : ndarray of float64, shape (nodes,)
         A row goes left if its value is at most this.
     children : ndarray of int32, shape (nodes, 2)
-        Right, left.
+        Right, left: whether a row goes left is the position.
     value : ndarray of float64, shape (nodes,)
         Scores of leaves; 0 for splits.
     counts : ndarray of int64, shape (nodes,)
@@ -204,23 +204,23 @@ class Forest:
 
         They are exactly those that LightGBM computes.
         """
-        share = max(1, min(_MAX_ROWS, _MAX_PAIRS // len(self.roots)))
+        step = max(1, min(_MAX_ROWS, _MAX_PAIRS // len(self.roots)))
         total = np.zeros((self.classes, len(rows)))
-        for start in range(0, len(rows), share):
+        for start in range(0, len(rows), step):
             # a copy, because the next line changes it
-            values = np.array(rows[start : start + share].T, order="C")
+            values = np.array(rows[start : start + step].T, order="C")
             values[~(np.abs(values) > _ZERO)] = 0  # NaN too: no tree was trained on missing values
             scores = self.value.take(self._leaves(values))
             # in the order of LightGBM
             for scores_of_round in scores.reshape(-1, self.classes, values.shape[1]):
-                total[:, start : start + share] += scores_of_round
+                total[:, start : start + step] += scores_of_round
         if self.averaged:
             total = total / self._rounds
         scores = total.T
-        below = scores - scores.max(axis=1, keepdims=True)
+        differences = scores - scores.max(axis=1, keepdims=True)
         # the C library's exp, and sums in the order of classes: NumPy's exp differs from it in the last bit
-        powers = np.array([math.exp(score) for score in below.ravel().tolist()]).reshape(
-            below.shape
+        powers = np.array([math.exp(score) for score in differences.ravel().tolist()]).reshape(
+            differences.shape
         )
         sums = np.zeros(len(powers))
         for column in powers.T:
@@ -283,12 +283,12 @@ def pack_text(text: str) -> bytes:
     head, *blocks = text.partition("\nend of trees\n")[0].split("\nTree=")
     facts = _entries(head)
     trees = [_entries(block) for block in blocks]
-    plain = all(
+    is_plain = all(
         tree["num_cat"] == tree["is_linear"] == "0"
         and _DECISIONS.issuperset(tree["decision_type"].split())
         for tree in trees
     )
-    if not plain or not facts["objective"].startswith("multiclass "):
+    if not is_plain or not facts["objective"].startswith("multiclass "):
         raise InputError(
             "only trees of classes are kept that split by a threshold, and not linear ones"
         )
@@ -379,8 +379,8 @@ def _links(leaves: Integers, sides: Integers) -> tuple[Integers, Integers, int]:
     """Return roots, children of splits (right, left) and depth; check that each node is reached exactly once."""
     splits = leaves - 1
     tree = np.repeat(np.arange(len(leaves)), splits)
-    outside = (sides >= splits[tree, np.newaxis]) | (sides < -leaves[tree, np.newaxis])
-    _refuse_if(outside.any(), "a split with a child that its tree does not have")
+    is_outside = (sides >= splits[tree, np.newaxis]) | (sides < -leaves[tree, np.newaxis])
+    _refuse_if(is_outside.any(), "a split with a child that its tree does not have")
     total = len(sides)
     first = np.cumsum(splits) - splits
     first_leaf = total + np.cumsum(leaves) - leaves
@@ -394,10 +394,10 @@ def _links(leaves: Integers, sides: Integers) -> tuple[Integers, Integers, int]:
     depth = 0
     level = roots[splits > 0]
     while len(level) and (parents == 1).all() and depth < limits.TREE_DEPTH:
-        below = children[level].ravel()
-        reached += len(below)
+        nodes = children[level].ravel()
+        reached += len(nodes)
         depth += 1
-        level = below[below < total]
+        level = nodes[nodes < total]
     _refuse_if(
         reached != len(parents),
         f"splits that form no tree, or one deeper than {limits.TREE_DEPTH:,}",

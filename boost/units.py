@@ -180,11 +180,11 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
             seed=first.terms.inner_seed,
             rounds=first.terms.preset.rounds,
         )
-        tested = store.features(images[count:])
-    fitted = fit_head(first.head, training, params=[unit.params for unit in units])
+        test_features = store.features(images[count:])
+    models = fit_head(first.head, training, params=[unit.params for unit in units])
     try:
         for unit in units:
-            model, classifier, tests = _predicted(unit, fitted, tested)
+            model, classifier, tests = _predicted(unit, models, test_features)
             arrays = {
                 "model": np.frombuffer(model.data, np.uint8),
                 "constant": np.array([getattr(classifier, "constant", False)]),
@@ -223,8 +223,8 @@ def _predicted(
             raise
         text = "{heads} {}: {}: {}"
         raise InputError(text, unit.head, type(error).__name__, error) from error
-    fits = tests.shape == expected and np.allclose(tests.sum(axis=1), 1.0)
-    if not fits or tests.min() < 0.0:
+    is_valid = tests.shape == expected and np.allclose(tests.sum(axis=1), 1.0)
+    if not is_valid or tests.min() < 0.0:
         text = "{heads} {}: predict_proba does not return probabilities of shape {} (images, classes), which sum to 1"
         raise InputError(text, unit.head, expected)
     return model, classifier, tests
@@ -293,7 +293,7 @@ def learning_banner(
         return None
     models = nothing_learnt(f"{len(idle)} of {len(trees)} LightGBM models").text
     needed = int(idle[0].params.get("min_data_in_leaf", _LEAF_ROWS))
-    # of each class, and in all; the notice says "as few as": the smallest shows best why nothing was learnt
+    # rows of each class; the notice says "as few as", since the smallest part shows best why nothing was learnt
     counts = [np.bincount(unit.part.labels) * augmentations[unit.part.store] for unit in idle]
     suggested = max(1, int(min(rows[rows > 0].min() for rows in counts)) // _LEAVES_PER_CLASS)
     if suggested >= needed:
@@ -378,17 +378,17 @@ def gather(
         Folder for ``predictions.csv`` and ``predictions-by-model.csv``.
     """
     cube = _Cube.of(units, fitted, classes=len(images.classes))
-    trained = {unit.part.fold: unit.part.labels for unit in units}
+    labels = {unit.part.fold: unit.part.labels for unit in units}
 
     def table(name: str, probabilities: Probabilities) -> PredictionTable:
-        return images.table(name, cube.tested, probabilities, protocol=protocol, trained=trained)
+        return images.table(name, cube.tested, probabilities, protocol=protocol, trained=labels)
 
     fusion = table("fusion", cube.values.mean(axis=(0, 1)))
     by_store = {}
     by_model = {}
     for name, values in zip(cube.stores, cube.values, strict=True):
         by_store[name] = table(name, values.mean(axis=0))
-        by_model[name] = [table(name, of_seed) for of_seed in values]
+        by_model[name] = [table(name, seed_values) for seed_values in values]
     by_seed = [
         table("fusion", cube.values[:, number].mean(axis=0)) for number in range(len(cube.seeds))
     ]
@@ -400,14 +400,14 @@ def gather(
 def _write_by_model(path: Path, fusion: PredictionTable, cube: _Cube) -> None:
     """Write the rows of `fusion` once for each model, with its own probabilities."""
     models = list(product(cube.stores, cube.seeds))
-    tested = len(cube.tested)
+    row_count = len(cube.tested)
     write_predictions(
         path,
         classes=fusion.classes,
         rows=table_rows(fusion) * len(models),
-        probabilities=cube.values.reshape(len(models) * tested, -1),
+        probabilities=cube.values.reshape(len(models) * row_count, -1),
         extra=[
-            ("store", [store for store, _ in models for _ in range(tested)]),
-            ("seed", [seed for _, seed in models for _ in range(tested)]),
+            ("store", [store for store, _ in models for _ in range(row_count)]),
+            ("seed", [seed for _, seed in models for _ in range(row_count)]),
         ],
     )

@@ -1,4 +1,4 @@
-"""What a cross-validation gives: its result, with a summary for a terminal or a notebook, and its files."""
+"""The result of a cross-validation, with a summary for a terminal or a notebook, and its files."""
 
 from __future__ import annotations
 
@@ -155,18 +155,18 @@ class CrossValidation:
 
 
 def chosen_anew(results: Sequence[CrossValidation]) -> list[CrossValidation]:
-    """Return results with the choice of the best of their run, as the last training has left it."""
-    renewed = []
+    """Return results with the present choice of the best result of their run."""
+    updated_results = []
     for result in results:
         panel = result.panel
         if panel is not None:
             panel = panel.chosen(choice_in_run(result.folder / "predictions.csv"))
-        renewed.append(replace(result, panel=panel))
-    return renewed
+        updated_results.append(replace(result, panel=panel))
+    return updated_results
 
 
 def in_order(results: Sequence[CrossValidation]) -> tuple[CrossValidation, ...]:
-    """Return results as `rankings` puts them, those of the first one's protocol before the others."""
+    """Return results in the order of `rankings`, which begins with those that share the protocol of the first."""
     panels = [result.panel for result in results if result.panel is not None]
     ordered = chain.from_iterable(ranking.panels for ranking in rankings(panels))
     position_of = {id(panel): number for number, panel in enumerate(ordered)}
@@ -176,7 +176,7 @@ def in_order(results: Sequence[CrossValidation]) -> tuple[CrossValidation, ...]:
 
 
 def offered(results: Sequence[CrossValidation]) -> CrossValidation | None:
-    """Return the result to go on with: the first in order that is better than chance, or that nothing was tested of.
+    """Return the result to continue with: the first in order that is better than chance; the first if none was tested.
 
     Returns
     -------
@@ -274,7 +274,7 @@ class Outputs:
         """
         folder = result.folder
         result = self._with_warning(result)
-        failed: list[str] = []
+        unwritten: list[str] = []
         run = self._run_facts(result)
         kinds = {f"{unit}_is": name for unit, name in run["names"].items()}
         tables = [replace(table, **kinds) for table in self.tables]
@@ -284,11 +284,11 @@ class Outputs:
         content = {"schema_version": SCHEMA, "tables": metrics, "run": run}
         write_json(folder / "metrics.json", as_json(content))
         saved = save(bundle)
-        with reporting(folder / CARD, failed):
-            known = measured(folder.absolute().name, content)
-            write_card(folder / CARD, model=result.model, bundle=saved, known=known)
+        with reporting(folder / CARD, unwritten):
+            card_facts = measured(folder.absolute().name, content)
+            write_card(folder / CARD, model=result.model, bundle=saved, known=card_facts)
         if self.paper is not None:
-            with reporting(folder / "table.csv", failed):
+            with reporting(folder / "table.csv", unwritten):
                 header, *rows = self.paper.lines()
                 write_rows(folder / "table.csv", header, rows)
         # as `evaluate` and later reports read it, from the files that are written by now
@@ -299,12 +299,12 @@ class Outputs:
         ]
         if panels:
             panels[0] = replace(panels[0], paper=self.paper)
-            # before its pictures, which may fail below
+            # set before pictures are read, which may fail
             result = replace(result, panel=panels[0])
-        with reporting(folder / "report.html", failed):
+        with reporting(folder / "report.html", unwritten):
             if panels:
-                pictured = choose_samples(panels[0].table, self.picture)
-                panels[0] = replace(panels[0], samples=pictured)
+                samples = choose_samples(panels[0].table, self.picture)
+                panels[0] = replace(panels[0], samples=samples)
             title = f"bchisto {self.training.command}: {folder.name}"
             write_report(
                 folder / "report.html",
@@ -313,7 +313,7 @@ class Outputs:
                 banners=result.banners,
                 of_run="../../report.html",
             )
-        return replace(result, assembled=True, unreported=tuple(failed))
+        return replace(result, assembled=True, unreported=tuple(unwritten))
 
     def _with_warning(self, result: CrossValidation) -> CrossValidation:
         """Add the banner of folds whose images all get the same probabilities, unless one says so already."""
@@ -327,10 +327,10 @@ class Outputs:
     def _bundle_facts(
         self, metrics: Mapping[str, Mapping[str, Any]], result: CrossValidation
     ) -> BundleFacts:
-        """Return what the model file is to keep, apart from the models."""
+        """Return the facts that the model file holds beside the models."""
         plan = self.training.plan
         images = self.training.images
-        trained = {
+        training_images = {
             image
             for fold in plan.folds
             for part in ("train", "val")
@@ -340,8 +340,8 @@ class Outputs:
             classes=images.classes,
             protocol=result.protocol,
             banners=result.banners,
-            training=TrainingImages.of(trained, images.pixels or images.files),
-            looks=images.looks_of(trained),
+            training=TrainingImages.of(training_images, images.pixels or images.files),
+            looks=images.looks_of(training_images),
         )
         if not self.tables:
             return facts
@@ -406,7 +406,7 @@ class Outputs:
 
 
 def _two_class_facts(view: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return what a model file keeps of the two-class metrics: the thresholds, not what was measured there."""
+    """Return the thresholds of the two-class metrics for a model file, without the figures that were measured there."""
     if not view:
         return None
     return {
@@ -431,15 +431,15 @@ def write_table(path: Path, table: PredictionTable) -> None:
     """
     assert table.probabilities is not None  # models and networks always predict probabilities
     if table.patches is None:
-        further = answers_by_fold(table).columns
+        extra = answers_by_fold(table).columns
     else:
-        further = [("patch", list(table.patches))]
+        extra = [("patch", list(table.patches))]
     write_predictions(
         path,
         classes=table.classes,
         rows=table_rows(table),
         probabilities=table.probabilities,
-        extra=further,
+        extra=extra,
     )
 
 

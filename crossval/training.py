@@ -105,14 +105,14 @@ class LabelledImages:
         if not self.looks:
             return looks
         images = {image: Look(*self.looks[image]) for image in trained}
-        for what in (*Look._fields, "field"):
-            values = {image: getattr(look, what) for image, look in images.items()}
+        for measure in (*Look._fields, "field"):
+            values = {image: getattr(look, measure) for image, look in images.items()}
             if any(map(math.isnan, values.values())):
                 continue
-            for label, of_label in by_key(sorted(values), self.labels.__getitem__).items():
-                numbers = [values[image] for image in of_label]
+            for label, members in by_key(sorted(values), self.labels.__getitem__).items():
+                numbers = [values[image] for image in members]
                 ends = {"least": min(numbers), "most": max(numbers)}
-                looks.append({"class": label, "what": what, **ends})
+                looks.append({"class": label, "what": measure, **ends})
         return looks
 
     def table(
@@ -296,7 +296,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
         return self.all_units
 
     def describe(self, units: Sequence[Any]) -> None:
-        """Write the fold list; of changed images, first that the outputs are to be made again."""
+        """Write the fold list; if images have changed, first note that the outputs must be made again."""
         if self.checked_folder.loose:
             self.list_units(units)
         write_fold_list(
@@ -304,7 +304,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
         )
 
     def note_work(self, units: Sequence[Any], environments: Sequence[Mapping[str, str]]) -> None:
-        """Record the environment in which the missing units are trained, and tell that models are replaced."""
+        """Record the environment in which the missing units are trained, and warn if models are replaced."""
         if any(_is_replaced(unit.file) for unit in units):
             _log.warning("%s: models whose inputs changed are trained again", self.folder)
         self.checked_folder.note_work(environments, **self.resources.recorded)
@@ -318,7 +318,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
         write_listing(self.folder, self.unit, files)
 
     def is_written(self, kept: Sequence[Any]) -> bool:
-        """Return whether all outputs are there, with this two-class view, and tell the same of the images."""
+        """Return whether all outputs are there, with this two-class view and these numbers of images."""
         if read_listing(self.folder) is not None:
             # units were trained whose outputs were not written
             return False
@@ -422,8 +422,8 @@ def cross_validate(
         ``results`` of the error holds the list.
     """
     images = trainings[0].images
-    facts = {image: (label, images.groups[image]) for image, label in images.labels.items()}
-    report_findings(pixel_findings(images.pixels, images.blank, facts))
+    owners = {image: (label, images.groups[image]) for image, label in images.labels.items()}
+    report_findings(pixel_findings(images.pixels, images.blank, owners))
     results = []
     for training, computed in zip(trainings, compute_all(trainings), strict=True):
         result = computed.result
@@ -456,14 +456,14 @@ def _report(results: Sequence[CrossValidation], *, run: Path, images: str) -> li
     ReportError
         A report, of the run or of a training, could not be written.
     """
-    failed = [line for result in results for line in result.unreported]
-    made = {result.folder: result.panel for result in results if result.panel is not None}
-    if made:
-        with reporting(run / "report.html", failed):
-            write_run_report(run, images=images, made=made)
+    misses = [line for result in results for line in result.unreported]
+    panels = {result.folder: result.panel for result in results if result.panel is not None}
+    if panels:
+        with reporting(run / "report.html", misses):
+            write_run_report(run, images=images, made=panels)
         results = chosen_anew(results)
-    if failed:
+    if misses:
         folders = ", ".join(str(result.folder) for result in results if result.assembled)
-        text = f"{'; '.join(failed)}; models, predictions.csv, metrics.json and model.bchisto are written in {folders}"
+        text = f"{'; '.join(misses)}; models, predictions.csv, metrics.json and model.bchisto are written in {folders}"
         raise ReportError(text, results)
     return list(results)

@@ -33,20 +33,20 @@ from .layouts import find_layout
 from .names import SITES
 
 _LOOKED = 100
-"""Number of images, or up to twice as many, whose pixels are read if there is no other reason to read all."""
+"""Number of images whose pixels are read, or up to twice as many, unless all must be read."""
 
 _LEAST = 3
 """Number of patients of each class from which a sign is a warning."""
 
 _SURE = 0.01
-"""Largest p of a sign, times the number of signs (Bonferroni), from which it is a warning."""
+"""A sign is a warning if its p, times the number of signs (Bonferroni), is at most this."""
 
 _ORIGIN = re.compile(
     r"set|.*(scan|mikroskop|microscop|camera|kamera|device|vendor|manufacturer|hersteller|digiti[sz]er|stainer|batch|charge|"
     r"tss|objective|magnification|resolution|acquired).*|"
     r"(scan\w*|acquisition|aufnahme|image|imaging|export|stain(ing)?|slide|study|content)?(date|day|datum|datetime|year|fecha)"
 )
-"""Names of columns of the scanner and the date of an image, which are none of the patient."""
+"""Names of columns that describe the scanner or the date of an image, not the patient."""
 
 
 class DatasetSurvey(NamedTuple):
@@ -93,11 +93,11 @@ def survey_dataset(dataset: Dataset, *, decode: bool = False, copies: bool = Tru
     dataset, unreadable = _survey_headers(dataset, findings)
     sound = tuple(record for record in dataset.records if record.header)
     unique, comparisons = compare_contents(replace(dataset, records=sound))
-    seen = Pixels()
+    contents = Pixels()
     search = copies and len(sound) <= MOST_COMPARED
     step = 1 if decode or search else max(1, len(unique.dataset) // _LOOKED)
-    pairs = find_copies(unique.dataset.records[::step], seen=seen, search=search)
-    unreadable |= seen.failures
+    pairs = find_copies(unique.dataset.records[::step], seen=contents, search=search)
+    unreadable |= contents.failures
     records = {record.image_id: record for record in dataset.records}
     for image, error in sorted(unreadable.items()):
         message = message_of(error)
@@ -109,16 +109,16 @@ def survey_dataset(dataset: Dataset, *, decode: bool = False, copies: bool = Tru
     findings += sign_findings(unique.dataset)
     findings += comparisons
     owners = {image: (record.label, record.group) for image, record in records.items()}
-    findings += pixel_findings(seen.pixels, seen.blank, owners, drawn=seen.drawn)
+    findings += pixel_findings(contents.pixels, contents.blank, owners, drawn=contents.drawn)
     if copies and pairs is None:
         text = f"near-duplicates are not searched for among more than {MOST_COMPARED:,} images"
         findings.note(str(dataset.root), text)
-    findings += _near_duplicates(pairs or (), seen.pixels, records)
+    findings += _near_duplicates(pairs or (), contents.pixels, records)
     return DatasetSurvey(tuple(findings), dataset, frozenset(unreadable), unique.repeated, pairs)
 
 
 def _survey_headers(dataset: Dataset, findings: Findings) -> tuple[Dataset, dict[str, ImageError]]:
-    """Return the dataset with headers, and why others cannot be read; warn of other sizes than the published."""
+    """Return the dataset with headers, and the errors of unreadable ones; warn of sizes other than the published."""
     layout = find_layout(dataset.name)
     published = None if layout is None else layout.size
     records = []
@@ -142,7 +142,7 @@ def _survey_headers(dataset: Dataset, findings: Findings) -> tuple[Dataset, dict
 def _near_duplicates(
     pairs: Iterable[Copy], pixels: Mapping[str, str], records: Mapping[str, ImageRecord]
 ) -> list[Finding]:
-    # of images with the same pixels only the first, which `pixel_findings` names
+    # only the first of images with the same pixels, since `pixel_findings` names the others
     originals = {*{sha: image for image, sha in sorted(pixels.items(), reverse=True)}.values()}
     return [_alike(pair, records) for pair in pairs if {pair.first, pair.second} <= originals]
 
@@ -151,18 +151,18 @@ def _alike(pair: Copy, records: Mapping[str, ImageRecord]) -> Finding:
     """Return a finding on a near-duplicate: a note if folds by patient keep the pair together, else a warning."""
     first = records[pair.first]
     second = records[pair.second]
-    how = f"(correlation {pair.correlation:.2f} over {pair.share:.0%} of the smaller)"
-    message = f"seems to show the same pixels as {pair.first} {how}"
+    measure = f"(correlation {pair.correlation:.2f} over {pair.share:.0%} of the smaller)"
+    message = f"seems to show the same pixels as {pair.first} {measure}"
     kind = "seem to show the same pixels as other images"
     if first.label != second.label:
-        label = f", under another label ({first.label} and {second.label})"
-        return Finding("warning", pair.second, message + label, kind=kind + label)
-    together = first.group is not None and first.group == second.group
-    return Finding("note" if together else "warning", pair.second, message, kind=kind)
+        suffix = f", under another label ({first.label} and {second.label})"
+        return Finding("warning", pair.second, message + suffix, kind=kind + suffix)
+    is_one_group = first.group is not None and first.group == second.group
+    return Finding("note" if is_one_group else "warning", pair.second, message, kind=kind)
 
 
 def sign_findings(dataset: Dataset) -> list[Finding]:
-    """Return what tells the classes apart and is not the tissue: sizes, kinds of files, scales, sites, scanners, dates.
+    """Return findings on signs: sizes, kinds of files, scales, sites, scanners and dates that tell the classes apart.
 
     A sign is a warning if patients of one value are of one class more often than by chance, and a note if there are too
     few patients. With unknown patients each image counts as one, and a warning needs a class of one value that no other
@@ -178,12 +178,12 @@ def sign_findings(dataset: Dataset) -> list[Finding]:
     records = [record for record in sound if record.label and images[record.label] >= _LEAST]
     signs = _signs(records)
     # signs that divide the images in the same way are one
-    alike = by_key(signs, lambda name: tuple(map(signs[name].index, signs[name]))).values()
+    sign_groups = by_key(signs, lambda name: tuple(map(signs[name].index, signs[name]))).values()
     has_patients = all(record.group for record in records)
     findings = Findings(_thumbnails(sound))
-    for names in alike:
+    for names in sign_groups:
         values = signs[names[0]]
-        is_sure = _chance(records, values) * len(alike) <= _SURE
+        is_sure = _chance(records, values) * len(sign_groups) <= _SURE
         is_complete = _is_complete(records, values)
         if is_sure and (has_patients or is_complete):
             findings.warning(str(dataset.root), _telling("tells", names, records, values))
@@ -205,14 +205,14 @@ def _thumbnails(records: Sequence[ImageRecord]) -> list[Finding]:
 
 def _signs(records: Sequence[ImageRecord]) -> dict[str, list[str]]:
     """Return the values of the signs that are not the same in all images."""
-    of_images = [*map(_signs_of, records)]
-    names = dict.fromkeys(itertools.chain(*of_images))
-    filled = {name: [signs.get(name) or "unknown" for signs in of_images] for name in names}
+    image_signs = [*map(_signs_of, records)]
+    names = dict.fromkeys(itertools.chain(*image_signs))
+    filled = {name: [signs.get(name) or "unknown" for signs in image_signs] for name in names}
     return {name: values for name, values in filled.items() if len({*values}) > 1}
 
 
 def _signs_of(record: ImageRecord) -> Mapping[str, str]:
-    """Return the signs of an image; an unknown one is empty or not there."""
+    """Return the signs of an image; an unknown one is empty or missing."""
     header = record.header
     assert header is not None
     signs = {
@@ -237,7 +237,7 @@ def _signs_of(record: ImageRecord) -> Mapping[str, str]:
 
 
 def _chance(records: Sequence[ImageRecord], values: Sequence[str]) -> float:
-    """Return the p of a chi-squared test of patients by class and value; 1 if a class alone has enough of them."""
+    """Return the p of a chi-squared test of patients by class and value; 1 if fewer than two classes have enough."""
     owners = by_key(
         zip(records, values, strict=True),
         lambda pair: (pair[0].label_text, pair[0].group or pair[0].image_id),
@@ -248,11 +248,11 @@ def _chance(records: Sequence[ImageRecord], values: Sequence[str]) -> float:
         for (label, _), pairs in owners.items()
         if patients[label] >= _LEAST
     ]
-    places = _places([value for _, value in units])
-    counts = Counter((label, places[value]) for label, value in units)
+    numbers = _places([value for _, value in units])
+    counts = Counter((label, numbers[value]) for label, value in units)
     table = np.array(
         [
-            [counts[label, place] for place in {*places.values()}]
+            [counts[label, number] for number in {*numbers.values()}]
             for label in dict.fromkeys(label for label, _ in units)
         ]
     )
@@ -267,7 +267,7 @@ def _chance(records: Sequence[ImageRecord], values: Sequence[str]) -> float:
 
 
 def _places(values: Sequence[str]) -> dict[str, int]:
-    """Return a number for each value; rare ones share one with the next, as do sizes of which each is another."""
+    """Number the values in their order; rare neighbours share a number, as sizes that all differ would tell nothing."""
     counts = Counter(values)
     width = max(_LEAST, len(values) // 4)
     numbers: dict[str, int] = {}
@@ -299,7 +299,7 @@ def _is_complete(records: Iterable[ImageRecord], values: Iterable[str]) -> bool:
 def _telling(
     verb: str, names: Sequence[str], records: Iterable[ImageRecord], values: Iterable[str]
 ) -> str:
-    """Return the message on signs of the same images, with the values of the first by class."""
+    """Return the message on signs that divide the images alike, with the values of the first sign in each class."""
     values_of = by_key(zip(records, values, strict=True), lambda pair: pair[0].label)
     parts = [
         f"{label} {few(f'{value} ({n})' for value, n in Counter(value for _, value in pairs).most_common())}"

@@ -1,6 +1,6 @@
-"""Labelled images with their groups and folds, and what features keep of them.
+"""Labelled images with their groups, and the facts about them that are kept beside features.
 
-They are counts of images, further columns, patients, near-duplicates, and the parts of a given split.
+Facts are counts of images, further columns, patients, near-duplicates, and the parts of a given split.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ IMAGE_SUFFIXES = frozenset(
     {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".dcm", ".dicom"}
 )
 IMAGE_KINDS = "TIFF, PNG, JPEG, BMP, WebP or DICOM"
-"""What `IMAGE_SUFFIXES` stand for, in messages."""
+"""The kinds of files of `IMAGE_SUFFIXES`, for messages."""
 
 UNREAD = re.compile(
     r"\.(gif|j[2p][2ckfmx]|jp[cx]|jls|ljpeg|jx[lr]|wdp|hdp|hei[cf]|hif|avif|ps[bd]|xcf|tga|pcx|p[bgnp]m|pam|exr|hdr|dng|"
@@ -65,7 +65,7 @@ class ImageRecord:
     image_id : str
         The file name with extension for published layouts, otherwise the POSIX path relative to the root.
     path : Path
-        The file; the name of an array or a picture.
+        The file; for an array or a picture, its name.
     label : str or None
         The class, in the dataset's own spelling; None if unknown.
     group : str or None
@@ -88,9 +88,9 @@ class ImageRecord:
     line : int
         Line in the manifest; 0 without a manifest.
     header : ImageHeader or None
-        What the file states, once it was read, see `scaled_by`.
+        What the file states; None until it is read, see `scaled_by`.
     pixels : ndarray of uint8, shape (height, width, 3), or None
-        Of an array or a picture in place of a file.
+        Pixels of an array or a picture that was given instead of a file.
     """
 
     image_id: str
@@ -111,7 +111,7 @@ class ImageRecord:
 
     @property
     def called(self) -> str:
-        """How messages name the image, as the caller does who gave its pixels, or by its path."""
+        """The name of the image in messages, which is its path or the name that a caller gave with its pixels."""
         return f"{self.path}"
 
     @property
@@ -138,7 +138,7 @@ class ImageRecord:
 
     @property
     def look(self) -> Look:
-        """What tells images of another microscope or export apart."""
+        """The sizes by which images of another microscope or export differ."""
         mpp = math.nan if self.mpp is None else self.mpp
         if self.header is None:
             return Look(math.nan, math.nan, math.nan, mpp)
@@ -217,8 +217,8 @@ class Dataset:
                 "no image has a label, so nothing can be trained on them; put the images into a folder for each class, "
                 "or fill in the column label of a manifest, or name the column that holds it with {label_column}"
             )
-        only = f"all labelled images are of class {min(labels)}, and training needs two classes; add images of another"
-        return only if len(labels) == 1 else ""
+        cause = f"all labelled images are of class {min(labels)}, and training needs two classes; add images of another"
+        return cause if len(labels) == 1 else ""
 
     def raise_errors(self) -> None:
         """Raise an error if the dataset has findings of level error.
@@ -239,12 +239,12 @@ class Dataset:
             A label is not one of `classes`, or see `spell_labels`.
         """
         spelled = spell_labels((r.label for r in self.records if r.label is not None), classes)
-        strange = sorted(label for label, name in spelled.items() if name is None)
-        if strange:
-            first = next(record for record in self.records if record.label == strange[0])
-            more = f" (nor are {', '.join(strange[1:])})" if strange[1:] else ""
+        unknown_labels = sorted(label for label, name in spelled.items() if name is None)
+        if unknown_labels:
+            first = next(record for record in self.records if record.label == unknown_labels[0])
+            more = f" (nor are {', '.join(unknown_labels[1:])})" if unknown_labels[1:] else ""
             text = "{}: its label {!r} is not among the classes {}{}; name every class in {classes}"
-            raise InputError(text, first.path, strange[0], ", ".join(classes), more)
+            raise InputError(text, first.path, unknown_labels[0], ", ".join(classes), more)
         records = [
             r if r.label is None else replace(r, label=spelled[r.label]) for r in self.records
         ]
@@ -252,12 +252,12 @@ class Dataset:
 
 
 FACTS_FILE = "dataset.json"
-"""Name of the file with these facts, next to feature files and in the folder of networks."""
+"""Name of the file with the facts about a dataset, next to feature files and in the folder of networks."""
 
 NO_FLOW: Mapping[str, int | None] = dict.fromkeys(
     ("found", "refused", "duplicates", "failed", "used")
 )
-"""Counts of images if none are known, see `DatasetFacts.flow`."""
+"""Counts of images of which none is known, see `DatasetFacts.flow`."""
 
 GIVEN = "folder"
 """Name of the protocol that uses the split that came with the images."""
@@ -306,7 +306,7 @@ class DatasetFacts:
 
     @property
     def group_is(self) -> str:
-        """What the column that holds the groups calls one; empty if none does."""
+        """The word for one group, by the name of the column that holds the groups; empty if no column does."""
         shared = {
             column: len(cells.items() & self.groups.items())
             for column, cells in self.columns.items()
@@ -315,7 +315,7 @@ class DatasetFacts:
         return unit_named(column) if shared.get(column) else ""
 
     def chosen_notes(self, images: Collection[str]) -> tuple[Banner, ...]:
-        """Return a warning if some of these images were not drawn, but chosen by what a model or their features say."""
+        """Return a warning if some of these images were not drawn at random, but chosen by a model or features."""
         marks = self.columns.get(CHOSEN, {})
         chosen = sum(drawn_or_not(marks.get(image, "")) == NOT_DRAWN for image in images)
         if chosen == 0:
@@ -333,7 +333,7 @@ class DatasetFacts:
 
 
 def drawn_or_not(mark: str) -> str:
-    """Return whether an image was drawn at random, from what ``bchisto next`` wrote; another text as it is.
+    """Return ``random`` or ``not random`` for a mark that ``bchisto next`` wrote; any other text unchanged.
 
     Examples
     --------
@@ -367,7 +367,7 @@ def write_dataset_facts(path: Path, facts: DatasetFacts, *, images_sha256: str) 
 
 
 def facts_files(path: Path) -> list[Path]:
-    """Return where a run may have the facts about the images of a table of its predictions."""
+    """Return the paths at which a run may have the facts about images, given a table of its predictions."""
     return [
         part / FACTS_FILE for run in path.resolve().parents[1:3] for part in (run, run / "features")
     ]

@@ -21,7 +21,7 @@ LEAVE_OUT = (
     "move such pictures elsewhere",
     Message("list the others for {featurize.only:LIST.csv}"),
 )
-"""What helps against pictures that are not images of the set."""
+"""Remedies for pictures that are not images of the data set."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Finding:
     labels_only : bool
         Whether it concerns only labels and groups, so that work without them can continue.
     options : tuple of (str, str)
-        Options that it recommends for what follows, each with its value as typed.
+        Options that it recommends for the next commands, each with its value as typed.
     perhaps : str
-        What it advises for what follows if something is so that only the user knows.
+        Advice for the next commands that depends on something only the user knows.
     kind : str
         Common message for several findings whose messages differ, such as in the names of files.
     copy : str
@@ -95,12 +95,12 @@ def pairs_alike(number: int) -> str:
 
 def grouped(findings: Iterable[Finding]) -> list[tuple[str, str, list[str]]]:
     """Group findings of the same level and kind or message: return level, message and files of each, errors first."""
-    together = by_key(findings, lambda finding: (finding.level, finding.kind or finding.message))
+    groups = by_key(findings, lambda finding: (finding.level, finding.kind or finding.message))
     order = ("error", "warning", "note")
     return [
         (level, text if len(same) > 1 else same[0].message, [finding.file for finding in same])
         for (level, text), same in sorted(
-            together.items(), key=lambda group: order.index(group[0][0])
+            groups.items(), key=lambda group: order.index(group[0][0])
         )
     ]
 
@@ -160,7 +160,7 @@ def report_findings(findings: Sequence[Finding], *, labels: bool = True) -> None
 
 
 def warn_left_out(failures: Mapping[str, str], logged: Container[str] = ()) -> None:
-    """Log why images are left out, but for those of which that was logged before; of many only the first."""
+    """Log why images are left out, except those in `logged`; of many only the first, with the number of others."""
     reasons = [text for image, text in failures.items() if image not in logged]
     for text in reasons[:_LINES]:
         _log.warning("left out: %s", text)

@@ -111,7 +111,7 @@ class PathRule:
     def applied(
         self, paths: Iterable[str], *, root: Path, what: str, findings: Findings
     ) -> dict[str, str | None]:
-        """Return what `find` does; a finding names the paths that the rule does not fit, an error if it fits none.
+        """Return the result of `find`, and add a finding on paths that the rule does not fit, an error if it fits none.
 
         Parameters
         ----------
@@ -124,29 +124,29 @@ class PathRule:
             Gets the finding.
         """
         values = self.find(paths)
-        without = [path for path, value in values.items() if value is None]
-        if not without:
+        unmatched = [path for path, value in values.items() if value is None]
+        if not unmatched:
             return values
-        if len(without) == len(values):
+        if len(unmatched) == len(values):
             message = Message(
                 "{} fits none of the {} paths, such as {}; correct it",
                 Parameter(self.name),
                 len(values),
-                without[0],
+                unmatched[0],
             )
             findings.error(str(root), message, labels_only=True)
             return values
-        fits = Message(
+        count_text = Message(
             "{} fits {} of {} paths; the others have no {}, so",
             Parameter(self.name),
-            len(values) - len(without),
+            len(values) - len(unmatched),
             len(values),
             what,
         )
-        so = "they are neither trained nor tested"
+        effect = "they are neither trained nor tested"
         if what == "group":
-            so = "each counts as a patient of its own"
-        findings.warning(few(without), Message("{} {}", fits, so))
+            effect = "each counts as a patient of its own"
+        findings.warning(few(unmatched), Message("{} {}", count_text, effect))
         return values
 
 
@@ -158,7 +158,7 @@ _ADDED = re.compile(
     r"(?<![^/])[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}[-_]|(?<![^/])[0-9a-f]{8}(-|__)|_[a-z]{3,4}\.rf\.[0-9a-f]{32}$",
     re.IGNORECASE,
 )
-"""What Label Studio and others write before the name of an image, and Roboflow behind it."""
+"""Text that Label Studio and others write before the name of an image, and Roboflow behind it."""
 
 
 def read_image_list(path: Path, *, option: str) -> frozenset[str]:
@@ -239,19 +239,19 @@ def match_names(
     names = {row: row for row in rows if row in images}
     pairs = _nearest_images([row for row in rows if row not in names], images - names.keys())
     times = Counter(pair[:-1] for pair in pairs)
-    taken = set()
+    used_images = set()
     elsewhere = []
-    agree = any("/" in row for row in names)
-    for apart, lost, form, image, row in pairs:
+    folders_agree = any("/" in row for row in names)
+    for differing_folders, lost, form, image, row in pairs:
         # if other rows name folders rightly, an image of another folder is not meant
-        if image in taken or (apart and agree):
+        if image in used_images or (differing_folders and folders_agree):
             continue
-        taken.add(image)
-        if times[apart, lost, form, image] == 1:
+        used_images.add(image)
+        if times[differing_folders, lost, form, image] == 1:
             names[row] = image
             folders = [_plain(name).count("/") for name in (row, image)]
-            agree |= not apart and min(folders) > 0
-            if apart and folders[0] == folders[1]:
+            folders_agree |= not differing_folders and min(folders) > 0
+            if differing_folders and folders[0] == folders[1]:
                 elsewhere.append(row)
     return names, _renamed(rows, names, elsewhere, where)
 
@@ -259,9 +259,9 @@ def match_names(
 def _nearest_images(
     rows: Iterable[str], images: Iterable[str]
 ) -> list[tuple[int, int, int, str, str]]:
-    """Return the image whose path ends like most of that of a row, if it is only one, and the row, the best first.
+    """Return the only image whose path shares the longest end with that of a row, and the row, closest pairs first.
 
-    Before both: how many folders of both do not count, how many of the row, and the form in which the names are alike.
+    Before both stand the numbers of outer folders left out of both and of the row, and the form that was compared.
     """
     images_of: dict[tuple[int, str], dict[str, int]] = {}
     for image in images:
@@ -279,7 +279,7 @@ def _nearest_images(
 
 
 def _ends(name: str) -> Iterator[tuple[int, int, str]]:
-    """Yield the ends of a path in each of its forms, the longest first, after the number of folders left out."""
+    """Yield the number of outer folders left out, the form of the name, and the end of the path, longest ends first."""
     forms = [form.split("/") for form in _forms(name)]
     for lost in range(max(map(len, forms))):
         for form, parts in enumerate(forms):
@@ -382,7 +382,7 @@ _NO_PATIENTS = {
 
 
 _Doubt = tuple[str, Sequence[str], Message]
-"""What makes groups doubtful, the first of them, and what helps if they are not what they are taken for."""
+"""Why groups are doubtful, the first of them, and a remedy if they are not what they are taken for."""
 
 
 def settle_groups(
@@ -439,7 +439,7 @@ def _slides(records: Iterable[ImageRecord], *, ruled: bool) -> _Doubt | None:
 
 
 def _at_sites(records: Iterable[ImageRecord]) -> _Doubt | None:
-    """Warn of names of patients that are at several sites, if each of these may count its own."""
+    """Warn of names of patients that recur at several sites, if each site may number its own patients."""
     sites_of: dict[str, set[str]] = {}
     placed = []
     for record in records:
@@ -453,7 +453,7 @@ def _at_sites(records: Iterable[ImageRecord]) -> _Doubt | None:
         for name, sites in sorted(sites_of.items())
         if len(sites) > 1
     ]
-    # of a column of names of files or slides, each value would have one patient
+    # in a column of names of files or slides, each value would have one patient
     if not 1 < min(patients.values(), default=0) <= 2 * len(shared):
         return None
     text = "the same names at several sites are taken for the same patients"
@@ -469,10 +469,10 @@ def _site(record: ImageRecord) -> tuple[str, str]:
 
 
 def _apart(records: Sequence[ImageRecord]) -> Message:
-    """Return how the patients of sites are kept apart."""
+    """Return the advice by which patients of different sites are kept apart."""
     column, site = _site(records[0])
-    above, together, _ = records[0].image_id.partition(f"{site}/{records[0].group}/")
-    if together:
+    above, separator, _ = records[0].image_id.partition(f"{site}/{records[0].group}/")
+    if separator:
         levels = "[^/]+/" * above.count("/")
         return Message("{group_from:{}} keeps them apart", f"^{levels}([^/]+/[^/]+)/")
     for patients, _ in records[0].columns:
@@ -482,7 +482,7 @@ def _apart(records: Sequence[ImageRecord]) -> Message:
 
 
 def _no_patients(records: Collection[ImageRecord]) -> _Doubt | None:
-    """Warn of groups that are named as dates, plates or arms, or a column group that holds several patients each."""
+    """Warn of groups that are named as dates, plates or arms, equal the classes, or may hold several patients."""
     rows = [(record.group, dict(record.columns)) for record in records if record.group]
     names = sorted({group for group, _ in rows})
     text = ""

@@ -46,14 +46,14 @@ _OF_ALL = ("dataset", "classes", "mpp", "only")
 
 
 def read_images(options: Mapping[str, Any], given: dict[str, Any]) -> Dataset:
-    """Read images.
+    """Read the images that options select; problems become findings of the dataset.
 
     Parameters
     ----------
     options : mapping
         The fields of `ImageSelection`.
     given : dict
-        Those that the user chose; changed here.
+        The fields that the user chose; ``group_from`` is removed if it is none.
 
     Raises
     ------
@@ -67,16 +67,16 @@ def read_images(options: Mapping[str, Any], given: dict[str, Any]) -> Dataset:
         del given["group_from"]
         options = {**options, "group_from": None}
     layout = _choose_layout(root, options["dataset"], given)
-    table: Path = given.get("labels", root)  # whose lines are named
+    table: Path = given.get("labels", root)  # messages name its lines
     records, findings = _records_of(layout, root, options, given)
 
-    # before IDs are joined, which refuses different labels or patients of one image: spellings are not such
+    # before IDs are joined, which refuses an image with two labels: two spellings of one are allowed
     records = _settle_labels(records, classes, table, findings)
     if ignored:
-        # but for those that a table names
+        # patients that a table names are kept
         records = [record if record.line else replace(record, group=None) for record in records]
     is_ruled = ignored or not given.keys().isdisjoint(("group_from", "group_column"))
-    # before names give patients, which are not a part of the identity of the images
+    # judged before names of files give patients, which are not a part of the identity of the images
     in_column = layout.manifest and any(record.group for record in records)
     patients_apart = is_ruled or layout.patients_apart or (layout.fallback and not in_column)
     if "group_from" in layout.options:
@@ -112,10 +112,10 @@ def _records_of(
     if not records and layout.expected and not has_errors(further):
         raise _no_image(layout, root, magnifications)
     findings = Findings(further)
-    present = len({record.image_id for record in records})
-    if layout.images not in (None, present) and not magnifications:
+    count = len({record.image_id for record in records})
+    if layout.images not in (None, count) and not magnifications:
         names = plural(layout.image_is)
-        text = f"{present:,} of the {layout.images:,} published {names} are present"
+        text = f"{count:,} of the {layout.images:,} published {names} are present"
         findings.note(str(root), text, labels_only=True)
     for name in given:
         if name not in {*layout.options, *_OF_ALL}:
@@ -123,8 +123,8 @@ def _records_of(
             message = Message(text, Parameter(name), layout.name)
             findings.error(str(root), message, labels_only=True)
     if "context" in layout.options.intersection(given):
-        records, unseen = show_context(records, given["context"])
-        findings += unseen
+        records, context_findings = show_context(records, given["context"])
+        findings += context_findings
     if "mpp" in given:
         records = [replace(record, mpp=given["mpp"]) for record in records]
     return records, findings
@@ -133,8 +133,8 @@ def _records_of(
 def _no_image(layout: LayoutSpec, root: Path, magnifications: Sequence[int]) -> InputError:
     """Return the error of a folder without images of a layout, or without those that were asked for."""
     if magnifications:
-        shown = " or ".join(f"{magnification}x" for magnification in magnifications)
-        return InputError("{}: no image at {} is present", root, shown)
+        powers = " or ".join(f"{magnification}x" for magnification in magnifications)
+        return InputError("{}: no image at {} is present", root, powers)
     text = "{}: no image of the layout {} in it; expected {}"
     return InputError(text, root, layout.name, layout.expected)
 
@@ -147,7 +147,7 @@ def _settle_patients(
     *,
     is_ruled: bool,
 ) -> list[ImageRecord]:
-    """Return the records with spellings of a patient joined, and with patients of the names if no option rules them."""
+    """Return the records with spellings of a patient joined, and with patients in file names unless an option rules."""
     if any(record.group for record in records):
         records, joined = settle_groups(records, root=root, ruled="group_from" in given)
         findings.extend(joined)
@@ -166,14 +166,14 @@ def _is_synthetic(records: Iterable[ImageRecord]) -> bool:
 
 def _unlabelled(records: Sequence[ImageRecord]) -> list[Finding]:
     """Return a note if some images have a label, and others none."""
-    without = [record.image_id for record in records if record.label is None]
-    if not without or len(without) == len(records):
+    unlabelled = [record.image_id for record in records if record.label is None]
+    if not unlabelled or len(unlabelled) == len(records):
         return []
     message = (
-        f"{len(without)} of {len(records)} images have no label: "
+        f"{len(unlabelled)} of {len(records)} images have no label: "
         "they get features, but neither train nor test"
     )
-    return [Finding("note", few(without), message)]
+    return [Finding("note", few(unlabelled), message)]
 
 
 def _class_order(
@@ -203,7 +203,7 @@ def _absent_classes(dataset: Dataset, classes: Sequence[str]) -> list[Finding]:
 
 
 def _choose_layout(root: Path, dataset: str | None, given: Mapping[str, Any]) -> LayoutSpec:
-    """Return the layout of images; refuse what cannot be read."""
+    """Return the layout of images; refuse images and options that cannot be read."""
     _check_root(root)
     check_order(given.get("classes", ()))
     layout = recognise_layout(root, dataset)
@@ -224,7 +224,7 @@ def _choose_layout(root: Path, dataset: str | None, given: Mapping[str, Any]) ->
 
 
 def _check_root(root: Path) -> None:
-    """Refuse what is neither a folder with something in it nor a file that may be a manifest, nor a data frame."""
+    """Refuse anything but a data frame, a folder that is not empty, or a file that may be a manifest."""
     if isinstance(root, FramePath):
         return
     try:
@@ -266,9 +266,9 @@ def _check_file(root: Path) -> None:
 def _patients_in_names(
     records: list[ImageRecord], root: Path, given: Container[str], findings: Findings
 ) -> list[ImageRecord]:
-    """Set the patients that names of published data sets hold, with a note, if no patient is known.
+    """Set the patients in file names of published data sets, with a note, if no patient is known.
 
-    If some are known, those in names may be the same patients under other names; these are not taken, with a warning.
+    If some are known, patients in file names may be the same under other names; they are not taken, with a warning.
     """
 
     def named(record: ImageRecord) -> tuple[str, str | None]:
@@ -276,26 +276,26 @@ def _patients_in_names(
         return patient_in(os.path.relpath(record.path, root))
 
     if any(record.group for record in records):
-        apart = [record.image_id for record in records if not record.group and named(record)[1]]
-        if apart:
+        unused = [record.image_id for record in records if not record.group and named(record)[1]]
+        if unused:
             text = (
                 "names of images without a patient hold one, which is not taken beside the given ones; fill it in, or "
                 "give none, and all are taken from the names"
             )
-            findings.warning(few(apart), text, labels_only=True)
+            findings.warning(few(unused), text, labels_only=True)
         return records
     patients = [named(record) for record in records]
     owners = Counter(patient for _, patient in {*patients})
-    owned = []
+    owned_records = []
     for record, (source, patient) in zip(records, patients, strict=True):
         if patient and owners[patient] > 1:
             # two data sets number their patients alike
             patient = f"{source} {patient}"
-        owned.append(replace(record, group=patient))
+        owned_records.append(replace(record, group=patient))
     sources = Counter(source for source, _ in patients if source)
     if sources:
-        findings.note(str(root), _names_used(sources, owned, given), labels_only=True)
-    return owned
+        findings.note(str(root), _names_used(sources, owned_records, given), labels_only=True)
+    return owned_records
 
 
 def _names_used(
@@ -349,20 +349,20 @@ def _join_ids(records: Iterable[ImageRecord], table: Path, findings: Findings) -
 
     Rows of a manifest that list a file under two IDs are compared as well.
     """
-    kept = {}
+    by_id = {}
     rows_of_files: dict[Path, ImageRecord] = {}
     for record in records:
         image = record.image_id
         problem = _unwritable(record)
-        if problem is None and image not in kept:
-            kept[image] = record
+        if problem is None and image not in by_id:
+            by_id[image] = record
             row = record
             if record.line:
                 row = rows_of_files.setdefault(record.path, record)
             if row is not record:
                 problem = _contradiction(row, record, table)
         elif problem is None:
-            first = kept[image]
+            first = by_id[image]
             if filecmp.cmp(first.path, record.path, shallow=False):
                 problem = _contradiction(first, record, table)
             else:
@@ -375,10 +375,10 @@ def _join_ids(records: Iterable[ImageRecord], table: Path, findings: Findings) -
                 findings.warning(image, text, kind=kind, copy=str(record.path))
                 label = first.label or record.label
                 group = first.group or record.group
-                kept[image] = replace(first, label=label, group=group)
+                by_id[image] = replace(first, label=label, group=group)
         if problem is not None:
             findings.error(image, problem)
-    return list(kept.values())
+    return list(by_id.values())
 
 
 def _contradiction(first: ImageRecord, second: ImageRecord, table: Path) -> str | None:
@@ -388,13 +388,13 @@ def _contradiction(first: ImageRecord, second: ImageRecord, table: Path) -> str 
         "patients": (first.group, second.group),
         "parts of a split": (_part(first), _part(second)),
     }
-    for what, values in pairs.items():
+    for noun, values in pairs.items():
         if None not in values and len(set(values)) > 1:
             texts = [
                 f"{value} ({row_in(table, record.line)})" if record.line else str(value)
                 for value, record in zip(values, (first, second), strict=True)
             ]
-            return f"the same image has two {what}, {' and '.join(texts)}; correct one of them"
+            return f"the same image has two {noun}, {' and '.join(texts)}; correct one of them"
     return None
 
 

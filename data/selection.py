@@ -110,7 +110,7 @@ class OpenedImages(NamedTuple):
         failed : int
             Number of images that failed while they were read.
         fingerprints : mapping, optional
-            Of images that were decoded already, see `find_copies`.
+            Fingerprints of images that were decoded already, see `find_copies`.
         """
         copies = read_dataset_facts(path, images_sha256=self.unique.digest).copies
         if copies is None:
@@ -248,7 +248,7 @@ class ImageSelection(Settings):
 
     @property
     def given(self) -> dict[str, Any]:
-        """The options that the user chose, which are not as by default."""
+        """The options that differ from their defaults."""
         return {
             member.name: getattr(self, member.name)
             for member in fields(self)[1:]
@@ -269,9 +269,9 @@ class ImageSelection(Settings):
         InputError
         """
         if out.is_dir() and self.images.is_dir() and not (out / "run.json").exists():
-            inside = out.resolve().is_relative_to(self.images.resolve())
-            holds = any(path.suffix.casefold() in IMAGE_SUFFIXES for path in out.iterdir())
-            if out.samefile(self.images) or (inside and holds):
+            is_inside = out.resolve().is_relative_to(self.images.resolve())
+            has_images = any(path.suffix.casefold() in IMAGE_SUFFIXES for path in out.iterdir())
+            if out.samefile(self.images) or (is_inside and has_images):
                 raise InputError(
                     "{out} {}: the images are there; name another folder, which may be inside this one",
                     out,

@@ -27,8 +27,8 @@ _LOOKS = {
     "InSitu": (7000, 11, 160),
     "Invasive": (7000, 12, 25),
 }
-"""What tells a class from the others: nuclei of a square millimetre in areas that have some, which are half of the
-field; length of a nucleus; and size of these areas. Lengths are in micrometres."""
+"""What distinguishes the classes: nuclei per square millimetre of the areas that have any, which are half of the field;
+length of a nucleus; and size of these areas. Lengths are in micrometres."""
 
 TISSUE_CLASSES = tuple(_LOOKS)
 """The four classes, in the order of BACH."""
@@ -65,17 +65,17 @@ def make_tissue(label: str, *, seed: int, index: int, size: tuple[int, int] = BA
     if min(size) < 64:
         raise InputError("{size} {}x{}: give at least 64 pixels a side", width, height)
     rng = np.random.default_rng(np.random.SeedSequence([seed, TISSUE_CLASSES.index(label), index]))
-    density, long, area = _LOOKS[label]
+    density, mean_length, area = _LOOKS[label]
     mpp = FIELD_WIDTH / width
     cells = _noise(rng, size, area / mpp) > 0
     nuclei = np.zeros((height, width), np.uint8)
     count = round(density * width * height * mpp**2 / 1e6)
-    lengths = long / mpp * rng.normal(1, 0.15, count).clip(0.5)
+    lengths = mean_length / mpp * rng.normal(1, 0.15, count).clip(0.5)
     draws = rng.uniform((0, 0, 0, 100), (width, height, 180, 255), (count, 4)).tolist()
-    for length, (x, y, angle, dark) in zip(lengths.tolist(), draws, strict=True):
+    for length, (x, y, angle, darkness) in zip(lengths.tolist(), draws, strict=True):
         if cells[int(y), int(x)]:
             ellipse = ((x, y), (length, 0.7 * length), angle)
-            cv2.ellipse(nuclei, ellipse, dark, cv2.FILLED, cv2.LINE_AA)
+            cv2.ellipse(nuclei, ellipse, darkness, cv2.FILLED, cv2.LINE_AA)
     fat = _noise(rng, size, 90 / mpp) > 1.3
     eosin = np.where(fat & ~cells, 0.03, 0.55 + 0.25 * _noise(rng, size, 12 / mpp).clip(-2))
     stains = np.random.default_rng([seed, 2018]).lognormal(0, 0.1, (_LABORATORIES, 2, 3))

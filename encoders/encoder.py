@@ -239,9 +239,9 @@ class Encoder:
         self, layers: tuple[str, ...], find: Callable[[], dict[str, Any]]
     ) -> tuple[KeptNetwork, dict[str, Any]]:
         """Return the network as this machine keeps it, or will keep it once it is converted, and its facts."""
-        before = find()
+        decisive = find()
         for chosen in dict.fromkeys(((), layers)):
-            kept = _kept(before, chosen)
+            kept = _kept(decisive, chosen)
             kept_facts = kept.facts()
             # layers chosen by name may be the default ones, and then have their key
             if kept_facts and layers in ((), tuple(kept_facts["layers"])):
@@ -249,10 +249,10 @@ class Encoder:
         facts = self._built_facts()
         refuse_other_backends()
         # Keras may have fetched the weights meanwhile, so that they are known only now
-        after = find()
-        if before not in (after, {}):
-            after = {}  # the weights were replaced while they were read
-        return _kept(after, () if facts["default_layers"] else layers), facts
+        present = find()
+        if decisive not in (present, {}):
+            present = {}  # the weights were replaced while they were read
+        return _kept(present, () if facts["default_layers"] else layers), facts
 
     def prepare(self, *, dense: bool) -> None:
         """Convert the network for frames (`dense`) or crops, if OpenVINO runs it: other processes then only read it."""
@@ -309,7 +309,7 @@ class Encoder:
         return float16_scale(network.model, network.preprocess(ops.cast(crops, "float32")))
 
     def _built_facts(self) -> dict[str, Any]:
-        """Build the network, and return what it tells of itself, JSON-ready."""
+        """Build the network, and return its facts, JSON-ready."""
         backbone = self._backbone()
         return {
             "name": backbone.spec.name,
@@ -377,14 +377,14 @@ class Encoder:
 
 
 def _kept(decisive: dict[str, Any], layers: tuple[str, ...]) -> KeptNetwork:
-    """Return the kept network with these layers; one that is not kept if nothing of it is known."""
+    """Return the kept network with these layers; an empty one, which is never kept, if `decisive` is empty."""
     if not decisive:
         return KeptNetwork("")
     return KeptNetwork(kept_key(("keras", "tensorflow"), layers=layers, **decisive))
 
 
 def _decisive(name: str, weights: str, seed: int) -> dict[str, Any]:
-    """Return what decides on a network besides its layers, with what its weights now hold; empty if it is unknown."""
+    """Return what determines a network besides its layers, with a key of its present weights; empty if unknown."""
     name = name.casefold()
     if name not in BUILT_IN.difference(extension_names(ENTRY_POINT_GROUP)):
         return {}  # another package builds it

@@ -73,7 +73,7 @@ class Network:
     scale : float
         Factor of the feature maps of `model`, and of the images that it takes, see `bchisto.encoders.folded`.
     maps : int, optional
-        Of a network in float16, the number of its outputs that are feature maps; any after them are only watched: if
+        For a network in float16, the number of its outputs that are feature maps; any after them are only watched: if
         one is not finite, nor are the maps of that image.
     """
 
@@ -140,8 +140,8 @@ class Network:
         # infinity stays infinity, or becomes NaN in the next convolution
         factor = 1 / self.scale
         for watched in outputs[len(maps) :]:
-            ends = ops.max(ops.abs(ops.cast(watched, "float32")), axis=(1, 2, 3), keepdims=True)
-            factor = factor + ops.where(ends < np.inf, 0.0, np.nan)
+            peaks = ops.max(ops.abs(ops.cast(watched, "float32")), axis=(1, 2, 3), keepdims=True)
+            factor = factor + ops.where(peaks < np.inf, 0.0, np.nan)
         return [values * factor for values in maps]
 
 
@@ -408,7 +408,7 @@ class OpenvinoFunction:
         return self.convert()
 
     def _compile(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
-        """Return the network that is compiled for such shapes."""
+        """Return the network, compiled for inputs of these shapes."""
         try:
             fixed = self.graph.clone()
             fixed.reshape(dict(zip(fixed.inputs, map(list, shapes), strict=True)))

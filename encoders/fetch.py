@@ -41,7 +41,7 @@ def fetched_folder(name: str) -> Path | None:
 
 
 def refuse_altered(path: Path) -> None:
-    """Refuse a fetched folder, or a file of one, of which a file is no longer as it was fetched.
+    """Refuse a fetched folder, or a file in one, if a file of it was altered or removed since it was fetched.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def refuse_altered(path: Path) -> None:
 
 
 def _altered_file(folder: Path) -> Path | None:
-    """Return the first file of a fetched folder that is no longer as it was fetched, if any."""
+    """Return the first file of a fetched folder that was altered or removed since; None if there is none."""
     parents = (folder.absolute().parent.resolve(), folder.resolve().parent)
     if encoders_folder().resolve() not in parents:
         return None
@@ -73,7 +73,7 @@ def _is_same(file: Path, sha256: str) -> bool:
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    """Return what was fetched into a folder; nothing if the file is missing or damaged, so that it is fetched again."""
+    """Return the record of what was fetched into a folder; empty if missing or damaged: it is fetched again."""
     with contextlib.suppress(InputError, OSError):
         record = read_json_object(folder / RECORD)
         if isinstance(record.get("files"), dict) and isinstance(record.get("revision"), str):
@@ -138,7 +138,7 @@ def fetch(name: str, *, agrees: Callable[[str], bool], revision: str | None = No
     for file in files:
         _log.info("%s: fetching %s, %s MB", name, file.rfilename, f"{(file.size or 0) / 1e6:,.1f}")
         path = folder / file.rfilename
-        before = files_before.get(file.rfilename)
+        earlier_sha256 = files_before.get(file.rfilename)
         with _explained(hub, published.repository, folder):
             # the hub would take a file that was altered here for the one that it sent
             hub.hf_hub_download(
@@ -146,19 +146,19 @@ def fetch(name: str, *, agrees: Callable[[str], bool], revision: str | None = No
                 file.rfilename,
                 revision=info.sha,
                 local_dir=folder,
-                force_download=before is not None and not _is_same(path, before),
+                force_download=earlier_sha256 is not None and not _is_same(path, earlier_sha256),
             )
         hashes[file.rfilename] = _published_sha256(hub, path, file, published.repository)
     record = {"repository": published.repository, "revision": info.sha, "files": hashes}
     write_json(folder / RECORD, record)
-    # a fetch that was killed is never gone on with
+    # no later fetch continues the parts of one that was killed
     for part in (folder / ".cache").rglob("*.incomplete"):
         part.unlink(missing_ok=True)
     return folder
 
 
 def _import_hub(name: str) -> Any:
-    """Import huggingface_hub, and silence what repeats our messages."""
+    """Import huggingface_hub, and silence messages that repeat those of bchisto."""
     for module in ("errors", "hf_api", "utils.sha"):
         import_library(f"huggingface_hub.{module}", name, extra="huggingface-hub")
     import huggingface_hub
@@ -190,7 +190,7 @@ def _needed(published: NamedEncoder, siblings: Iterable[Any]) -> list[Any]:
     weights = [name for name in files if _WEIGHTS.fullmatch(name)]
     if "model.safetensors" in files:
         weights = ["model.safetensors"]
-        files.pop(_INDEX, None)  # of the same weights in several files
+        files.pop(_INDEX, None)  # it is about the same weights in several files
     if not weights:
         raise WeightsError("{}: has no .safetensors; {}", published.repository, published.convert())
     if len(weights) > 1 and _INDEX not in files:

@@ -23,7 +23,7 @@ _SHIFTS = ("bias", "beta", "moving_mean")
 """Weights that are multiplied like the image."""
 
 _LARGEST = 2.0**12
-"""Features of float16 reach to here at most in the image that decides the factor, a sixteenth of its range."""
+"""Largest feature after scaling in the image that decides the factor: a sixteenth of the range of float16."""
 
 
 def fold(model: Any, *, dtype: str = "float32", scale: float = 1.0) -> Any:
@@ -32,10 +32,10 @@ def fold(model: Any, *, dtype: str = "float32", scale: float = 1.0) -> Any:
     Parameters
     ----------
     model : keras.Model
-        Of an encoder of `bchisto.encoders.registry.FOLDED`: it consists only of such layers, and of batch normalisation
+        Network of an encoder of `bchisto.encoders.registry.FOLDED`: it has only such layers, and batch normalisation
         after convolutions. It is not changed.
     dtype : {"float32", "float16"}
-        Of weights and computation. Averages over pixels are always of float32.
+        Type of weights and computation. Averages over pixels are always in float32.
     scale : float
         Factor of the feature maps, and of the image, which the caller multiplies.
 
@@ -51,7 +51,7 @@ def fold(model: Any, *, dtype: str = "float32", scale: float = 1.0) -> Any:
     norms = _norms_by_convolution(model)
     folded_norms = {norm.name for norm in norms.values()}
 
-    def other(layer: Any) -> Any:
+    def folded_copy(layer: Any) -> Any:
         if layer.name in folded_norms:
             return layer
         config = layer.get_config()
@@ -78,7 +78,7 @@ def fold(model: Any, *, dtype: str = "float32", scale: float = 1.0) -> Any:
             return inputs[0]
         return layer(*inputs, **options)
 
-    folded = keras.models.clone_model(model, clone_function=other, call_function=call)
+    folded = keras.models.clone_model(model, clone_function=folded_copy, call_function=call)
     if dtype == "float16" and keras.backend.backend() == "tensorflow":
         # its ReLU and its pooling take NaN for a small number, which hides what float16 could not hold
         every_map = [layer.output for layer in folded.layers]
@@ -107,10 +107,10 @@ def float16_scale(model: Any, images: Any) -> float:
     folded = fold(model)
     every_map = keras.Model(folded.input, [layer.output for layer in folded.layers])
 
-    def ends(batch: Any) -> Any:
+    def peaks(batch: Any) -> Any:
         return ops.stack([ops.max(ops.abs(values)) for values in every_map(batch, training=False)])
 
-    compiled = compile_tensors(ends, [("float32", images.shape)], folded.variables)
+    compiled = compile_tensors(peaks, [("float32", images.shape)], folded.variables)
     largest = float(ops.max(compiled(images)))
     if not 0 < largest < np.inf:
         raise WeightsError(f"{model.name}: its features of tissue are {largest}; check its weights")
@@ -142,15 +142,15 @@ def _constant(values: Array) -> Callable[..., Array]:
 
 
 def _weights(layer: Any, norm: Any) -> dict[str, Array]:
-    """Return the weights of a layer by name, float64; of a convolution those of it and its batch normalisation."""
+    """Return the weights of a layer by name, float64; those of a convolution include its batch normalisation."""
     from keras import layers
 
     weights = _values(layer)
     if norm is None:
         return weights
-    facts = _values(norm)
-    factor = facts.get("gamma", 1.0) / np.sqrt(facts["moving_variance"] + norm.epsilon)
-    shift = facts.get("beta", 0.0) - facts["moving_mean"] * factor
+    values = _values(norm)
+    factor = values.get("gamma", 1.0) / np.sqrt(values["moving_variance"] + norm.epsilon)
+    shift = values.get("beta", 0.0) - values["moving_mean"] * factor
     bias = weights.pop("bias", 0.0) * factor + shift
     ((name, kernel),) = weights.items()
     if isinstance(layer, layers.DepthwiseConv2D):  # each input has its own kernel

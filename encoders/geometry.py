@@ -66,7 +66,7 @@ class MapStep(NamedTuple):
         By axis: reach and stride of a kernel, with 1 if it is padded as ``same``; or cells cut off at both ends. Of
         joined branches, their weights.
     cells_of : callable, optional
-        Of ``resized``, cells before to cells after the operation, by axis.
+        For ``resized``, cells before to cells after the operation, by axis.
     """
 
     kind: str
@@ -76,29 +76,29 @@ class MapStep(NamedTuple):
 
     def after(self, sources: Sequence[Axis], axis: int) -> Axis:
         """Return the geometry after the operation along an axis."""
-        before = sources[0]
+        origin = sources[0]
         if self.kind == "slid":
             reach, stride, same = self.numbers[axis]
-            cells = (before.cells - reach) // stride + 1
-            padded = 0
-            if same:  # as Keras pads on every backend
-                cells = math.ceil(before.cells / stride)
-                padded = max((cells - 1) * stride + reach - before.cells, 0) // 2
-            first = before.first + ((reach - 1) / 2 - padded) * before.stride
-            return Axis(first, before.stride * stride, cells)
+            cells = (origin.cells - reach) // stride + 1
+            padding = 0
+            if same:  # Keras pads in this way on every backend
+                cells = math.ceil(origin.cells / stride)
+                padding = max((cells - 1) * stride + reach - origin.cells, 0) // 2
+            first = origin.first + ((reach - 1) / 2 - padding) * origin.stride
+            return Axis(first, origin.stride * stride, cells)
         if self.kind == "cut":
             left, right = self.numbers[axis]
-            first = before.first + left * before.stride
-            return Axis(first, before.stride, before.cells - left - right)
+            first = origin.first + left * origin.stride
+            return Axis(first, origin.stride, origin.cells - left - right)
         if self.kind == "mean":
             first = float(np.average([source.first for source in sources], weights=self.numbers))
             stride = float(np.average([source.stride for source in sources], weights=self.numbers))
             return Axis(first, stride, min(source.cells for source in sources))
-        cells = self.cells_of(before.cells, axis)  # they are assumed to cover the same range evenly
-        if cells == before.cells or cells < 1:
-            return before
-        stride = before.stride * before.cells / cells
-        return Axis(before.edges[0] + stride / 2, stride, cells)
+        cells = self.cells_of(origin.cells, axis)  # they are assumed to cover the same range evenly
+        if cells == origin.cells or cells < 1:
+            return origin
+        stride = origin.stride * origin.cells / cells
+        return Axis(origin.edges[0] + stride / 2, stride, cells)
 
 
 class Geometry:
@@ -203,17 +203,17 @@ def _follow(model: Any, inputs: Sequence[int | None], steps: list[MapStep]) -> l
     positions = {
         id(tensor): position for tensor, position in zip(model.inputs, inputs, strict=True)
     }
-    waiting = list(model.outputs)
-    while waiting:
-        tensor = waiting[-1]
+    stack = list(model.outputs)
+    while stack:
+        tensor = stack[-1]
         if id(tensor) in positions:
-            waiting.pop()
+            stack.pop()
             continue
         operation, node, index = tensor._keras_history
         sources = operation._inbound_nodes[node].input_tensors
         missing = [source for source in sources if id(source) not in positions]
         if missing:
-            waiting.extend(missing)
+            stack.extend(missing)
             continue
         located = [(source, positions[id(source)]) for source in sources]
         positions[id(tensor)] = _through(operation, located, tensor, index, steps)

@@ -234,7 +234,7 @@ def _transformers(source: str) -> Any:
 
 
 def _card(transformers: Any, folder: WeightsFolder) -> EncoderCard:
-    """Return the card of a folder, whose preprocessing makes of a picture what its processor makes of it."""
+    """Return the card of a folder; refuse a processor whose result the preprocessing of a card does not reproduce."""
     path = folder.path
     from PIL import Image
 
@@ -246,20 +246,20 @@ def _card(transformers: Any, folder: WeightsFolder) -> EncoderCard:
         )
         steps = processor.to_dict()
         size = resize = side_of(steps["size"])
-        if "crop_pct" in steps and size < _WARPED:  # of ConvNeXt
+        if "crop_pct" in steps and size < _WARPED:  # only ConvNeXt has it
             resize = int(size / float(steps["crop_pct"]))
         elif steps.get("do_center_crop"):
             size = side_of(steps["crop_size"])
-        normalising = {"image_mean": (0.0, 0.0, 0.0), "image_std": (1.0, 1.0, 1.0)}
+        normalisation = {"image_mean": (0.0, 0.0, 0.0), "image_std": (1.0, 1.0, 1.0)}
         if steps.get("do_normalize"):
-            normalising = steps
+            normalisation = steps
         card = treated_card(
             path,
             size=size,
             resize=resize,
             margin=(resize - size) // 2,
-            mean=normalising["image_mean"],
-            std=normalising["image_std"],
+            mean=normalisation["image_mean"],
+            std=normalisation["image_std"],
             interpolation=_RESAMPLING.get(steps.get("resample", 3), steps.get("resample")),
             licence=folder.licence(folder.config.get("license")),
             source=str(folder.config.get("_name_or_path") or ""),
@@ -268,9 +268,9 @@ def _card(transformers: Any, folder: WeightsFolder) -> EncoderCard:
         noise = np.random.default_rng(0)
         picture = noise.integers(0, 256, (size + 40, size + 40, 3), dtype=np.uint8)
         processed = processor(Image.fromarray(picture), return_tensors="np")
-        wanted = np.asarray(processed["pixel_values"])
+        expected = np.asarray(processed["pixel_values"])
         pixels = prepared(picture[np.newaxis], card).transpose(0, 3, 1, 2)
-    if pixels.shape != wanted.shape or not np.allclose(pixels, wanted, atol=1e-5):
+    if pixels.shape != expected.shape or not np.allclose(pixels, expected, atol=1e-5):
         raise InputError(
             f"{path}: preprocessor_config.json makes other pictures than resizing, cutting and normalising do; this "
             "is not supported"

@@ -1,7 +1,7 @@
-"""What was made once and is kept on this machine: converted networks, and functions that JAX compiled for a GPU.
+"""Results that are made once and kept on this machine: converted networks, and functions that JAX compiled for a GPU.
 
 A network is kept as OpenVINO's files in two forms, for crops and for windows of a frame, each in a folder of its own:
-the graph and its weights in float32, and ``record.json`` with what an encoder tells of itself. They hold no code.
+the graph and its weights in float32, and ``record.json`` with facts about the encoder. They hold no code.
 
 The name of a folder is a key of all that decides its content: the content of the weights, the network, its layers, and
 the versions of bchisto's encoders, of the library that built it, and of OpenVINO. So nothing kept is ever outdated, and
@@ -43,7 +43,7 @@ FORMS = ("crops", "windows")
 """Functions of a network: of whole crops, and of the windows of a frame."""
 
 MOST_BYTES = 2_000_000_000
-"""Size of all that is kept, above which that is removed which was not used for the longest time."""
+"""Largest size of all that is kept; beyond it, what was unused for the longest time is removed."""
 
 _GRAPH = ("network.xml", "network.bin")
 _RECORD = "record.json"
@@ -108,7 +108,7 @@ class KeptNetwork:
     key: str
 
     def facts(self) -> dict[str, Any] | None:
-        """Return what an encoder told of itself when the network was kept; None if the network is not kept."""
+        """Return the facts about the encoder that are kept with the network; None if the network is not kept."""
         for form in FORMS:
             facts = self._read(form)
             if facts is not None:
@@ -127,7 +127,7 @@ class KeptNetwork:
         convert : callable
             Makes the graph.
         facts : mapping
-            What the encoder tells of itself, JSON-ready.
+            Facts about the encoder, JSON-ready.
         """
         import openvino
 
@@ -156,11 +156,11 @@ class KeptNetwork:
             _refuse_shared(folder.parent)
             record = json.loads((folder / _RECORD).read_bytes())
             facts = dict(record["facts"])
-            unaltered = record["sha256"] == _hashes(folder, facts)
+            is_whole = record["sha256"] == _hashes(folder, facts)
         except (BchistoError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             _log.debug("%s: cannot be used (%s); built anew", folder, error)
             return None
-        if not unaltered:
+        if not is_whole:
             _log.debug("%s: damaged; built anew", folder)
             return None
         with contextlib.suppress(OSError):
@@ -189,9 +189,9 @@ class KeptNetwork:
 
 
 def _hashes(folder: Path, facts: Mapping[str, Any]) -> dict[str, str]:
-    """Return the checksums of a network's files, and of what an encoder tells of itself."""
-    of_facts = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    return {_RECORD: of_facts, **{name: content_sha256(folder / name) for name in _GRAPH}}
+    """Return the checksums of a network's files, and of the facts about its encoder."""
+    facts_sha256 = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return {_RECORD: facts_sha256, **{name: content_sha256(folder / name) for name in _GRAPH}}
 
 
 def _refuse_shared(folder: Path) -> None:
@@ -276,17 +276,17 @@ def _remove_damaged(folder: Path) -> None:
     for _, file, _ in kept_in(folder):
         with contextlib.suppress(BchistoError, OSError, ValueError):
             status = file.stat()
-            used = max(status.st_atime_ns, status.st_mtime_ns)
+            last_use = max(status.st_atime_ns, status.st_mtime_ns)
             if _checksum(file).read_text() == content_sha256(file):
                 # reading it here did not use it; many systems note the next use only if both times are equal
-                os.utime(file, ns=(used, used))
+                os.utime(file, ns=(last_use, last_use))
                 continue
         _remove(file)
 
 
 def kept_in(folder: Path) -> list[tuple[float, Path, int]]:
-    """Return last use, path and bytes of what is kept; not of what others put there."""
-    kept = []
+    """Return last use, path and bytes of each kept network or function; files of others are ignored."""
+    entries = []
     for path in folder.glob("*"):
         if not _OWN.fullmatch(path.name) or path.is_symlink():
             continue
@@ -294,22 +294,23 @@ def kept_in(folder: Path) -> list[tuple[float, Path, int]]:
             files = [*path.glob("*")]
             if {file.name for file in files} <= {*_GRAPH, _RECORD}:
                 size = sum(file.lstat().st_size for file in (path, *files))
-                kept.append((path.stat().st_mtime, path, size))
-    return kept
+                entries.append((path.stat().st_mtime, path, size))
+    return entries
 
 
 def trim(most: int) -> list[str]:
-    """Remove what is kept, the longest unused first, until it takes at most so many bytes.
+    """Remove kept networks and functions, longest unused first, until the others take at most so many bytes.
 
     Returns
     -------
     list of str
-        The name of the folder of each that went.
+        For each network or function that was removed, the name of the folder that held it.
     """
-    kept = sorted([*kept_in(kept_folder()), *kept_in(compiled_folder())])
-    total = sum(size for _, _, size in kept)
+    entries = sorted([*kept_in(kept_folder()), *kept_in(compiled_folder())])
+    total = sum(size for _, _, size in entries)
     removed = []
-    for _, path, size in kept:
+    for _, path, size in entries:
+        # with 0, all is removed, also what takes no bytes
         if total <= most > 0:
             break
         _remove(path)

@@ -44,9 +44,9 @@ def import_library(name: str, source: object, *, extra: str = "torch") -> Any:
     name : str
         A module, such as ``timm``.
     source : path or str
-        What needs it, for messages.
+        File or name that needs it, for messages.
     extra : str
-        See `bchisto.core.how_to_install`. Those of ``torch`` get their threads from bchisto.
+        See `bchisto.core.how_to_install`. For ``torch``, bchisto sets the number of threads.
 
     Returns
     -------
@@ -96,9 +96,9 @@ def joint_sha256(files: Iterable[Path]) -> str:
 @contextlib.contextmanager
 def unchanged(files: Sequence[Path]) -> Iterator[str]:
     """Give the SHA-256 of weights files (see `joint_sha256`) to a block that reads them; refuse files that changed."""
-    before = joint_sha256(files)
-    yield before
-    if joint_sha256(files) != before:
+    sha256 = joint_sha256(files)
+    yield sha256
+    if joint_sha256(files) != sha256:
         raise WeightsError(f"{files[0]}: changed while it was read; run the command again")
 
 
@@ -130,9 +130,9 @@ def read_weight_arrays(path: Path, *, values: bool = True) -> WeightArrays:
         ) from error
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
-            held = array.dtype if isinstance(array, np.ndarray) else "bytes"
+            content = array.dtype if isinstance(array, np.ndarray) else "bytes"
             raise WeightsError(
-                f"{path}: {printable(name[:100])} holds {held}, not numbers that are weights"
+                f"{path}: {printable(name[:100])} holds {content}, not numbers that are weights"
             )
     return arrays
 
@@ -176,7 +176,7 @@ def refuse_pickled(path: Path) -> None:
 
 
 def _bounded(digits: str) -> float:
-    """Return a whole number; as a float, with which no network can be built, if it is too large for any."""
+    """Return a whole number; one that is too large for any network as a float, with which none can be built."""
     return int(digits) if len(digits) < 6 else float(digits)
 
 
@@ -212,10 +212,10 @@ def side_of(size: Any) -> Any:
         sides = list(size.values())
     elif isinstance(size, list):
         sides = size
-    different = {side for side in sides if side is not None}
-    if len(different) > 1:
+    lengths = {side for side in sides if side is not None}
+    if len(lengths) > 1:
         raise ValueError("the sides of its images differ")
-    return different.pop() if different else None
+    return lengths.pop() if lengths else None
 
 
 def stated_mpp(config: Mapping[str, Any], where: Path) -> tuple[float, ...]:

@@ -26,12 +26,12 @@ def precision_policy(precision: str) -> Iterator[None]:
     """Set Keras's dtype policy within a block, and restore the previous one afterwards."""
     import keras
 
-    before = keras.config.dtype_policy()
+    policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
     try:
         yield
     finally:
-        keras.config.set_dtype_policy(before)
+        keras.config.set_dtype_policy(policy)
 
 
 def canonical_names(model: Any) -> dict[str, str]:
@@ -88,9 +88,9 @@ def find_layers(model: Any, layers: Sequence[str], *, encoder: str) -> list[Any]
         if name not in names:
             import difflib
 
-            close = difflib.get_close_matches(name, names, n=5) or sorted(names)[-5:]
+            hints = difflib.get_close_matches(name, names, n=5) or sorted(names)[-5:]
             raise InputError(
-                "{encoders} {}: no layer {}; close names are {}", encoder, name, ", ".join(close)
+                "{encoders} {}: no layer {}; close names are {}", encoder, name, ", ".join(hints)
             )
         layer = model.get_layer(names[name])
         if len(layer.output.shape) != 4:

@@ -23,9 +23,9 @@ from .engines import openvino_core
 from .loading import import_library, read_json_object, refused, side_of, stated_mpp, unchanged
 from .vectors import EncoderRequest, VectorEncoder, chosen_outputs, identity
 
-_DOMAINS = ("", "ai.onnx")  # of the operators that every runtime has
+_DOMAINS = ("", "ai.onnx")  # domains of the operators that every runtime has
 
-_STEPS = ("Resize", "CenterCrop", "ToTensor", "Normalize")  # that the JSON may name, in this order
+_STEPS = ("Resize", "CenterCrop", "ToTensor", "Normalize")  # the JSON may name these, in this order
 
 
 class OnnxFile(NamedTuple):
@@ -95,13 +95,13 @@ def read_onnx(path: Path) -> OnnxFile:
 
 def _parts(message: Any) -> Iterator[Any]:
     """Yield a message of protobuf and all messages in it: graphs in attributes of nodes, tensors, functions."""
-    waiting = [message]
-    while waiting:
-        message = waiting.pop()
+    stack = [message]
+    while stack:
+        message = stack.pop()
         yield message
         for field, value in message.ListFields():
             if field.message_type is not None:
-                waiting += value if hasattr(value, "__len__") else [value]
+                stack += value if hasattr(value, "__len__") else [value]
 
 
 def _beside(path: Path, location: str) -> Path:
@@ -201,7 +201,7 @@ def _run(
         batch = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     batches = [batch]
     if shape[0] == 1:  # it accepts only one image at a time
-        batches = [batch[at : at + 1] for at in range(len(batch))]
+        batches = [batch[start : start + 1] for start in range(len(batch))]
     _, height, width, _ = images.shape
     with refused(WeightsError, f"{path}: cannot be run on images of {height}x{width} pixels"):
         return np.concatenate([np.asarray(network(part)) for part in batches])
@@ -261,14 +261,14 @@ def read_sidecar(path: Path) -> Sidecar:
             )
         patch = side_of(content.get("patch_size_pixels"))
         resize = side_of(steps["Resize"].get("size", patch))
-        normalising = steps["Normalize"] or {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+        normalisation = steps["Normalize"] or {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
         prefix = operator.index(content.get("prefix_tokens", 1))
         card = treated_card(
             sidecar,
             size=side_of(steps["CenterCrop"].get("size", resize)),
             resize=resize,
-            mean=normalising["mean"],
-            std=normalising["std"],
+            mean=normalisation["mean"],
+            std=normalisation["std"],
             interpolation=steps["Resize"].get("interpolation", "bilinear"),
             licence=str(content.get("license") or ""),
             source=str(content.get("source") or ""),
@@ -287,13 +287,13 @@ def _picks(path: Path, trial: Floats32, prefix: int) -> dict[str, Callable[[Floa
     if trial.ndim == 2:
         return {"vector": lambda output: output}
     if trial.ndim == 3 and trial.shape[1] > prefix:
-        of_tokens = {
+        picks = {
             "cls": lambda output: output[:, 0],
             "mean": lambda output: output[:, prefix:].mean(axis=1),
         }
         if prefix == 0:  # there is no class token
-            del of_tokens["cls"]
-        return of_tokens
+            del picks["cls"]
+        return picks
     if trial.ndim == 4:
         return {"mean": lambda output: output.mean(axis=(2, 3))}
     raise InputError(
@@ -325,6 +325,6 @@ def _onnxruntime(path: Path, name: str, output: str) -> Callable[[Floats32], Any
 def _openvino(path: Path, name: str, output: str, precision: str) -> Callable[[Floats32], Any]:
     core, settings = openvino_core(precision)
     with refused(WeightsError, f"{path}: OpenVINO cannot load it"):
-        ready = core.compile_model(core.read_model(str(path)), "CPU", settings)
-        result = ready.output(output)
-    return lambda images: ready({name: images})[result]
+        compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
+        result = compiled.output(output)
+    return lambda images: compiled({name: images})[result]

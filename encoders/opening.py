@@ -176,7 +176,7 @@ def open_encoder(
 
 
 def _offered(choice: EncoderChoice) -> VectorSpec | None:
-    """Return the encoder of vectors that another package offers under this name; none takes a name of the catalogue."""
+    """Return the encoder of vectors that another package offers under this name; None for a name of the catalogue."""
     if choice.runner or choice.name in CATALOGUE:
         return None
     return load_extension(VECTOR_GROUP, choice.name, VectorSpec, what="encoder")
@@ -441,9 +441,9 @@ def check_encoder(
     source = weights_of([weights], choice.label)
     if choice.brings_weights and source != "imagenet":
         raise InputError("{weights} {}: {} brings its own; leave it out", source, choice.name)
-    started = time.perf_counter()
+    start = time.perf_counter()
     built = open_encoder(choice, weights=source, engine=engine, precision=precision)
-    ready = time.perf_counter() - started
+    delay = time.perf_counter() - start
     side = built.card.size or _SIDE
     batch = np.random.default_rng(0).integers(0, 256, (_CROPS, side, side, 3), dtype=np.uint8)
     vectors = built.encode(batch)  # the first call compiles, so it is not timed
@@ -459,5 +459,5 @@ def check_encoder(
     return [
         *_built_lines(built),
         ("numbers", f"from {vectors.min():.4g} to {vectors.max():.4g}, mean {vectors.mean():.4g}"),
-        ("speed", f"{speed:.3g} crops per second in batches of {_CROPS}; built in {ready:.1f} s"),
+        ("speed", f"{speed:.3g} crops per second in batches of {_CROPS}; built in {delay:.1f} s"),
     ]

@@ -168,12 +168,12 @@ def weights_of(options: Sequence[str], encoder: str) -> str:
 def refuse_unused(
     options: Iterable[str], stores: Mapping[str, Mapping[str, Any]], model: Path
 ) -> None:
-    """Refuse weights that name an encoder which a model has not.
+    """Refuse weights for an encoder that a model does not have.
 
     Parameters
     ----------
     options : iterable of str
-        As of `weights_of`.
+        As for `weights_of`.
     stores : mapping
         The settings of each feature file of the model.
     model : Path
@@ -314,7 +314,7 @@ def list_encoders() -> list[str]:
 def check_encoder_names(choices: Iterable[EncoderChoice], weights: Iterable[str] = ()) -> None:
     """Refuse unknown encoders, and weights of misspelt ones, before anything is loaded.
 
-    Weights of names like no encoder's pass: they may be of a network to fine-tune.
+    Weights of a name that resembles no encoder pass: they may be for a network to fine-tune.
 
     Parameters
     ----------
@@ -331,16 +331,16 @@ def check_encoder_names(choices: Iterable[EncoderChoice], weights: Iterable[str]
     text = "{}: no such encoder; {}`bchisto encoder` prints all"
     for choice in choices:
         if not choice.runner and choice.name not in names:
-            like = closest(choice.name, names)
-            meant = f"did you mean {like}? " if like else ""
-            raise InputError(f"{{encoders}} {text}", choice.name, meant)
+            suggestion = closest(choice.name, names)
+            hint = f"did you mean {suggestion}? " if suggestion else ""
+            raise InputError(f"{{encoders}} {text}", choice.name, hint)
     for option in weights:
         match = _OF_ENCODER.fullmatch(option)
         if match is None or match[1].casefold() in names:
             continue
-        like = closest(match[1], names)
-        if like and not match[1].casefold().startswith(RUNNERS):
-            raise InputError(f"{{weights}} {text}", option, f"did you mean {like}? ")
+        suggestion = closest(match[1], names)
+        if suggestion and not match[1].casefold().startswith(RUNNERS):
+            raise InputError(f"{{weights}} {text}", option, f"did you mean {suggestion}? ")
 
 
 def get_spec(name: str) -> EncoderSpec:

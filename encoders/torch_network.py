@@ -40,7 +40,7 @@ class TorchNetwork:
     card : EncoderCard
         Without its outputs.
     outputs : tuple of str
-        Those that can be chosen.
+        Outputs that can be chosen.
     compute : callable
         ``compute(images, outputs)``: normalised images, a tensor of shape (n, 3, size, size), and names of outputs.
         Returns one tensor of shape (n, d) per output.
@@ -97,11 +97,11 @@ def check_size(source: object, build: Callable[[], Any], tensors: Mapping[str, A
     import torch
 
     with torch.device("meta"):
-        planned = sum(parameter.numel() for parameter in build().parameters())
-    held = sum(value.numel() for value in tensors.values())
-    if planned > limits.PARAMETER_GROWTH * held:
+        parameters = sum(parameter.numel() for parameter in build().parameters())
+    weights = sum(value.numel() for value in tensors.values())
+    if parameters > limits.PARAMETER_GROWTH * weights:
         raise WeightsError(
-            f"{source}: not the weights of this network, which would have {planned:,} parameters and not {held:,}"
+            f"{source}: not the weights of this network, which would have {parameters:,} parameters and not {weights:,}"
         )
 
 
@@ -216,7 +216,7 @@ def _converted(network: TorchNetwork, outputs: tuple[str, ...]) -> Any:
 
     side = network.card.size or 0
     with hushed_start(), warnings.catch_warnings(), torch.no_grad():
-        # they are about code that tracing does not follow; tests compare the results
+        # the warnings are about code that tracing does not follow; tests compare the results
         warnings.simplefilter("ignore")
         return openvino.convert_model(
             Vectors().train(False), example_input=torch.zeros(2, 3, side, side)
@@ -277,11 +277,11 @@ def open_timm(request: EncoderRequest) -> VectorEncoder:
     timm = _imported(source, architecture)
     if request.weights in WEIGHTS_KINDS:
         config = timm.get_pretrained_cfg(architecture)
-        where = "its repository"
+        repository = "its repository"
         if config is not None and config.hf_hub_id:
-            where = config.hf_hub_id
+            repository = config.hf_hub_id
         text = "{}: bchisto fetches no weights of timm; download {} into a folder DIR, and give {weights:{}=DIR}"
-        raise WeightsError(text, source, where, request.choice.label)
+        raise WeightsError(text, source, repository, request.choice.label)
     folder = read_folder(Path(request.weights), config=False)
     with unchanged(folder.files) as sha256:
         network = timm_network(source, architecture, {}, read_tensors(folder.files))
@@ -306,7 +306,7 @@ def timm_folder(folder: WeightsFolder, source: str) -> TorchNetwork:
         if pool is not None:
             arguments.setdefault("global_pool", pool)
     arguments.pop("num_classes", None)
-    # where its weights are is left out on purpose
+    # the address of its weights is left out on purpose, so that timm fetches none
     entries = {
         name: value
         for name, value in published.items()
@@ -385,7 +385,7 @@ def timm_network(
 
 
 def _classes(heads: Any, tensors: Mapping[str, Any]) -> int:
-    """Return for how many classes the weights hold a head; 0 without one."""
+    """Return the number of classes of the head in the weights; 0 without one."""
     names = [heads] if isinstance(heads, str) else heads or ()
     for name in names:
         if f"{name}.weight" in tensors:
@@ -427,9 +427,9 @@ def _with_outputs(model: Any, card: EncoderCard) -> TorchNetwork:
         if "vector" in names:
             vectors["vector"] = model(images)
         if "cls" in names or "mean" in names:
-            last = model.forward_features(images)
-            vectors["cls"] = last[:, 0]
-            vectors["mean"] = last[:, prefix:].mean(1)
+            tokens = model.forward_features(images)
+            vectors["cls"] = tokens[:, 0]
+            vectors["mean"] = tokens[:, prefix:].mean(1)
         blocks = [int(name.removeprefix("block")) for name in names if name.startswith("block")]
         if blocks:
             indices = [block - 1 for block in blocks]

@@ -147,7 +147,7 @@ class VectorEncoder:
 
 
 def from_facts(facts: Mapping[str, Any], run: Run, *, engine: str) -> VectorEncoder:
-    """Return an encoder from its fields as JSON, but for those that follow from others."""
+    """Return an encoder from facts about it, which are JSON, and from the function that runs it."""
     card = card_of({"card": json.dumps(facts["card"])}) or EncoderCard()
     fields = {
         **facts,
@@ -229,6 +229,6 @@ def chosen_outputs(
     """
     for name in layers:
         if name not in offered:
-            some = ", ".join([*offered][:8])
-            raise InputError("{encoders} {}: no output {}; it has {}", encoder, name, some)
+            names = ", ".join([*offered][:8])
+            raise InputError("{encoders} {}: no output {}; it has {}", encoder, name, names)
     return layers or default

@@ -74,7 +74,7 @@ def fill_weights(model: Any, read: Callable[[Any], None], *, needed: Any) -> Fil
     except BchistoError:
         raise
     except DAMAGE as error:
-        if is_out_of_memory(error):  # which does not mean that the file is bad
+        if is_out_of_memory(error):  # this does not mean that the file is bad
             raise
         reason = short_reason(error)
     missing = [
@@ -158,6 +158,7 @@ def randomize(model: Any, *, seed: int) -> None:
 
 
 def _he_normal(layer: str, name: str, shape: tuple[int, ...], *, seed: int) -> Floats32:
+    # big-endian, so that every machine draws the same
     words = np.frombuffer(hashlib.sha256(f"{layer}/{name}".encode()).digest(), dtype=">u4").tolist()
     rng = np.random.default_rng([seed, *words])
     inputs = shape[:-1]
@@ -234,11 +235,11 @@ def weights_folder() -> Path | None:
 
 
 def published_file(name: str) -> Path | None:
-    """Return where the published weights are that Keras would load for one of its networks; None if nowhere yet."""
+    """Return the file of published weights that Keras would load for one of its networks; None if there is none yet."""
     folder = weights_folder() or Path("/tmp/.keras/models")  # nosec B108 - as Keras
     if not folder.is_dir():
         return None
-    # all its ways to write names
+    # Keras writes these names in several ways
     names = re.compile(rf"{WEIGHTS_OF.get(name, name)}(weights\w+|10224tf)?notoph5")
     for file in folder.iterdir():
         if names.fullmatch(re.sub(r"[\W_]", "", file.name.casefold())):
@@ -286,11 +287,11 @@ def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) ->
             "{}: {}, so no Keras weights could be read; check {weights}", path, trouble
         )
     with unchanged([path]) as sha256:
-        read = functools.partial(read_keras, path)
-        filled = fill_weights(base, read, needed=part)
-        if not filled.reason or not fill_weights(part, read, needed=part).reason:
+        reader = functools.partial(read_keras, path)
+        filled = fill_weights(base, reader, needed=part)
+        if not filled.reason or not fill_weights(part, reader, needed=part).reason:
             return sha256
-        if _load_with_top(read, spec=spec, part=part):
+        if _load_with_top(reader, spec=spec, part=part):
             return sha256
     text = "{}: these are not the weights of {} ({}); give its own file, or leave out {weights} to fetch it"
     raise WeightsError(text, path, spec.name, filled.reason)

@@ -17,7 +17,7 @@ AGGREGATIONS = ("average", "sum", "vote", "exist", "exist-n")
 one row, or at least n rows, are called positive. The rules published for patches of BreakHis images."""
 
 LEVELS = ("row", "image", "group")
-"""What a prediction is about: a row as it stands (a patch, where the table names patches), an image, or a group
+"""What a prediction is about: a row of the table (a patch, if the table names patches), an image, or a group
 (patient or slide)."""
 
 EXIST_N = 3
@@ -62,14 +62,14 @@ def aggregate(
 ) -> PredictionTable:
     """Make one row per image, or per group, and fold.
 
-    Patches become images and these become groups, by the same rule at each step; only ``sum`` goes to the group at
-    once, since a sum of sums is the sum: there an image of more patches weighs more.
+    Patches are joined into images and these into groups, by the same rule at each step. Only ``sum`` joins patches into
+    groups in one step, so that an image with more patches weighs more.
 
     Parameters
     ----------
     table : PredictionTable
     rule : str
-        Of `AGGREGATIONS`. ``average`` gives the mean probability of the members, ``sum`` that of all rows below.
+        One of `AGGREGATIONS`. ``average`` gives the mean probability of the members, ``sum`` that of all their rows.
         ``vote`` gives the shares of votes and settles a tie by the mean probability.
     level : {"image", "group"}
     positive : sequence of str
@@ -125,7 +125,7 @@ def _join(
     positive: Sequence[str],
     protocol: str,
 ) -> PredictionTable:
-    """Make one row per owner and fold, which `protocol` tested."""
+    """Make one row per owner and fold; `protocol` names the scheme that tested the rows."""
     members: dict[tuple[str, int | None], list[int]] = {}
     for row, key in enumerate(zip(owners, table.folds, strict=True)):
         members.setdefault(key, []).append(row)
@@ -172,7 +172,7 @@ def _predict(
     if rule == "vote":
         # A tie in votes goes to the higher mean probability, which is too small to overturn a vote.
         return shares, (shares + 1e-9 * means).argmax(axis=1)
-    # a tie of means goes to what the rows are predicted
+    # a tie of means goes to the class that more rows are predicted as
     return means, (means + 1e-9 * shares).argmax(axis=1)
 
 
@@ -182,11 +182,11 @@ def _called_positive(
     rule: str,
     positive: Sequence[str],
 ) -> Integers:
-    """Return the positive class where so many members are called positive, else the other."""
+    """Return the positive class for members of which enough rows are predicted positive, else the other class."""
     mask = positive_mask(table.classes, tuple(positive) or default_positive(table.classes))
     if mask.sum() != 1 or len(mask) != 2:
         raise InputError("{rule:{}}: needs two classes, one of them {positive}", rule)
     yes = int(np.flatnonzero(mask)[0])
     no = int(np.flatnonzero(~mask)[0])
-    called = [(table.predicted[rows] == yes).sum() >= _NEEDED[rule] for rows in members]
-    return np.where(called, yes, no).astype(np.int64)
+    is_positive = [(table.predicted[rows] == yes).sum() >= _NEEDED[rule] for rows in members]
+    return np.where(is_positive, yes, no).astype(np.int64)

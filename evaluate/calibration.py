@@ -30,24 +30,24 @@ PENALTY = 5.0
 simulated data (docs/statistics.md)."""
 
 _AVERAGING = 0.3
-"""By how much log T may fall if the models of the folds are averaged, chosen on simulated data (docs/statistics.md)."""
+"""Largest decrease of log T for the mean of the models of all folds, chosen on simulated data (docs/statistics.md)."""
 
 
 def shrunk_temperature(table: PredictionTable, *, averaged: bool = False) -> float | None:
-    """Return a temperature that a few images cannot drive far from 1.
+    """Return the temperature with the least penalised loss, which a few images cannot drive far from 1.
 
-    To the negative log-likelihood ``PENALTY (log T)^2 / 2`` is added, over the number of units (patients if known, else
-    images): images that are all right would sink T to nothing, and one wrong new image would then cost all that was
-    gained.
+    The penalty ``PENALTY (log T)^2 / 2``, divided by the number of units (patients if known, else images), is added to
+    the mean negative log-likelihood. Without it, images that are all right would drive T to 0, and one wrong new image
+    would then cost more than was gained.
 
     Parameters
     ----------
     table : PredictionTable
-        Of single models.
+        Predictions of single models.
     averaged : bool
-        Of the mean of such models, as a bundle gives for new images, whose temperature nothing measures, as every
-        labelled image trained most of them. The mean is less sure than each, so its temperature is the smaller one:
-        where the one found softens, it is brought nearer to 1 by a factor of up to ``exp(0.3)``, and never past it.
+        Whether the temperature is for the mean of such models, as a model file predicts new images. It cannot be
+        measured, since every labelled image trained most of the models. A mean is less sure than each model, so its
+        temperature is smaller: one above 1 is brought nearer to 1 by a factor of up to ``exp(0.3)``, and never past it.
 
     Returns
     -------
@@ -68,17 +68,17 @@ def shrunk_temperature(table: PredictionTable, *, averaged: bool = False) -> flo
 
 
 def _fitted_temperature(probabilities: Values, labels: Integers, units: Integers) -> float:
-    """Return the temperature of the least penalised loss of some rows."""
+    """Return the temperature with the least penalised loss of these rows."""
     from scipy.optimize import minimize_scalar
 
     logs = np.log(np.maximum(probabilities, LEAST)).T
-    # of each class over the true one, of shape (classes, n)
+    # log odds of each class against the true one, of shape (classes, n)
     margins = logs - logs[labels, np.arange(len(labels))]
     weight = PENALTY / len(np.unique(units))
 
     def loss(log_temperature: float) -> float:
-        """Return the penalised loss, in the logarithm, so that halving and doubling are steps of one size."""
-        # no margin over the least temperature is too large for the exponential function
+        """Return the penalised loss. It takes a logarithm, so that halving and doubling are steps of one size."""
+        # even divided by the least temperature, no margin is too large for the exponential function
         sums = np.exp(margins / np.exp(log_temperature)).sum(axis=0)
         losses = np.minimum(np.log(sums), -np.log(LEAST))
         return float(losses.mean() + weight * log_temperature**2 / 2)
@@ -90,8 +90,8 @@ def _fitted_temperature(probabilities: Values, labels: Integers, units: Integers
 def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Values] | None:
     """Scale each fold by a `shrunk_temperature` of the other folds.
 
-    Of these the images that this fold tests as well are left out. The models that predicted the others had this fold's
-    test images in training, so that a temperature is not wholly without them.
+    Images of the other folds that this fold tests too are left out. The models that predicted the others were trained
+    on this fold's test images, so a temperature is not fully independent of them.
 
     Parameters
     ----------
@@ -123,12 +123,12 @@ def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Values]
 
 def negative_log_likelihood(probabilities: Values, labels: Integers) -> float:
     """Return the mean over rows of minus the logarithm of the true class's probability."""
-    of_true_class = _of_class(probabilities, labels)
-    return float(-np.log(np.maximum(of_true_class, LEAST)).mean())
+    shares = _of_class(probabilities, labels)
+    return float(-np.log(np.maximum(shares, LEAST)).mean())
 
 
 def _of_class(probabilities: Values, numbers: Integers) -> Values:
-    """Return the probability of one class of each row, by its number."""
+    """Return the probability of one class, given by its number, for each row."""
     return probabilities[np.arange(len(numbers)), numbers]
 
 
@@ -136,17 +136,17 @@ CALIBRATION_BINS = 15
 """Equal-width bins of the confidence. Guo et al. 2017, sec. 2 ("On Calibration of Modern Neural Networks")."""
 
 _SUREST = 1e-4
-"""Scores nearer to 0 or 1 count as this near in slope and intercept: a few images whose log odds are extreme, or
-infinite, would else decide both, and no study of some hundred images shows whether 0.9999 or 1 is right."""
+"""Scores nearer to 0 or 1 count as this near in slope and intercept. Otherwise a few images with extreme or infinite
+log odds would decide both, and no study of some hundred images shows whether 0.9999 or 1 is right."""
 
 _ROUNDS = 100
 """Maximum number of Newton steps."""
 
 _CLOSE = 1e-10
-"""The size of a step at which they end."""
+"""Newton's steps end at one of at most this size."""
 
 _MANY = 400
-"""With at least so many rows in a bin, the number of right ones counts as normal: exact within a thousandth."""
+"""With more rows in a bin, the number of right ones is taken as normal, which is exact within a thousandth."""
 
 UNSURE_SHARE = 0.2
 """Fraction of out-of-fold predictions whose confidence is below the limit under which an image is uncertain."""
@@ -169,15 +169,15 @@ def calibration(table: PredictionTable, units: Units) -> Entry | None:
     Parameters
     ----------
     table : PredictionTable
-        Its confidence is the probability of the predicted class.
+        The confidence of a row is the probability of the predicted class.
     units : Units
-        Of the table.
+        Units of the table.
 
     Returns
     -------
     dict or None
         ``ece`` (expected calibration error: mean over images of the gap between accuracy and confidence of their
-        bin), ``ece_expected`` (its mean where outcomes are drawn from the probabilities, row by row), ``brier`` (a
+        bin), ``ece_expected`` (its mean if outcomes were drawn from the probabilities, row by row), ``brier`` (a
         figure: mean squared distance from the one-hot truth, 0 to 2), ``nll`` (mean negative log-likelihood), ``bins``
         (those that hold images: ``confidence``, ``accuracy``, ``n``), the figures ``slope`` and ``intercept``
         (`recalibration` of the confidence), and ``temperature``: per fold the temperature fitted on the other folds,
@@ -197,10 +197,10 @@ def calibration(table: PredictionTable, units: Units) -> Entry | None:
     scaled = fold_temperatures(table)
     if scaled is not None:
         temperatures, probabilities = scaled
-        after = _scores(table, probabilities)  # scaling keeps the predicted class
+        rescored = _scores(table, probabilities)  # scaling keeps the predicted class
         scores["temperature"] = {
             "per_fold": [temperatures[fold] for fold in table.fold_numbers],
-            **{name: after[name] for name in ("ece", "brier", "nll")},
+            **{name: rescored[name] for name in ("ece", "brier", "nll")},
         }
     return scores
 
@@ -208,13 +208,13 @@ def calibration(table: PredictionTable, units: Units) -> Entry | None:
 def brier_score(table: PredictionTable, units: Units) -> Figure:
     """Return the Brier score of a table with probabilities.
 
-    If no row is wrong, nothing tells how much a wrong one would lose. Then as many may be wrong as the interval of the
-    accuracy allows, and each may lose 2, the most there is.
+    If no row is wrong, nothing shows how much a wrong one would lose. The upper end of the interval then assumes as
+    many wrong rows as the interval of the accuracy allows, each with the largest loss, 2.
     """
     loss = _squared_distances(np.asarray(table.probabilities), table.labels)
     brier = float(loss.mean())
-    everywhere = np.ones(len(loss), np.bool_)
-    part = Part(brier, (loss - brier) / len(loss), (everywhere,), finer=np.inf)
+    all_rows = np.ones(len(loss), np.bool_)
+    part = Part(brier, (loss - brier) / len(loss), (all_rows,), finer=np.inf)
     figure = interval([part], units, limits=(0.0, 2.0))
     accuracy = units.share(table.hits)
     if accuracy is None or accuracy.reason or not table.hits.all():
@@ -230,7 +230,7 @@ def _squared_distances(probabilities: Values, labels: Integers) -> Values:
 
 
 def _scores(table: PredictionTable, probabilities: Values) -> Entry:
-    """Return the scores of probabilities that need no interval."""
+    """Return the scores of probabilities, without intervals."""
     confidence = _of_class(probabilities, table.predicted)
     bins = reliability_bins(confidence, table.hits)
     error = sum(entry["n"] * abs(entry["accuracy"] - entry["confidence"]) for entry in bins)
@@ -246,7 +246,7 @@ def _scores(table: PredictionTable, probabilities: Values) -> Entry:
 
 
 def reliability_bins(scores: Values, truth: Mask) -> list[Entry]:
-    """Return of each bin of scores that holds rows their mean, the share of true rows, and their number.
+    """Return the mean score, the share of true rows, and the number of rows of each bin that is not empty.
 
     Parameters
     ----------
@@ -266,19 +266,19 @@ def reliability_bins(scores: Values, truth: Mask) -> list[Entry]:
 
 
 def _members(scores: Values) -> list[Mask]:
-    """Return which rows each bin holds; those are (low, high], as in the paper, and the first also has scores of 0."""
+    """Return a mask of the rows of each bin that is not empty: (low, high], as in the paper; the first also has 0."""
     member = np.ceil(scores * CALIBRATION_BINS).clip(1, CALIBRATION_BINS)
     return [member == number for number in np.unique(member)]
 
 
 def _expected_error(confidence: Values) -> float:
-    """Return by how many rows of a bin the right ones are off on average, if each is right with its confidence.
+    """Return the expected gap of right rows of a bin and the sum of confidences, if each is right with its confidence.
 
-    It is exact, by the distribution of how many rows are right, or a normal one's if they are many.
+    It follows from the distribution of the number of right rows, exactly or, if rows are many, by a normal one.
     """
     if len(confidence) > _MANY:
         return float(np.sqrt(2.0 / np.pi * (confidence * (1.0 - confidence)).sum()))
-    # the distribution of how many are right, row by row: they differ in their chances, so it is no binomial one
+    # the distribution of the number of right rows; rows differ in their chances, so it is not binomial
     right = np.ones(1)
     for chance in confidence:
         right = np.convolve(right, [1.0 - chance, chance])
@@ -286,11 +286,11 @@ def _expected_error(confidence: Values) -> float:
 
 
 def recalibration(scores: Values, truth: Mask, *, units: Units) -> Entry:
-    """Compute calibration slope and intercept of scores against what they are scores of.
+    """Compute the calibration slope and intercept of scores.
 
-    The slope is that of a logistic regression of the truth on the log odds of the score: below 1 where scores are too
-    sure, above 1 where they are not sure enough. The intercept is that of a regression whose slope is held at 1: above
-    0 where scores are too low on the whole.
+    The slope is that of a logistic regression of the truth on the log odds of the score: below 1 if scores are too
+    sure, above 1 if they are not sure enough. The intercept is that of a regression whose slope is held at 1: above 0
+    if scores are too low on the whole.
 
     Parameters
     ----------
@@ -302,7 +302,7 @@ def recalibration(scores: Values, truth: Mask, *, units: Units) -> Entry:
     Returns
     -------
     dict
-        The figures ``slope`` and ``intercept``; None where all rows are on one side, and for a slope also where a
+        The figures ``slope`` and ``intercept``; None if all rows are on one side, and for a slope also if a
         threshold separates the sides or all scores are equal.
 
     References
@@ -332,7 +332,7 @@ def _last_coefficient(
 ) -> tuple[float, Values, float]:
     """Return the last coefficient of a logistic regression, the influence of each unit on it, and its Wald variance.
 
-    The influence is by how much the coefficient changes where a unit is left out, by one Newton step.
+    The influence of a unit is the change of the coefficient if the unit is left out, by one Newton step.
 
     References
     ----------
@@ -384,9 +384,9 @@ def _fit_logistic(design: Values, offset: Values, truth: Mask) -> Values:
 
 
 def _solved(matrices: Values, vectors: Values) -> Values:
-    """Solve linear equations, of shape (..., n, n) and (..., n); a matrix that has no inverse is made to have one."""
+    """Solve linear equations, of shape (..., n, n) and (..., n); a singular matrix is made invertible."""
     size = matrices.shape[-1]
-    # of a unit that holds all information nothing is left: a little keeps its influence finite, and huge
+    # without a unit that holds all information nothing is left; a little keeps its influence finite, but huge
     least = 1e-12 * np.trace(matrices, axis1=-2, axis2=-1)[..., None, None] + 1e-300
     return np.linalg.solve(matrices + least * np.eye(size), vectors[..., None])[..., 0]
 
@@ -401,9 +401,9 @@ def informs(rule: Entry) -> bool:
 def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> Entry | None:
     """Return the confidence below which the least sure predictions of a table lie, and how many are right on each side.
 
-    The share is named beforehand and the confidence follows from it without a look at a label, so that how many are
-    right above it is measured as on any images, and its interval holds. A confidence that were chosen for a wanted
-    accuracy would be the one at which chance was kindest.
+    The share is fixed beforehand, and the confidence follows from it without a look at any label. So the accuracy above
+    it is unbiased, and its interval holds. A confidence chosen for a wanted accuracy would be the one at which chance
+    was kindest.
 
     Parameters
     ----------
@@ -416,7 +416,7 @@ def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> Entry
     dict or None
         ``below`` (a confidence), ``share`` (as asked for), ``calibrated`` (whether confidences are scaled by
         `fold_temperatures`), ``unit`` (``group`` or ``image``), and ``sure`` and ``unsure``, each with ``n``, ``right``
-        and the 95 % ``interval`` of the share that is right. None without probabilities, or where none is less sure
+        and the 95 % ``interval`` of the share that is right. None without probabilities, or if none is less sure
         than the others.
 
     References
@@ -426,8 +426,8 @@ def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> Entry
     if table.probabilities is None or not len(table):
         return None
     confidence, calibrated = _confidence_by_fold(table)
-    below = _limit(confidence, share)
-    unsure = confidence < below
+    limit = _limit(confidence, share)
+    unsure = confidence < limit
     if not unsure.any() or unsure.all():
         return None
     units = Units.of(table)
@@ -441,7 +441,7 @@ def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> Entry
         }
 
     return {
-        "below": below,
+        "below": limit,
         "share": share,
         "calibrated": calibrated,
         "unit": units.kind,
@@ -451,7 +451,7 @@ def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> Entry
 
 
 def answers_by_fold(table: PredictionTable) -> Answers:
-    """Return what the models of each fold say, calibrated and marked by what the other folds show.
+    """Return the predictions of each fold, with confidences that the other folds calibrate and mark as uncertain.
 
     Parameters
     ----------

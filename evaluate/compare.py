@@ -26,15 +26,15 @@ from .predictions import Integers, Mask, PredictionTable, Values, take_rows
 from .two_class import TwoClassView, default_positive, positive_mask, two_sides
 
 FOLDS = 1.155
-"""Factor of the variance of a test over folds, of independent rows: bchisto's choice, the least with which tests of
-equal classifiers reject at most 6.5 % of real cross-validations in ``tools/benchmarks/coverage.py``, within its error.
-"""
+"""Factor by which folds raise the variance of a test of independent rows: bchisto's choice, the least with which tests
+of equal classifiers reject at most 6.5 % of real cross-validations in ``tools/benchmarks/coverage.py``, within its
+error."""
 
 FOLDS_OF_GROUPS = 1.3
-"""The same of groups with several rows."""
+"""The same factor for groups with several rows."""
 
 Key = tuple[str, str, int | None]
-"""What a row is about: image, patch and fold."""
+"""The identity of a row: image, patch and fold."""
 
 POWER = 0.8
 """Power at which a difference counts as detectable: a convention (Cohen 1988, sec. 2.4)."""
@@ -48,24 +48,24 @@ def compare_pairs(
 ) -> list[Entry]:
     """Compare every two tables that hold the same images, with the same true classes and folds.
 
-    A table without folds is compared with one that has some, if that tests each image once.
+    A table without folds is also compared with one that has folds, if that tests each image once.
 
     Parameters
     ----------
     tables : sequence of PredictionTable
     views : sequence of TwoClassView, optional
-        Of each table. Two tables whose views differ have no difference of sensitivity and specificity.
+        The view of each table. Two tables whose views differ have no difference of sensitivity and specificity.
     margin : float, optional
         As in `compare_tables`.
 
     Returns
     -------
     list of dict
-        Of `compare_tables`, with ``first``, ``second``, and what `holm` adds.
+        Results of `compare_tables`, with ``first``, ``second``, and what `holm` adds.
     """
     pairs = []
-    of_each = list(views) or [TwoClassView()] * len(tables)
-    for (a, view_of_a), (b, view_of_b) in combinations(zip(tables, of_each, strict=True), 2):
+    all_views = list(views) or [TwoClassView()] * len(tables)
+    for (a, view_of_a), (b, view_of_b) in combinations(zip(tables, all_views, strict=True), 2):
         if unlike(a, b) is not None:
             continue
         pair: Entry = {"first": a.name, "second": b.name}
@@ -78,7 +78,7 @@ def compare_pairs(
 
 
 def _sides(table: PredictionTable, view: TwoClassView) -> tuple[frozenset[str], str]:
-    """Return the positive classes of a view, and its rule where there are more than two classes: else all are one."""
+    """Return the positive classes of a view, and its rule; empty for two classes, for which all rules are the same."""
     mask = positive_mask(table.classes, view.positive or default_positive(table.classes))
     positive = frozenset(compress(table.classes, mask))
     if len(table.classes) <= 2:
@@ -92,13 +92,13 @@ def holm(pairs: Sequence[Entry]) -> list[Entry]:
     Parameters
     ----------
     pairs : sequence of dict
-        Of `compare_tables`.
+        Results of `compare_tables`.
 
     Returns
     -------
     list of dict
-        Each with its ``p_holm``; the ``verdict`` of that on the accuracy of the second table: ``better``, ``worse`` or
-        ``not shown``; and whether the interval of the difference would ``disagree``.
+        Each with its ``p_holm``; the ``verdict`` of ``p_holm`` on the accuracy of the second table: ``better``,
+        ``worse`` or ``not shown``; and whether the interval of the difference would ``disagree``.
 
     References
     ----------
@@ -121,23 +121,24 @@ def holm(pairs: Sequence[Entry]) -> list[Entry]:
 
 
 def _verdict(change: Figure, p: float) -> Entry:
-    """Return what p says of a difference, and whether its interval says otherwise."""
-    shown = p <= 2.0 * (1.0 - LEVEL)
+    """Return the verdict of p on a difference, and whether its interval disagrees."""
+    # `LEVEL` is that of one side
+    is_shown = p <= 2.0 * (1.0 - LEVEL)
     verdict = "not shown"
-    if shown and change.value > 0.0:
+    if is_shown and change.value > 0.0:
         verdict = "better"
-    elif shown:
+    elif is_shown:
         verdict = "worse"
-    disagree = change.interval is not None and shown != change.excludes_zero
+    disagree = change.interval is not None and is_shown != change.excludes_zero
     return {"verdict": verdict, "disagree": disagree}
 
 
 def named_alike(tables: Sequence[PredictionTable]) -> list[PredictionTable]:
-    """Return tables in which an image has one name, if most of two tables are the same, see `match_names`."""
-    alike: list[PredictionTable] = []
+    """Return tables in which an image has the same name, if most images of two tables match, see `match_names`."""
+    renamed_tables: list[PredictionTable] = []
     for table in tables:
         images = {*table.image_ids}
-        for other in alike:
+        for other in renamed_tables:
             names, findings = match_names(images, other.image_ids, where=table.name)
             if findings and 2 * len(names) > len(images) and table.image_ids != table.groups:
                 report_findings(findings)
@@ -146,12 +147,12 @@ def named_alike(tables: Sequence[PredictionTable]) -> list[PredictionTable]:
                 not_new = frozenset(map(names.__getitem__, table.not_new))
                 table = replace(table, image_ids=image_ids, not_new=not_new)
                 break
-        alike.append(table)
-    return alike
+        renamed_tables.append(table)
+    return renamed_tables
 
 
 def unlike_pairs(tables: Sequence[PredictionTable], *, rows: bool = True) -> list[str]:
-    """Return which two tables cannot be compared, and why: their images, folds, classes, true classes or groups differ.
+    """Return a note on each two tables that cannot be compared: images, folds, classes, true classes or groups differ.
 
     Parameters
     ----------
@@ -170,7 +171,7 @@ def unlike_pairs(tables: Sequence[PredictionTable], *, rows: bool = True) -> lis
 
 
 def unlike(first: PredictionTable, second: PredictionTable) -> str | None:
-    """Return why two tables cannot be compared."""
+    """Return why two tables cannot be compared; None if they can."""
     rows_of_first = _keys(first, second)
     rows_of_second = _keys(second, first)
     if rows_of_first.keys() != rows_of_second.keys():
@@ -195,7 +196,7 @@ def unlike(first: PredictionTable, second: PredictionTable) -> str | None:
 def _unlike_rows(
     first: PredictionTable, second: PredictionTable, keys: Set[Key], others: Set[Key]
 ) -> str:
-    """Return in which rows two tables differ."""
+    """Return a phrase on the rows in which two tables differ."""
     if {key[:2] for key in keys} != {key[:2] for key in others}:
         return f"{counted(len(keys - others), 'row')} only in the first, {len(others - keys)} only in the second"
     if first.fold_numbers and second.fold_numbers:
@@ -204,7 +205,7 @@ def _unlike_rows(
 
 
 def _keys(table: PredictionTable, other: PredictionTable) -> dict[Key, int]:
-    """Return the place of each row by image, patch and fold; without the fold, if one table names none."""
+    """Return the position of each row by image, patch and fold; without the fold if one table names none."""
     keys = {key: row for row, key in enumerate(table.keys)}
     if table.fold_numbers and other.fold_numbers:
         return keys
@@ -229,7 +230,7 @@ def compare_tables(
         Over the same images and folds, or one of them without folds; rows may stand in another order. A group that one
         of them lacks is taken from the other.
     view : TwoClassView, optional
-        Of sensitivity and specificity.
+        View of sensitivity and specificity.
     margin : float, optional
         A loss of accuracy that would not matter, above 0.
 
@@ -237,11 +238,11 @@ def compare_tables(
     -------
     dict
         ``differences``, figures of the second minus those of the first (see `difference_parts`); ``test`` and its
-        ``p``: ``mcnemar`` where every row is a unit, ``sign_flip`` where units hold several rows, over several folds
-        with a larger variance (see `FOLDS`); ``variance_factor``, by which that was raised; ``least_p`` that so many
-        units allow; ``detectable``, the difference that would have been found with a power of 80 % at the variance that
-        the interval has, and ``units_needed`` to find the one that is seen; ``detectable_of``, of which of
-        `differences` both are (``accuracy``, or ``by_unit`` if one unit outweighs the others); ``only_first`` and
+        ``p``: ``mcnemar`` if every row is a unit, ``sign_flip`` if units hold several rows, over several folds with a
+        larger variance (see `FOLDS`); ``variance_factor``, by which it was raised; ``least_p``, the smallest that this
+        number of units allows; ``detectable``, the difference that would be found with a power of 80 % at the variance
+        of the interval, and ``units_needed`` to find the observed one; ``detectable_of``, the one of `differences` that
+        both are about (``accuracy``, or ``by_unit`` if one unit outweighs the others); ``only_first`` and
         ``only_second``, rows that only one has right; ``unit``, ``units``, and ``ungrouped``, the images among these
         that name no group; with a margin, ``margin`` and ``not_inferior``, whether the interval shows that the second
         loses less than it (null without an interval).
@@ -264,7 +265,7 @@ def compare_tables(
     right_in_first = first.hits
     right_in_second = second.hits
     parts = difference_parts(first, second, units, TwoClassView.of(view))
-    differences = {name: difference_interval(each, units) for name, each in parts.items()}
+    differences = {name: difference_interval(part_list, units) for name, part_list in parts.items()}
     comparison = {
         "differences": differences,
         **paired_test(right_in_second.astype(np.int64) - right_in_first, units),
@@ -286,8 +287,8 @@ def paired_rows(
     first: PredictionTable, second: PredictionTable
 ) -> tuple[PredictionTable, PredictionTable]:
     """Return two tables with rows in the order of the first, and with the folds and the groups that either names."""
-    places = _keys(second, first)
-    order = np.array([places[key] for key in _keys(first, second)], np.int64)
+    positions = _keys(second, first)
+    order = np.array([positions[key] for key in _keys(first, second)], np.int64)
     second = take_rows(second, order)
     groups = tuple(
         a if a is not None else b for a, b in zip(first.groups, second.groups, strict=True)
@@ -298,12 +299,12 @@ def paired_rows(
 
 
 def paired_test(change: Integers, units: Units) -> Entry:
-    """Return the test of whether rows change for the better as often as for the worse, see `compare_tables`.
+    """Test whether rows change for the better as often as for the worse; return entries of `compare_tables`.
 
     Parameters
     ----------
     change : ndarray of int, shape (n,)
-        1 where only the second table is right, -1 where only the first is, else 0.
+        1 if only the second table is right, -1 if only the first is, else 0.
     units : Units
     """
     test = "sign_flip"
@@ -321,9 +322,9 @@ def paired_test(change: Integers, units: Units) -> Entry:
 
 
 def _sample_size(differences: Mapping[str, Figure], units: Units) -> Entry:
-    """Return the difference that so many units would show, and how many units the one that is seen would need.
+    """Return the difference that this number of units would show, and the number that the observed one would need.
 
-    They are of the accuracy; if one unit outweighs the others, of that by unit.
+    Both are of the accuracy or, if one unit outweighs the others, of the accuracy by unit.
     """
     from scipy.stats import norm
 
@@ -331,18 +332,19 @@ def _sample_size(differences: Mapping[str, Figure], units: Units) -> Entry:
     change = differences.get(name)
     if change is None or change.interval is None:
         return {"detectable": None, "detectable_of": None, "units_needed": None}
+    # half an interval is the deviate of `LEVEL` in standard errors; the power needs its own on top
     half = (change.high - change.low) / 2.0
     detectable = half * float(1.0 + norm.ppf(POWER) / norm.ppf(LEVEL))
-    seen = abs(change.value)
-    needed = int(np.ceil(units.count * (detectable / seen) ** 2)) if seen >= 1e-12 else None
+    observed = abs(change.value)
+    needed = int(np.ceil(units.count * (detectable / observed) ** 2)) if observed >= 1e-12 else None
     return {"detectable": min(detectable, 1.0), "detectable_of": name, "units_needed": needed}
 
 
 def _widened(p: float, factor: float, differ: int) -> float:
     """Return the p of a statistic whose variance is larger by a factor than the test assumes.
 
-    It is turned into a normal deviate, and that, over the root of the factor, is one of Student's distribution, with as
-    many degrees of freedom as units that differ, less one.
+    The p becomes a normal deviate. Divided by the root of the factor, this is taken for one of Student's distribution,
+    whose degrees of freedom are the number of units that differ, less one.
     """
     from scipy.stats import norm, t
 
@@ -353,7 +355,7 @@ def _widened(p: float, factor: float, differ: int) -> float:
 
 
 def sign_flip(changes: Integers) -> float:
-    """Return the two-sided mid-p of the sum of changes, where the sign of each is as likely plus as minus.
+    """Return the two-sided mid-p of the sum of changes, if each is as likely to have one sign as the other.
 
     All sign patterns are counted at once: the distribution of the sum has the characteristic function
     ``prod cos(t * change)``, from which a Fourier transform gives each probability. For single rows, whose changes are
@@ -382,8 +384,8 @@ def sign_flip(changes: Integers) -> float:
         spectrum *= np.cos(2.0 * np.pi * step * turns) ** times
     chances = np.fft.fft(spectrum).real / sums
     distance = np.minimum(np.arange(sums), sums - np.arange(sums))
-    reached = abs(int(changes.sum()))
-    p = chances[distance >= reached].sum() - chances[distance == reached].sum() / 2.0
+    observed = abs(int(changes.sum()))
+    p = chances[distance >= observed].sum() - chances[distance == observed].sum() / 2.0
     # the transform errs by some 1e-16, which may be more than a tiny p: it is at least that of the rarest sum
     return float(min(1.0, max(p, 2.0 ** -int(count.sum()))))
 
@@ -391,25 +393,25 @@ def sign_flip(changes: Integers) -> float:
 def difference_parts(
     first: PredictionTable, second: PredictionTable, units: Units, view: TwoClassView
 ) -> dict[str, list[Part]]:
-    """Return the parts of which each difference is the mean, of tables of the same rows in the same order.
+    """Return the parts whose mean is each difference, for two tables of the same rows in the same order.
 
     Parameters
     ----------
     first, second : PredictionTable
     units : Units
     view : TwoClassView
-        Gives sensitivity and specificity, which are those at 0.5.
+        View of sensitivity and specificity, which are those at 0.5.
 
     Returns
     -------
     dict of str to list of Part
-        ``accuracy``, ``balanced_accuracy``, ``by_unit`` (the accuracy where groups of any size weigh the same; of
-        rows that name one), and where they are defined ``auc``, ``sensitivity`` and ``specificity``.
+        ``accuracy``, ``balanced_accuracy``, ``by_unit`` (the accuracy if groups of any size weigh the same, over
+        rows that name one), and if they are defined ``auc``, ``sensitivity`` and ``specificity``.
     """
     hits = [table.hits.astype(np.float64) for table in (first, second)]
-    everywhere = np.ones(len(first), np.bool_)
+    all_rows = np.ones(len(first), np.bool_)
     parts = {
-        "accuracy": [_change(hits, everywhere)],
+        "accuracy": [_change(hits, all_rows)],
         "balanced_accuracy": [
             _change(hits, first.labels == label) for label in np.unique(first.labels)
         ],
@@ -426,12 +428,12 @@ def difference_parts(
         truth = sides[0].truth
         right = [side.right.astype(np.float64) for side in sides]
         parts |= {"sensitivity": [_change(right, truth)], "specificity": [_change(right, ~truth)]}
-    defined = {name: all_or_none(each) for name, each in parts.items()}
-    return {name: each for name, each in defined.items() if each}
+    defined = {name: all_or_none(part_list) for name, part_list in parts.items()}
+    return {name: part_list for name, part_list in defined.items() if part_list}
 
 
 def _change(hits: Sequence[Values], inside: Mask) -> Part | None:
-    """Return the difference of two shares of the same rows."""
+    """Return the difference of two shares of the same rows; None without rows."""
     if not inside.any():
         return None
     moved = float(np.abs(hits[1] - hits[0])[inside].mean())

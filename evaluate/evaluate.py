@@ -56,7 +56,7 @@ class Evaluation:
     folder : Path
         Holds ``metrics.json``.
     sources : tuple of Path
-        The tables that were read, and what their runs record of them.
+        The tables that were read, and the files in which their runs record facts about them.
     panels : list of Panel
         The tables with their figures.
     result : dict
@@ -133,7 +133,7 @@ _VERDICTS = {
     "worse": "shown to be worse than chance",
     "not estimable": "without an interval, so not compared with chance",
 }
-"""What each kind of `Verdict` says of its figure."""
+"""Phrase for each kind of `Verdict`."""
 
 
 _MOST_DRAWS = 100_000
@@ -164,9 +164,9 @@ def evaluate(
         Gets ``metrics.json``; `bchisto.evaluate.report.write_evaluation` adds what people read. Those of an earlier
         call are overwritten.
     view : TwoClassView, optional
-        The two-class view; what is left open in it is as the run of a table had it.
+        The two-class view; what it leaves open is taken from the run of each table.
     bootstrap : int
-        Draws of units for the intervals of metrics of other packages that give no influences, to 100,000; 0 for none.
+        Draws of units, at most 100,000, for the intervals of other packages' metrics without influences; 0 for none.
     tables : TableChoice, optional
         How tables are read.
     aggregation : Aggregation, optional
@@ -217,15 +217,15 @@ def _evaluated(
     internal = reader.panels(tables_of(others), replace(tables, by=()))
     for panel in internal:
         reader.groups_of_training.update(filter(None, panel.table.groups))
-    read = reader.panels(
+    read_panels = reader.panels(
         [(path, names.get(path, name)) for path, name in tables_of(sources)], tables
     )
-    compared = named_alike([panel.table for panel in read])
-    choices = choices_of(compared, [panel.metrics for panel in read])
+    compared = named_alike([panel.table for panel in read_panels])
+    choices = choices_of(compared, [panel.metrics for panel in read_panels])
     panels = [
-        # that of the run of a table, if it was among more: its corrected figures are of the table as the run wrote it
+        # the choice in the run of a table, if it was among more, whose corrected figures are of that table
         replace(panel, table=table).chosen(max(choice, panel.choice, key=_count_of))
-        for panel, table, choice in zip(read, compared, choices, strict=True)
+        for panel, table, choice in zip(read_panels, compared, choices, strict=True)
     ]
     result: Entry = {
         "schema_version": SCHEMA,
@@ -243,11 +243,11 @@ def _evaluated(
         result["external"], not_external = external_validations(
             panels, internal, steps=len(reader.steps)
         )
-    unlike = unlike_pairs(compared, rows=len(reader.steps) == 1)
-    if len(unlike) > _MOST_NOTES:
-        further = len(unlike) - _MOST_NOTES
-        unlike[_MOST_NOTES:] = [f"{further} further pairs of tables are not compared either"]
-    notes = map(as_banner, [*reader.banners, *not_external, *unlike])
+    unlike_notes = unlike_pairs(compared, rows=len(reader.steps) == 1)
+    if len(unlike_notes) > _MOST_NOTES:
+        further = len(unlike_notes) - _MOST_NOTES
+        unlike_notes[_MOST_NOTES:] = [f"{further} further pairs of tables are not compared either"]
+    notes = map(as_banner, [*reader.banners, *not_external, *unlike_notes])
     result["notes"] = [banner.json() for banner in notes]
     result = as_json(result)
     write_json(folder / METRICS, result)
@@ -255,12 +255,12 @@ def _evaluated(
 
 
 def _count_of(choice: Metrics) -> int:
-    """Return among how many results a choice was, see `choices_of`."""
+    """Return the number of results among which a choice was made, see `choices_of`."""
     return int(choice.get("choice", {}).get("count", 1))
 
 
 def inputs_of(sources: Sequence[Path]) -> tuple[Path, ...]:
-    """Return the tables, and what their runs know of them, which decide the results: no output may replace them."""
+    """Return the tables, and the files of their runs that decide the results: no output may replace any of them."""
     tables = [path for path, _ in tables_of(sources)]
     facts: set[Path] = set()
     for path in tables:
@@ -278,7 +278,7 @@ class _Reader:
     Attributes
     ----------
     view : TwoClassView
-        What is left open in it is as the run of a table had it.
+        What it leaves open is taken from the run of each table.
     steps : list of (str, str)
         Levels and rules, see `Aggregation.steps`.
     bootstrap : int
@@ -306,8 +306,8 @@ class _Reader:
                 table = facts.described(predictions)
                 self.banners.update(dict.fromkeys(_notes(table, facts)))
                 if not table.fold_numbers:
-                    both = self.groups_of_training.intersection(table.groups)
-                    table = replace(table, groups_of_training=table.groups_of_training | both)
+                    groups = self.groups_of_training.intersection(table.groups)
+                    table = replace(table, groups_of_training=table.groups_of_training | groups)
                 digest = str(facts.run.get("images_sha256", ""))
                 columns = {
                     column: column_values(path, column, images_sha256=digest)
@@ -315,18 +315,18 @@ class _Reader:
                 }
                 self._refuse_no_side(view, table)
                 for level, rule in self.steps:
-                    at_level = self._at_level(table, view, level=level, rule=rule)
-                    metrics = metrics_of(at_level, view, bootstrap=self.bootstrap)
+                    level_table = self._at_level(table, view, level=level, rule=rule)
+                    metrics = metrics_of(level_table, view, bootstrap=self.bootstrap)
                     if columns:
-                        metrics["subgroups"] = _subgroups(table, at_level, columns, level=level)
+                        metrics["subgroups"] = _subgroups(table, level_table, columns, level=level)
                     panels.append(
                         Panel(
-                            at_level,
+                            level_table,
                             metrics,
                             run=facts.run,
                             view=view,
                             folder=path.parent,
-                            choice=_choice_at_level(facts, table, at_level),
+                            choice=_choice_at_level(facts, table, level_table),
                         )
                     )
         return panels
@@ -345,12 +345,12 @@ class _Reader:
         self, table: PredictionTable, view: TwoClassView, *, level: str, rule: str
     ) -> PredictionTable:
         """Return a table of one prediction per row, image or group, whose name says so if there are several."""
-        at_level = table
+        level_table = table
         if level != "row":
-            at_level = aggregate(table, rule=rule, level=level, positive=view.positive)
+            level_table = aggregate(table, rule=rule, level=level, positive=view.positive)
         if len(self.steps) == 1:
-            return at_level
-        return replace(at_level, name=f"{table.name} ({', '.join(filter(None, (level, rule)))})")
+            return level_table
+        return replace(level_table, name=f"{table.name} ({', '.join(filter(None, (level, rule)))})")
 
 
 def _subgroups(
@@ -370,7 +370,7 @@ def _subgroups(
 
 
 def _choice_at_level(facts: Facts, table: PredictionTable, at_level: PredictionTable) -> Entry:
-    """Return what the choice in a run adds to a table at a level; the corrected figures are only those of its rows."""
+    """Return what a choice in a run adds to a table at a level; its corrected figures hold only for the same hits."""
     if not facts.choice or np.array_equal(table.hits, at_level.hits):
         return facts.choice
     return {"choice": {**facts.choice["choice"], "uncorrected": True}}
@@ -399,29 +399,29 @@ def _notes(table: PredictionTable, facts: Facts) -> list[Banner]:
 def tables_of(sources: Sequence[Path]) -> list[tuple[Path, str]]:
     """Return every table with its name: a file's stem, or the folder of its protocol.
 
-    Where these are not unique, it is the path below the folder that holds all of them.
+    If these are not unique, the name is the path below the folder that holds all of them.
     """
     files = []
     for source in sources:
         if not source.is_dir():
             files.append((source, source.with_suffix("")))
             continue
-        inside = [
+        predictions = [
             path for path in sorted(source.glob("**/predictions.csv")) if not is_set_aside(path)
         ]
-        if not inside:
+        if not predictions:
             raise InputError(
                 f"{source}: no predictions.csv in this folder; give a run folder of bchisto boost, or a table"
             )
-        files += [(path, path.parent) for path in inside]
+        files += [(path, path.parent) for path in predictions]
     if not files:
         return []
-    above = os.path.commonpath([named_by.absolute().parent for _, named_by in files])
+    root = os.path.commonpath([named_by.absolute().parent for _, named_by in files])
     uses = Counter(named_by.name for _, named_by in files)
     tables = []
     for path, named_by in files:
         name = named_by.name
         if uses[name] > 1:
-            name = named_by.absolute().relative_to(above).as_posix()
+            name = named_by.absolute().relative_to(root).as_posix()
         tables.append((path, name))
     return tables

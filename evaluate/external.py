@@ -36,15 +36,15 @@ def external_validations(
     Parameters
     ----------
     panels, internal : sequence of Panel
-        As many of each table as `steps`, one after the other.
+        Each table has `steps` panels, one after the other.
     steps : int
         Levels, and rules for them, at which each table was measured.
 
     Returns
     -------
     (list of dict, list of str)
-        Of `external_validation`; and what a reader must know of them: which tables are not compared, since rows of one
-        are patches and those of the other are not, and which share images or groups.
+        Results of `external_validation`, and notes for readers: which tables are not compared, since only one of them
+        has patches as rows, and which share images or groups.
 
     Raises
     ------
@@ -53,14 +53,14 @@ def external_validations(
     """
     validations = []
     notes = []
-    for (number, panel), (at, other) in itertools.product(enumerate(panels), enumerate(internal)):
+    for (number, panel), (row, other) in itertools.product(enumerate(panels), enumerate(internal)):
         table = panel.table
         if set(table.classes) != set(other.table.classes):
             raise InputError(
                 f"{table.name} has the classes {', '.join(table.classes)}, {other.table.name} "
                 f"{', '.join(other.table.classes)}: there is not a drop between them; give tables of the same classes"
             )
-        if number % steps != at % steps:  # another level
+        if number % steps != row % steps:  # another level
             continue
         if (table.patches is None) != (other.table.patches is None):
             notes.append(
@@ -82,8 +82,8 @@ def external_validations(
 def external_validation(panel: Panel, other: Panel) -> Entry:
     """Compare the figures of a table with those of a table of other images.
 
-    The tables are to share no images, so nothing is paired: the interval of a drop combines those of both
-    figures, whatever was drawn for these (images or patients).
+    The tables should share no images, so nothing is paired: the interval of a drop combines those of both figures,
+    whatever their units are (images or patients).
 
     Parameters
     ----------
@@ -94,10 +94,10 @@ def external_validation(panel: Panel, other: Panel) -> Entry:
     -------
     dict
         ``table``, ``against``, ``n``, ``n_against``; ``group``, what a group is called; ``figures``: by name the values
-        ``internal`` and ``external``, and the figure ``drop``, the former less the latter, where both tables have it,
-        for balanced accuracy of the same classes; ``shared``: by name how many images, and groups, are named
-        alike in both, where any are; ``wanted``: what the thresholds that the internal table gave for wanted
-        sensitivities reach on the external one.
+        ``internal`` and ``external``, and the figure ``drop``, the former less the latter, if both tables have it (for
+        balanced accuracy, of the same classes); ``shared``: by noun how many images, and groups, have the same name in
+        both, if any have; ``wanted``: what the thresholds that the internal table gave for wanted sensitivities reach
+        on the external one.
 
     References
     ----------
@@ -135,7 +135,7 @@ def _compared(metrics: Metrics) -> dict[str, Figure | None]:
     view = metrics.get("two_class")
     if not view:
         return figures
-    if len(metrics["classes"]) > 2:  # of two it is the other AUC
+    if len(metrics["classes"]) > 2:  # for two classes it is the other AUC
         figures["two_class_auc"] = view["auc"]
     for point in view["thresholds"]:
         for name in ("sensitivity", "specificity"):
@@ -144,10 +144,10 @@ def _compared(metrics: Metrics) -> dict[str, Figure | None]:
 
 
 def _shared(table: PredictionTable, other: PredictionTable) -> dict[str, int]:
-    """Return how many images, and groups, of one table are named in another, where any are."""
+    """Return by noun how many images, and groups, have the same name in two tables; those that are 0 are left out."""
     images = set(table.image_ids) & set(other.image_ids)
     groups = set(table.groups) & set(other.groups) - {None}
-    name = table.row_is  # groups, where the table is of these
+    name = table.row_is  # a group, if rows are groups
     if table.patches is not None:
         name = table.image_is
     counts = {name: len(images), table.group_is: len(groups)}
@@ -160,31 +160,31 @@ def _present(table: PredictionTable) -> set[str]:
 
 
 def _carried(table: PredictionTable, view: Metrics) -> Iterator[Entry]:
-    """Call a table by the thresholds of another one's view."""
+    """Yield the figures of a table at the thresholds that another table's view gave for wanted sensitivities."""
     if table.probabilities is None or not view.get("wanted"):
         return
     sides = two_sides(table, view["positive"], view["rule"])
     units = Units.of(table)
     for point in view["wanted"]:
-        called = sides.scores >= point["threshold"]  # it was fitted, so it is no tie
+        is_positive = sides.scores >= point["threshold"]  # a fitted threshold is no tie
         yield {
             "wanted": point["wanted"],
-            **called_point(units, sides.truth, called, point["threshold"]),
+            **called_point(units, sides.truth, is_positive, point["threshold"]),
         }
 
 
 def independent_difference(first: Figure, second: Figure) -> Figure:
-    """Return the first less the second, which are independent.
+    """Return the difference of two independent figures, the first less the second.
 
     Of d = a - b the ends are d - sqrt((a - low of a)^2 + (high of b - b)^2) and d + sqrt((high of a - a)^2 +
-    (b - low of b)^2) (MOVER). Without one of their intervals it has the reason of that.
+    (b - low of b)^2) (MOVER). If one of them has no interval, the difference has none either, for the same reason.
     """
-    apart = first.value - second.value
+    gap = first.value - second.value
     if first.interval is None or second.interval is None:
-        return Figure(apart, reason=first.reason or second.reason)
-    down = float(np.hypot(first.value - first.low, second.high - second.value))
-    up = float(np.hypot(first.high - first.value, second.value - second.low))
-    return Figure(apart, apart - down, apart + up, IntervalMethod.UNPAIRED)
+        return Figure(gap, reason=first.reason or second.reason)
+    lower_width = float(np.hypot(first.value - first.low, second.high - second.value))
+    upper_width = float(np.hypot(first.high - first.value, second.value - second.low))
+    return Figure(gap, gap - lower_width, gap + upper_width, IntervalMethod.UNPAIRED)
 
 
 def column_values(path: Path, column: str, *, images_sha256: str) -> dict[str, str]:
@@ -240,14 +240,14 @@ def _values_in_table(path: Path, table: CsvTable, column: str) -> dict[str, str]
 
 
 def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str) -> list[Entry]:
-    """Measure the rows of each value of a column, and against all other rows.
+    """Measure the rows of each value of a column, and compare them with all other rows.
 
     Parameters
     ----------
     table : PredictionTable
-        Of images or patches, or with a row per group.
+        Table of images or patches, or with a row per group.
     values : mapping of str to str
-        Image id to value, or group to value where a row is a group; empty or absent where it is not known.
+        Image id to value, or group to value if a row is a group; empty or absent if it is not known.
     column : str
         For messages.
 
@@ -260,7 +260,7 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
     Raises
     ------
     InputError
-        More values than make subgroups, or names of groups as values, each of a single group.
+        There are too many values for subgroups, or they are names of groups.
     """
     value_of_row = np.array([values.get(image) or _UNKNOWN for image in table.image_ids])
     names = sorted(set(value_of_row.tolist()), key=lambda name: (name == _UNKNOWN, name))
@@ -272,7 +272,7 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
             len(names),
             _MOST,
         )
-    measured = []
+    entries = []
     for name in names:
         inside = value_of_row == name
         part = take_rows(table, np.flatnonzero(inside))
@@ -281,7 +281,7 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
         if not inside.all():
             others = _accuracy(take_rows(table, np.flatnonzero(~inside)))
             difference = independent_difference(accuracy, others)
-        measured.append(
+        entries.append(
             {
                 "value": name,
                 "n": len(part),
@@ -291,11 +291,11 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
                 "tested": part.tested,
             }
         )
-    return measured
+    return entries
 
 
 def _names_groups(values: Sequence[str], table: PredictionTable) -> bool:
-    """Return whether values of rows are names of groups, each of a single group.
+    """Return whether each value is of only one group, and one of them is the name of a group.
 
     Sites may be called "1" and "2" as patients are, but are of several patients.
     """
@@ -311,11 +311,12 @@ def _accuracy(table: PredictionTable) -> Figure:
 
 
 def of_groups(table: PredictionTable, values: Mapping[str, str]) -> dict[str, str]:
-    """Return the value of each group, that of its images; where these differ, that there are several."""
-    seen: dict[str, set[str]] = {}
+    """Return the value of each group: that of its images, or `_SEVERAL` if these differ."""
+    values_of_group: dict[str, set[str]] = {}
     for image, group in zip(table.image_ids, table.groups, strict=True):
         if group is not None:
-            seen.setdefault(group, set()).add(values.get(image) or _UNKNOWN)
+            values_of_group.setdefault(group, set()).add(values.get(image) or _UNKNOWN)
     return {
-        group: several.pop() if len(several) == 1 else _SEVERAL for group, several in seen.items()
+        group: several.pop() if len(several) == 1 else _SEVERAL
+        for group, several in values_of_group.items()
     }

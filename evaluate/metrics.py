@@ -1,7 +1,7 @@
-"""Metrics, one specification each, and what they are of a table, with their intervals.
+"""Metrics: a specification of each, and their values for a table, with intervals.
 
-One of our metrics that fails ends the command. One of another package is warned of and left out: what is evaluated may
-have cost days, and one number less must not cost the others.
+If a metric of bchisto fails, the command ends. One of another package is left out with a warning: the models may have
+taken days, and one number less must not cost the others.
 """
 
 from __future__ import annotations
@@ -83,14 +83,14 @@ def measure(
 ) -> Entry:
     """Compute the metrics of a table with their 95 % intervals, and log its `PredictionTable.cautions`.
 
-    Images are the units, or groups where they are known, since images of one patient are not independent. Figures have
+    Images are the units, or groups if they are known, since images of one patient are not independent. Figures have
     the intervals of `intervals.interval`; a metric of another package without influences has the percentile bootstrap.
 
     Parameters
     ----------
     table : PredictionTable
     view : TwoClassView, optional
-        What is left open is that of a known dataset. Without positive classes, there is no two-class view.
+        What it leaves open is taken from a known dataset. Without positive classes, there is no two-class view.
     bootstrap : int
         Draws of units for the bootstrap; with 0 such a metric has no interval.
 
@@ -100,7 +100,7 @@ def measure(
         By the keys of ``metrics.json``, which ``docs/files.md`` lists; ``calibration`` has the Brier score summed over
         classes, which of two classes is twice that of scikit-learn. Each figure is a `Figure`: its ``value``, its
         ``interval`` (None if there is none), the ``method`` of that, and the ``reason`` why it cannot be estimated are
-        attributes, and can be read by key, too. None where a figure is not defined.
+        attributes, and can be read by key, too. None if a figure is not defined.
         ``json.dumps(metrics, default=Figure.json)`` writes them.
 
     Raises
@@ -123,7 +123,7 @@ def measure(
 def metrics_of(
     table: PredictionTable, view: TwoClassView | None = None, *, bootstrap: int = 2000
 ) -> Entry:
-    """Return what `measure` returns, without a word: for tables whose cautions are told elsewhere."""
+    """Return the result of `measure` without logging cautions, for tables whose cautions are shown elsewhere."""
     view = TwoClassView(**TwoClassView.of(view).recorded(table.classes))
     units = Units.of(table)
     metrics = _facts(table, units)
@@ -146,7 +146,7 @@ def metrics_of(
 
 
 def _facts(table: PredictionTable, units: Units) -> Entry:
-    """Return what a table is, its confusion matrix and its calibration."""
+    """Return facts about a table, its confusion matrix and its calibration."""
     facts = {"n": len(table)}
     if table.unlabelled:
         facts["unlabelled"] = table.unlabelled
@@ -196,7 +196,7 @@ def class_parts(table: PredictionTable, k: int) -> dict[str, Part | None]:
 
 
 def _chance(table: PredictionTable, *, by_group: bool) -> Entry:
-    """Return what is right by chance: by the largest class, on average over classes, and over groups."""
+    """Return what chance reaches: accuracy by the largest class, balanced accuracy, and accuracy by group."""
     counts = np.bincount(table.labels, minlength=len(table.classes))
     chance: Entry = {
         "largest_class": float(counts.max() / counts.sum()),
@@ -210,9 +210,9 @@ def _chance(table: PredictionTable, *, by_group: bool) -> Entry:
 
 
 def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]) -> Entry:
-    """Return what of the rows is independent, and how many units the first figures of a report would need."""
-    of_groups = units.kind == "group"
-    kind = plural(table.group_is if of_groups else units.kind)
+    """Return facts about the units, which are independent, and how many of them the headline figures would need."""
+    has_groups = units.kind == "group"
+    kind = plural(table.group_is if has_groups else units.kind)
     classes = range(len(table.classes))
     return {
         "kind": units.kind,
@@ -232,7 +232,7 @@ def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]
 
 
 def ungrouped_images(table: PredictionTable, units: Units) -> int:
-    """Return how many units are images, in a table of groups."""
+    """Return how many images name no group, and so are units of their own, in a table whose units are groups."""
     if units.kind != "group":
         return 0
     return table.ungrouped
@@ -245,7 +245,7 @@ def _tests_single_classes(table: PredictionTable) -> bool:
 
 
 def units_needed(part: Part, units: Units) -> int | None:
-    """Return how many units like these an interval of `PRECISE` would take; None if no row differs from the others.
+    """Return how many such units an interval as narrow as `PRECISE` would need; None if all rows are alike.
 
     References
     ----------
@@ -257,7 +257,7 @@ def units_needed(part: Part, units: Units) -> int | None:
     count = len(np.unique(units.member[inside]))
     variation = unit_variation([part], units.member)
     scatter = part.value * (1.0 - part.value)
-    # at least the variance of as many independent rows, as intervals have, and at most that of as many units
+    # as intervals, at least the variance of independent rows; at most that of units that are wholly right or wrong
     variance = max(variation.variance, scatter / float(inside.sum()))
     variance = min(variance, scatter / variation.each[0].units)
     needed = int(np.ceil(count * variance * units.factor([part]) * (ndtri(LEVEL) / PRECISE) ** 2))
@@ -267,7 +267,7 @@ def units_needed(part: Part, units: Units) -> int | None:
 
 
 def fold_accuracies(table: PredictionTable) -> list[float]:
-    """Return the accuracy of each fold, in fold order; empty where rows name no fold."""
+    """Return the accuracy of each fold, in fold order; empty if rows name no fold."""
     return [float(table.hits[inside].mean()) for _, inside in table.fold_rows()]
 
 
@@ -284,15 +284,15 @@ class MetricSpec:
     name : str
         Lower-case letters, digits and ``_``.
     title : str
-        What it is called in a report.
+        Name in a report.
     compute : callable, optional
-        ``compute(table)`` returns the value of a `PredictionTable`, a float, or None where it is not defined. The
+        ``compute(table)`` returns the value of a `PredictionTable`, a float, or None if it is not defined. The
         labels and predicted classes of a table are positions in its classes; its probabilities may be None. By default
         it is the mean of the parts.
     parts : callable, optional
         ``parts(table)`` returns the numbers whose mean it is, most often one, each a `Part` with the influence of each
-        row; None among them, or none at all, where it is not defined. Without it the interval is the percentile
-        bootstrap's, for each draw of which `compute` is called, and which is too narrow at few rows.
+        row; None among them, or none at all, if it is not defined. Without it the interval is that of the percentile
+        bootstrap, which calls `compute` for each draw, and is too narrow for few rows.
     limits : callable, optional
         ``limits(table)`` returns the least and the greatest value that the parts can have, by default 0 and 1.
     needs_probabilities : bool
@@ -301,7 +301,7 @@ class MetricSpec:
         Whether it gets an interval.
     per_fold : bool
         Whether it is computed for each fold too, as ``<name>_per_fold``, ``<name>_mean`` and ``<name>_std`` (over the
-        folds where it is defined, population).
+        folds for which it is defined, population).
     unit : {"percent", "number"}
         See `UNITS`.
     higher_is_better : bool
@@ -343,11 +343,11 @@ class MetricSpec:
     def written(self) -> set[str]:
         """Keys of ``metrics.json`` and columns of ``tables.csv`` that it fills."""
         folds = ("per_fold", "mean", "std") if self.per_fold else ()
-        return {self.name, *(f"{self.name}_{what}" for what in (*folds, "low", "high"))}
+        return {self.name, *(f"{self.name}_{suffix}" for suffix in (*folds, "low", "high"))}
 
 
 def class_aucs(table: PredictionTable, *, pooled: bool = False) -> list[Part | None]:
-    """Return the AUC of each class against the rest; one of two classes.
+    """Return the AUC of each class against the rest; for two classes only that of the second.
 
     Parameters
     ----------
@@ -362,16 +362,16 @@ def class_aucs(table: PredictionTable, *, pooled: bool = False) -> list[Part | N
         classes = (1,)
     sides = [(table.labels == k, table.probabilities[:, k]) for k in classes]
     folds = table.fold_array
-    # a class whose folds hold no pair takes all classes to pairs of all folds: their mean is of one kind
+    # if the folds of one class hold no pair, all classes take pairs of all folds, so that their mean is of one kind
     if not pooled:
-        within = [auc_part(truth, scores, folds) for truth, scores in sides]
-        if None not in within:
-            return within
+        fold_aucs = [auc_part(truth, scores, folds) for truth, scores in sides]
+        if None not in fold_aucs:
+            return fold_aucs
     return [auc_in_folds(truth, scores, folds, pooled=True) for truth, scores in sides]
 
 
 def by_patient(table: PredictionTable, values: Any) -> Part:
-    """Return the mean over groups, of which a table has some, of the mean of the values of their rows."""
+    """Return the mean over groups of the mean of the values of their rows; the table must have groups."""
     grouped = np.array([group is not None for group in table.groups])
     return unit_mean(values, np.array([group or "" for group in table.groups]), grouped)
 
@@ -384,29 +384,29 @@ def unit_mean(values: Any, units: Any, inside: Any) -> Part:
     means = np.bincount(unit, weights=row_values) / sizes
     effect = np.zeros(len(inside))
     effect[inside] = (row_values - means.mean()) / size_of_row / len(sizes)
-    # of a difference: rows that change for the better and for the worse in one unit do not cancel
+    # for a difference: rows that change for the better and for the worse in one unit do not cancel
     moved = float((np.abs(row_values) / size_of_row).sum() / len(sizes))
     return Part(float(means.mean()), effect, (inside,), moved=moved, by_unit=True)
 
 
 def f1_part(true: Mask, called: Mask) -> Part | None:
-    """Return the F1 of what is called; None where no row is true or called."""
+    """Return the F1 of a class; None if no row is of it or predicted as it."""
     either = true | called
     if not either.any():
         return None
-    both = true & called
-    counted = true.astype(np.float64) + called
-    value = float(2.0 * both.sum() / counted.sum())
-    effect = (2.0 * both - value * counted) / counted.sum()
-    # F1 is 2 J / (1 + J), and J (both of either) a share
-    jaccard = both.sum() / either.sum()
+    hits = true & called
+    memberships = true.astype(np.float64) + called
+    value = float(2.0 * hits.sum() / memberships.sum())
+    effect = (2.0 * hits - value * memberships) / memberships.sum()
+    # F1 is 2 J / (1 + J), of slope 2 / (1 + J)^2, and J (both of either) is a share
+    jaccard = hits.sum() / either.sum()
     return Part(value, effect, (either,), finer=(1.0 + jaccard) ** 2 / 2.0)
 
 
 Formula = Callable[[Values], Values]
 
 _STEP = 1e-3
-"""Change of a count by which a figure of a confusion matrix is derived; the error is about its square."""
+"""Change of a count in the numerical derivative of a figure of a confusion matrix; the error is about its square."""
 
 
 def confusion(labels: Integers, predicted: Integers, classes: int) -> Values:
@@ -418,7 +418,7 @@ def confusion(labels: Integers, predicted: Integers, classes: int) -> Values:
 def matrix_part(
     formula: Formula, labels: Integers, predicted: Integers, classes: int
 ) -> Part | None:
-    """Return a figure of the confusion matrix; None where it is not defined.
+    """Return a figure of the confusion matrix; None if it is not defined.
 
     Parameters
     ----------
@@ -542,9 +542,8 @@ _BUILT_IN = (
         parts=_patient_recognition,
     ),
 )
-"""Beside the first sentences of a table's section, which give its accuracy, none is shown as a line. The patient
-recognition rate is that of Spanhol et al. 2016, sec. IV ("A Dataset for Breast Cancer Histopathological Image
-Classification")."""
+"""The metrics of bchisto. The patient recognition rate is that of Spanhol et al. 2016, sec. IV ("A Dataset for Breast
+Cancer Histopathological Image Classification")."""
 
 _TAKEN = frozenset(
     {
@@ -569,7 +568,7 @@ _TAKEN = frozenset(
         "auc_pooled",
     }
 )
-"""What stands beside metrics in ``metrics.json``, ``tables.csv`` and ``per-fold.csv``."""
+"""Keys and columns beside metrics in ``metrics.json``, ``tables.csv`` and ``per-fold.csv``."""
 
 
 def list_metrics() -> tuple[MetricSpec, ...]:
@@ -585,18 +584,18 @@ def _plug_ins(path: tuple[str, ...]) -> tuple[MetricSpec, ...]:
     """Load what packages on Python's search path add, once for each state of it."""
     specs = []
     names = extension_names(ENTRY_POINT_GROUP)
-    taken = set(_TAKEN).union(*(spec.written for spec in _BUILT_IN))
+    used_keys = set(_TAKEN).union(*(spec.written for spec in _BUILT_IN))
     for name in names:
         try:
             spec = load_extension(ENTRY_POINT_GROUP, name, MetricSpec, what="metric")
             if spec is None:
                 continue
-            clash = sorted(spec.written & taken)
+            clash = sorted(spec.written & used_keys)
             if clash:
                 raise InputError(
                     f"metric {name}: {clash[0]} is taken already; its package must use another name"
                 )
-            taken |= spec.written
+            used_keys |= spec.written
             specs.append(spec)
         except BchistoError as error:
             _log.warning("%s; it is left out", error)
@@ -613,15 +612,15 @@ def metric_values(
     spec : MetricSpec
     table : PredictionTable
     units : Units
-        Of the table.
+        Units of the table.
     draws : int
-        Of units for the percentile bootstrap, if the metric has no influences; 0 for no interval.
+        Draws of units for the percentile bootstrap, if the metric has no influences; 0 for no interval.
 
     Returns
     -------
     dict
-        The figure, and where it is wanted the value per fold, their mean and their standard deviation; None where it is
-        not defined.
+        The figure, and if `MetricSpec.per_fold` the value per fold, their mean and their standard deviation; None if it
+        is not defined.
     """
     values = {spec.name: _figure(spec, table, units, draws=draws)}
     if not spec.per_fold:
@@ -638,7 +637,7 @@ def metric_values(
 
 
 def _figure(spec: MetricSpec, table: PredictionTable, units: Units, *, draws: int) -> Figure | None:
-    """Return a metric with its interval: from influences where it has them, else from draws."""
+    """Return a metric with its interval: from influences if it has them, else from draws."""
     value = _value(spec, table, warn=True)
     if value is None:
         return None
@@ -648,7 +647,7 @@ def _figure(spec: MetricSpec, table: PredictionTable, units: Units, *, draws: in
     if parts:
         return replace(interval(parts, units, limits=spec.limits(table)), value=value)
     if spec.parts is None and draws:
-        accuracy = units.share(table.hits)  # whose rule holds for all
+        accuracy = units.share(table.hits)  # what forbids its interval forbids all
         if accuracy and accuracy.reason:
             return Figure(value, reason=accuracy.reason)
         return _bootstrapped(spec, table, units, value, draws)
@@ -658,16 +657,16 @@ def _figure(spec: MetricSpec, table: PredictionTable, units: Units, *, draws: in
 def _bootstrapped(
     spec: MetricSpec, table: PredictionTable, units: Units, value: float, draws: int
 ) -> Figure:
-    """Return a value with the interval of draws of units, where the metric is defined for one."""
+    """Return a value with the percentile interval over draws of units; without one if no draw has a value."""
     rng = np.random.default_rng(0)
     values = []
     # whole units are drawn, since rows of one unit are not independent
     for _ in range(draws):
         counts = rng.multinomial(units.count, np.full(units.count, 1.0 / units.count))
         rows = np.repeat(np.arange(len(table)), counts[units.member])
-        drawn = _value(spec, take_rows(table, rows))
-        if drawn is not None:
-            values.append(drawn)
+        sample = _value(spec, take_rows(table, rows))
+        if sample is not None:
+            values.append(sample)
     if not values:
         return Figure(value)
     low, high = np.quantile(values, [1.0 - LEVEL, LEVEL])
@@ -675,7 +674,7 @@ def _bootstrapped(
 
 
 def _value(spec: MetricSpec, table: PredictionTable, *, warn: bool = False) -> float | None:
-    """Return the value of a metric; None where it is not defined."""
+    """Return the value of a metric; None if it is not defined."""
 
     def finite(table: PredictionTable) -> float | None:
         if spec.compute is not None:
@@ -691,7 +690,7 @@ def _value(spec: MetricSpec, table: PredictionTable, *, warn: bool = False) -> f
 
 
 def parts_of(spec: MetricSpec, table: PredictionTable) -> Sequence[Part]:
-    """Return what a metric is the mean of; nothing where it is not defined, or has no influence."""
+    """Return the parts whose mean a metric is; empty if it is not defined, or has no parts."""
     if spec.parts is None:
         return ()
     return all_or_none(_guarded(spec, table, spec.parts, warn=True) or ())
@@ -704,14 +703,14 @@ def _guarded(
     *,
     warn: bool,
 ) -> T | None:
-    """Return what a metric gives; None where it needs probabilities and has none, or one of another package fails."""
+    """Return the result of a metric; None without probabilities that it needs, or if one of another package fails."""
     if spec.needs_probabilities and table.probabilities is None:
         return None
     if spec in _BUILT_IN:
         return compute(table)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of folds and draws in which a class is missing
+            warnings.simplefilter("ignore")  # on folds and draws in which a class is missing
             return compute(table)
     except Exception as error:
         if is_out_of_memory(error):

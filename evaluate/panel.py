@@ -1,4 +1,4 @@
-"""What a report shows of one table, and the table of a paper: folds, means and spread."""
+"""The panel of a report for one table, and the table of a paper: folds, means and spread."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from .two_class import TwoClassView
 METRICS = "metrics.json"
 
 CHOICE = "choice.json"
-"""What the choice of the best of a run adds to the metrics of its results; it changes with each further result."""
+"""File of what the choice of the best result of a run adds to the metrics of each; it changes with each new result."""
 
 
 TESTED = ("p", "p_holm", "verdict")
-"""What a comparison has of the test of its accuracies."""
+"""Entries of a comparison that are of the test of its accuracies."""
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """Rows of the table and its folds.
+    """The table of a paper: its rows and folds.
 
     Attributes
     ----------
     folds : list of int
     rows : list of dict
-        Accuracies as shares: ``name``; ``per_fold``, for a store the mean over seeds of the fold accuracy, as
-        published, for the fusion, which is the last, its fold accuracy; ``averaged``, fold accuracies of the prediction
+        Accuracies as shares: ``name``; ``per_fold``, the accuracy of each fold, for a store the mean over seeds, as
+        published, and for the fusion, the last row, its own; ``averaged``, the accuracy of each fold of the prediction
         averaged over seeds, None for the fusion.
     """
 
@@ -61,7 +61,7 @@ def paper_table(
     averaged: Mapping[str, PredictionTable],
     fusion: PredictionTable,
 ) -> PaperTable:
-    """Make the table.
+    """Make the table of a paper.
 
     Parameters
     ----------
@@ -89,23 +89,22 @@ def paper_table(
 
 
 def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> Entry | None:
-    """Split the spread of an accuracy into what the seed, the fold and the split of the images make.
+    """Split the spread of an accuracy into the parts of the seed, the fold, and the split of the images.
 
     Parameters
     ----------
     members : sequence of PredictionTable
         The same images and folds, predicted by models of one seed each.
     splits : int
-        Of repeated cross-validation; each has as many folds, in the order of their numbers.
+        Number of splits of repeated cross-validation; each has as many folds, in the order of their numbers.
 
     Returns
     -------
     dict or None
         ``seeds``, ``folds`` (of a split) and ``splits``; ``seed``, the standard deviation of the accuracy over all
         folds from one seed to another; ``fold``, that of a fold's accuracy within a split; ``split``, that of the
-        accuracy over all folds from one split to another. From the last two the part that the seeds make in a mean
-        over them is taken away. None where there is but one of something; None in place of all for tables without
-        folds.
+        accuracy over all folds from one split to another. The last two are without the noise that seeds leave in a
+        mean over them. Each is None if there is only one of its kind; the result is None for tables without folds.
 
     References
     ----------
@@ -120,18 +119,18 @@ def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> En
     right = np.array([np.bincount(fold, table.hits) for table in members])
     rows = np.bincount(fold)
     seeds, folds = len(members), len(numbers) // splits
-    of_fold = (right / rows).reshape(seeds, splits, folds)
-    of_split = right.reshape(seeds, splits, folds).sum(axis=2) / rows.reshape(splits, folds).sum(
-        axis=1
-    )
+    fold_accuracy = (right / rows).reshape(seeds, splits, folds)
+    split_accuracy = right.reshape(seeds, splits, folds).sum(axis=2) / rows.reshape(
+        splits, folds
+    ).sum(axis=1)
     noise_of_fold = 0.0
     noise_of_split = 0.0
     if seeds > 1:
-        noise_of_fold = of_fold.var(axis=0, ddof=1).mean()
-        noise_of_split = of_split.var(axis=0, ddof=1).mean()
+        noise_of_fold = fold_accuracy.var(axis=0, ddof=1).mean()
+        noise_of_split = split_accuracy.var(axis=0, ddof=1).mean()
 
     def without_noise(variance: float, noise: float) -> float:
-        """Return the standard deviation that is left without what the seeds make in a mean over them."""
+        """Return the standard deviation without the noise that seeds leave in a mean over them."""
         return float(np.sqrt(max(0.0, variance - noise / seeds)))
 
     split: Entry = {"seeds": seeds, "folds": folds, "splits": splits}
@@ -139,10 +138,10 @@ def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> En
     if seeds > 1:
         split["seed"] = float(np.sqrt(noise_of_split))
     if folds > 1:
-        variance = of_fold.mean(axis=0).var(axis=1, ddof=1).mean()
+        variance = fold_accuracy.mean(axis=0).var(axis=1, ddof=1).mean()
         split["fold"] = without_noise(variance, noise_of_fold)
     if splits > 1:
-        split["split"] = without_noise(of_split.mean(axis=0).var(ddof=1), noise_of_split)
+        split["split"] = without_noise(split_accuracy.mean(axis=0).var(ddof=1), noise_of_split)
     return split
 
 
@@ -155,7 +154,7 @@ _PARTS = {
     "at_prevalence": "another prevalence: ",
     "subgroups": "subgroups: ",
 }
-"""Parts of the metrics of a table that have figures, and how the names of these begin."""
+"""Parts of the metrics of a table that have figures, and the beginnings of their names."""
 
 
 def figures_of(metrics: Metrics) -> Iterator[tuple[str, Figure]]:
@@ -178,21 +177,21 @@ def joined_versions(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def rows_of(metrics: Metrics) -> str:
-    """Return what rows are called: what they are about, or predictions where several rows are about one image."""
+    """Return the noun for rows: what they are about, or ``predictions`` if several are about one image."""
     if metrics["tested"]["most"] > 1:
         return "predictions"
     return plural(metrics["names"]["row"])
 
 
 def images_tested(metrics: Metrics, part: Metrics | None = None) -> str:
-    """Count what rows are about: each image once, however many folds test it.
+    """Return as text how many images, or other subjects of rows, were tested, and how often.
 
     Parameters
     ----------
     metrics : mapping
-        Of a table.
+        Metrics of a table.
     part : mapping, optional
-        Of a subgroup of it.
+        Metrics of a subgroup of it.
 
     Examples
     --------
@@ -207,10 +206,10 @@ def images_tested(metrics: Metrics, part: Metrics | None = None) -> str:
     images = counted(times["n"], metrics["names"]["row"])
     if times["most"] == 1:
         return images
-    often = f"tested {times['least']} to {times['most']} times"
+    tests = f"tested {times['least']} to {times['most']} times"
     if times["least"] == times["most"]:
-        often = f"each tested {times['most']} times"
-    return f"{counted(rows['n'], 'prediction')} of {images}, {often}"
+        tests = f"each tested {times['most']} times"
+    return f"{counted(rows['n'], 'prediction')} of {images}, {tests}"
 
 
 class Sample(NamedTuple):
@@ -240,7 +239,7 @@ class Panel:
     ----------
     table : PredictionTable
     metrics : dict
-        Of `measure`: what ``metrics.json`` holds of the table, but with each estimate as a `Figure`.
+        Result of `measure`: what ``metrics.json`` holds of the table, but with each estimate as a `Figure`.
     paper : PaperTable, optional
         The per-fold table of the paper.
     samples : sequence of Sample
@@ -251,9 +250,9 @@ class Panel:
     view : TwoClassView
         The two-class view of its metrics.
     drawn : dict
-        Figures of the table that a report has drawn already, by what draws them.
+        Drawings of the table that a report has made already, by name.
     folder : Path
-        Of the file that `evaluate` read.
+        Folder of the file that `evaluate` read.
     choice : mapping
         What a choice of the best added to the metrics, or is to add, see `choices_of`.
     """
@@ -272,9 +271,9 @@ class Panel:
         return f"Panel({self.table})"
 
     def chosen(self, choice: Metrics) -> Panel:
-        """Return the table with what a choice adds to its metrics, in place of an older one."""
-        kept = {name: value for name, value in self.metrics.items() if name not in self.choice}
-        return replace(self, metrics={**kept, **choice}, choice=choice)
+        """Return the panel with what a choice adds to its metrics, in place of an older choice."""
+        others = {name: value for name, value in self.metrics.items() if name not in self.choice}
+        return replace(self, metrics={**others, **choice}, choice=choice)
 
     @property
     def banners(self) -> list[Banner]:
@@ -283,10 +282,10 @@ class Panel:
 
     @property
     def figures(self) -> dict[str, Figure]:
-        """Each figure by its name, after that of the part that it is of.
+        """Each figure by its name, which begins with the part of the metrics that it is in.
 
-        Such as ``accuracy``, ``per_class malignant recall``, ``two_class thresholds 0.5 sensitivity`` and ``subgroups
-        site A accuracy``.
+        Names are such as ``accuracy``, ``per_class malignant recall``, ``two_class thresholds 0.5 sensitivity`` and
+        ``subgroups site A accuracy``.
         """
         return dict(_named_figures(self.metrics, ""))
 
@@ -359,9 +358,9 @@ class Facts(NamedTuple):
         ``run`` of ``metrics.json``: ``protocol``, ``classes``, ``banners`` and more; with ``versions``, of the packages
         that worked on the folder by its ``settings.json``.
     metrics : dict
-        Those of the table, as `measure` returns them.
+        Metrics of the table, as `measure` returns them.
     choice : dict
-        Of `choice_in_run`.
+        Result of `choice_in_run`.
     """
 
     run: Entry
@@ -379,11 +378,11 @@ class Facts(NamedTuple):
         return TwoClassView(**(self.run.get("two_class") or {}))
 
     def described(self, table: PredictionTable) -> PredictionTable:
-        """Return the table with its protocol and the folds to be noted."""
+        """Return the table with its protocol, its numbers of training images, and the nouns of the run."""
         if not self.run:
             return table
         protocol = self.metrics.get("protocol") or self.run.get("protocol") or table.protocol
-        nouns = {f"{what}_is": name for what, name in self.run.get("names", {}).items()}
+        nouns = {f"{noun}_is": name for noun, name in self.run.get("names", {}).items()}
         return replace(
             table,
             protocol=str(protocol),
@@ -393,7 +392,7 @@ class Facts(NamedTuple):
 
 
 def read_facts(path: Path) -> Facts:
-    """Read what the run records of a predictions file.
+    """Read the facts that a run records about a predictions file.
 
     Parameters
     ----------
@@ -423,7 +422,7 @@ def choice_in_run(path: Path) -> Entry:
     Parameters
     ----------
     path : Path
-        ``RUN/boost/NAME/predictions.csv``, or of a network; if it is not as it was then, nothing was added.
+        ``RUN/boost/NAME/predictions.csv``, or that of a network; if it has changed since, the result is empty.
     """
     folder = path.absolute().parent
     content = _read_if_there(folder.parent.parent / CHOICE)
@@ -437,9 +436,9 @@ def choice_in_run(path: Path) -> Entry:
 
 def _name_in(tables: Metrics, path: Path) -> str:
     """Return what ``metrics.json`` calls the table of a predictions file; empty if it has none."""
-    of_patches = path.name == _OURS[1]
+    has_patches = path.name == _OURS[1]
     for name, metrics in tables.items():
-        if (metrics.get("names", {}).get("row") == "patch") == of_patches:
+        if (metrics.get("names", {}).get("row") == "patch") == has_patches:
             return name
     return ""
 

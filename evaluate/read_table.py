@@ -55,7 +55,7 @@ from .predictions import PredictionTable, check_shares
 _EXPECTED = "image_id, label, and p_<class>... or predicted; perhaps group, fold, patch, model"
 
 _YES = ("yes", "True")
-"""In tables of `predict`, and of data frames."""
+"""Cells that mean true, in tables of `predict` and in data frames."""
 
 
 @dataclass(frozen=True)
@@ -137,10 +137,10 @@ def read_predictions(
     )
     others = [name for name in names_by_role["label"] if name not in parser.labels]
     if others and len(columns.scores) == 1 and not columns.predicted:
-        only = columns.scores[0]
+        score = columns.scores[0]
         raise InputError(
-            f"{path}: {only} is the only column of probabilities, and {others[0]} is a label, too; add a column "
-            f"p_{others[0]}, which is 1 - {only} if there are two classes"
+            f"{path}: {score} is the only column of probabilities, and {others[0]} is a label, too; add a column "
+            f"p_{others[0]}, which is 1 - {score} if there are two classes"
         )
     labels = {*parser.labels.values()}
     if parser.predicted and len(labels) > 1 and labels.isdisjoint(parser.predicted.values()):
@@ -159,13 +159,13 @@ def read_predictions(
     tables = []
     for model, rows in rows_of_model.items():
         title = f"{stem}: {model}" if model else stem
-        read = _table(path, title, order, rows, unlabelled[model])
-        tables.append(replace(read, group_is=group_is, unread=_unread(table, columns, order)))
+        result = _table(path, title, order, rows, unlabelled[model])
+        tables.append(replace(result, group_is=group_is, unread=_unread(table, columns, order)))
     return tables
 
 
 def _unread(table: CsvTable, columns: _Columns, order: Sequence[str]) -> tuple[str, ...]:
-    """Return the columns that end with a class, if none of probabilities is read."""
+    """Return the columns whose names end with a class, which may be probabilities, if no probabilities are read."""
     if columns.scores:
         return ()
     ends = tuple(f"_{column_key(name)}" for name in order)
@@ -174,14 +174,14 @@ def _unread(table: CsvTable, columns: _Columns, order: Sequence[str]) -> tuple[s
 
 
 class _Columns(NamedTuple):
-    """Which columns of a file are what.
+    """The columns of a file by their roles.
 
     Attributes
     ----------
     scores : list of str
         Columns of probabilities, ``p_<class>``.
     image, label, predicted, fold, group : str
-        Names of columns; empty where there is none.
+        Names of columns; empty if there is none.
     """
 
     scores: list[str]
@@ -193,7 +193,7 @@ class _Columns(NamedTuple):
 
     @classmethod
     def of(cls, path: Path, table: CsvTable) -> _Columns:
-        """Choose the columns of a table, of which each has one role, and log them."""
+        """Choose a column of a table for each role, none for two roles, and log them."""
         column_of = dict.fromkeys((IMAGE, LABEL, PREDICTED, FOLD, GROUP), "")
         for role in column_of:
             column_of[role] = table.choose(
@@ -267,7 +267,7 @@ def _report_spellings(
 
 
 def _parse_rows(table: CsvTable, parser: _Parser) -> tuple[dict[str, list[_Row]], Counter[str]]:
-    """Return the rows with a label of each model, and how many without one it has."""
+    """Return the labelled rows of each model, and the number of its rows without a label."""
     columns = parser.columns
     groups, joined = join_groups(
         (cells.get(columns.group) or None for _, cells in table.rows), where=str(parser.path)
@@ -292,7 +292,7 @@ def _parse_rows(table: CsvTable, parser: _Parser) -> tuple[dict[str, list[_Row]]
 
 
 def _key(column: str) -> str:
-    """Return the name of a column as `column_key`, but of one of probabilities with its class as it is written."""
+    """Return the key of a column, see `column_key`; a column of probabilities keeps its class as it is written."""
     name = column.strip()
     if name[2:] and name[:2] in ("p_", "P_"):
         return f"p_{name[2:]}"
@@ -347,7 +347,7 @@ def _are_named(columns: Sequence[Iterable[str]], classes: tuple[str, ...]) -> bo
 
 
 def _places(path: Path, names: Iterable[str], classes: Sequence[str]) -> dict[str, int]:
-    """Return the position of the class of each name that is one."""
+    """Return the position of the class that each name means; names of no class are left out."""
     try:
         spelled = spell_labels(names, classes)
     except InputError as error:
@@ -368,13 +368,13 @@ class _Row(NamedTuple):
     fold : int or None
     group : str or None
     patch : str
-        Empty where rows are about whole images.
+        Empty if rows are about whole images.
     trained : bool
         Whether the image trained the model.
     group_trained : bool
         Whether images of its group did.
     probabilities : tuple of float, or None
-        Of each class; None where rows only name the predicted one.
+        Probability of each class; None if rows only name the predicted one.
     """
 
     line: int
@@ -410,7 +410,7 @@ class _Parser(NamedTuple):
     scores: Mapping[str, int]
 
     def parse(self, line: int, cells: Mapping[str, str], group: str | None) -> _Row:
-        """Return a row of the file, which is of this group."""
+        """Return the content of a row of the file; `group` is the settled name of its group."""
         where = row_in(self.path, line, full=True)
         label = self._place(where, "label", cells[self.columns.label], self.labels)
         predicted_name = cells.get(self.columns.predicted, "")
@@ -459,7 +459,7 @@ class _Parser(NamedTuple):
         return tuple(values)
 
     def _largest(self, where: str, name: str, probabilities: tuple[float, ...]) -> int:
-        """Return the position of the largest probability; of equals, that of the class that is named as predicted."""
+        """Return the position of the largest probability; of equal ones, that of the class named as predicted."""
         largest = int(np.argmax(probabilities))
         if not name:
             return largest
@@ -481,23 +481,23 @@ def _table(
             f"{path}: no row of {name} has a label, so nothing can be evaluated; fill in the column label"
         )
     _refuse_repeated(path, rows)
-    of_rows: dict[str, Any] = dict(zip(_Row._fields, zip(*rows, strict=True), strict=True))
-    folds = {*of_rows["fold"]}
+    cells: dict[str, Any] = dict(zip(_Row._fields, zip(*rows, strict=True), strict=True))
+    folds = {*cells["fold"]}
     _refuse_more(path, len(folds), limits.EVALUATED_FOLDS, "folds")
     numbers = folds - {None}
     probabilities = None
     if rows[0].probabilities is not None:
-        probabilities = np.array(of_rows["probabilities"])
+        probabilities = np.array(cells["probabilities"])
     return PredictionTable(
         name=name,
         classes=classes,
-        image_ids=of_rows["image"],
-        labels=np.array(of_rows["label"], np.int64),
+        image_ids=cells["image"],
+        labels=np.array(cells["label"], np.int64),
         probabilities=probabilities,
-        predicted=np.array(of_rows["predicted"], np.int64),
-        folds=of_rows["fold"],
-        groups=of_rows["group"],
-        patches=of_rows["patch"] if any(of_rows["patch"]) else None,
+        predicted=np.array(cells["predicted"], np.int64),
+        folds=cells["fold"],
+        groups=cells["group"],
+        patches=cells["patch"] if any(cells["patch"]) else None,
         protocol=f"{counted(len(numbers), 'fold')} of the table"
         if numbers
         else "no column fold, so rows count as one test set",
@@ -513,9 +513,9 @@ def _refuse_repeated(path: Path, rows: Iterable[_Row]) -> None:
     for row in rows:
         key = (row.image, row.patch, row.fold)
         if key in keys:
-            of_patch = f", patch {row.patch}," if row.patch else ""
+            patch_text = f", patch {row.patch}," if row.patch else ""
             in_fold = f" in fold {row.fold}" if row.fold is not None else ""
             raise InputError(
-                f"{row_in(path, row.line, full=True)}: {row.image}{of_patch} is listed twice{in_fold}; keep one row"
+                f"{row_in(path, row.line, full=True)}: {row.image}{patch_text} is listed twice{in_fold}; keep one row"
             )
         keys.add(key)

@@ -98,6 +98,7 @@ def draw_augmentation(
     ----------
     Rakhlin et al. 2018, sec. 2.3 (U[0.7, 1.3]).
     """
+    # big-endian, so that every machine draws the same
     words = np.frombuffer(hashlib.sha256(key.encode("utf-8")).digest(), dtype=">u4").tolist()
     entropy = (seed, *words, augmentation)
     rng = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(_COLOUR_CHILD,)))
@@ -106,7 +107,7 @@ def draw_augmentation(
 
 
 class CropGrid(int):
-    """A number of crops that means a grid: 0, which nobody gives by mistake."""
+    """The number of crops that means a grid: 0, in a type of its own, since a plain 0 of a user is refused."""
 
 
 GRID = CropGrid()
@@ -147,10 +148,10 @@ def crop_boxes(
             for left in lefts
         ]
     rng = np.random.default_rng(np.random.SeedSequence(augmentation.entropy, spawn_key=(crop,)))
-    drawn = rng.integers([[height - crop + 1, width - crop + 1, 4, 2, 2]] * count).tolist()
+    numbers = rng.integers([[height - crop + 1, width - crop + 1, 4, 2, 2]] * count).tolist()
     return [
         Crop(top, left, turns, bool(rows), bool(columns))
-        for top, left, turns, rows, columns in drawn
+        for top, left, turns, rows, columns in numbers
     ]
 
 
@@ -194,11 +195,11 @@ def pad_image(image: Pixels, *, crop: int) -> Pixels:
     >>> pad_image(np.array([[[1], [2], [3]]] * 7, np.uint8), crop=7)[0, :, 0].tolist()
     [3, 2, 1, 2, 3, 2, 1]
     """
-    short = [max(0, crop - side) for side in image.shape[:2]]
-    if not any(short):
+    gaps = [max(0, crop - side) for side in image.shape[:2]]
+    if not any(gaps):
         return image
     return np.pad(
         image,
-        [*((missing // 2, missing - missing // 2) for missing in short), (0, 0)],
+        [*((missing // 2, missing - missing // 2) for missing in gaps), (0, 0)],
         mode="reflect",
     )

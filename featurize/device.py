@@ -31,7 +31,7 @@ from .settings import FeaturizeSettings, View
 _log = logging.getLogger(__name__)
 
 _MOST_SHAPES = 4
-"""Sizes of frames, at each scale, for which functions are compiled; two sizes of images that are not square."""
+"""Most sizes of frames, at each scale, for which functions are compiled: two sizes of images, each also turned."""
 
 _MOST_FRAMES = 8
 """Frames in one pass, at most: more are hardly faster, and leave more of the last pass empty."""
@@ -112,7 +112,7 @@ class DeviceDescriber:
         Name of a feature file to encoder and view. Encoders with the same view get the same crops.
     settings : FeaturizeSettings
         `batch_size` limits the crops in one pass, and so its augmentations; there is always at least one. In dense mode
-        it limits the pixels in one pass: those of so many crops.
+        it limits the pixels in one pass to those of as many crops.
     """
 
     def __init__(self, targets: Targets, settings: FeaturizeSettings) -> None:
@@ -123,7 +123,7 @@ class DeviceDescriber:
         self._index = np.dtype(np.int32 if keras.backend.backend() == "jax" else np.int64)
 
     def takes(self, images: Mapping[str, Pixels]) -> bool:
-        """Return whether `start` takes images of these sizes; the first other one is logged."""
+        """Return whether `start` takes images of these sizes; the first refusal is logged."""
         return True
 
     def _run(self, images: Mapping[str, Pixels], drawn: Sequence[Augmentation]) -> Iterator[_Pass]:
@@ -204,13 +204,13 @@ class _CropPasses(DeviceDescriber):
         for view, (names, function) in self._views.items():
             height, width = frames[view].shape[:2]
             crop = view.crop
-            places = []
+            positions = []
             for augmentation in drawn:
                 boxes = crop_boxes(
                     augmentation, height=height, width=width, crop=crop, count=self._settings.crops
                 )
-                places.append([pixel_map(box, sides=(crop, crop), width=width) for box in boxes])
-            maps = np.array(places, dtype=self._index)
+                positions.append([pixel_map(box, sides=(crop, crop), width=width) for box in boxes])
+            maps = np.array(positions, dtype=self._index)
             for numbers, padded in _batches(np.arange(len(drawn)), self._at_once):
                 pooled = function(pixels[id(frames[view])], matrices[padded], maps[padded])
                 yield _Pass(names, pooled, numbers)
@@ -232,15 +232,15 @@ class _FramePasses(DeviceDescriber):
         self._refused = False
 
     def takes(self, images: Mapping[str, Pixels]) -> bool:
-        """Compile functions for images of other sizes than before, if these are not too many; return whether it did."""
+        """Return whether there are functions for these sizes; compile missing ones unless there would be too many."""
         shapes = {
             (level, *sides)
             for level in self._levels
             for sides in (images[level].shape[:2], images[level].shape[1::-1])
         }
         missing = shapes - self._functions.keys()
-        of_levels = by_key([*self._functions, *missing], lambda shape: shape[0])
-        if max(map(len, of_levels.values())) > _MOST_SHAPES:
+        shapes_by_level = by_key([*self._functions, *missing], lambda shape: shape[0])
+        if max(map(len, shapes_by_level.values())) > _MOST_SHAPES:
             if not self._refused:
                 text = (
                     "frames of more than %d shapes: images of others take the slower way of the CPU"
@@ -291,17 +291,17 @@ class _FramePasses(DeviceDescriber):
                 [[pixel_map(turn, sides=(height, width), width=width)] for turn in orientations],
                 dtype=self._index,
             )
-            odd = np.array([turn.turns % 2 for turn in orientations], dtype=bool)
+            is_odd = np.array([turn.turns % 2 for turn in orientations], dtype=bool)
             names = [name for _, by_view in encoders for name in by_view.values()]
-            for sides, turned in (((height, width), ~odd), ((width, height), odd)):
-                of_sides = np.flatnonzero(turned)
-                places = self._places(level, [drawn[number] for number in of_sides.tolist()], sides)
+            for sides, mask in (((height, width), ~is_odd), ((width, height), is_odd)):
+                members = np.flatnonzero(mask)
+                places = self._places(level, [drawn[number] for number in members.tolist()], sides)
                 at_once, function = self._functions[level, *sides]
-                for numbers, padded in _batches(np.arange(len(of_sides)), at_once):
-                    frames = of_sides[padded]
-                    windows = [of_encoder[:, padded] for of_encoder in places]
+                for numbers, padded in _batches(np.arange(len(members)), at_once):
+                    frames = members[padded]
+                    windows = [item[:, padded] for item in places]
                     pooled = function(pixels, matrices[frames], maps[frames], *windows)
-                    yield _Pass(names, pooled, of_sides[numbers])
+                    yield _Pass(names, pooled, members[numbers])
 
     def _places(
         self, level: str, drawn: Sequence[Augmentation], sides: tuple[int, int]
@@ -365,7 +365,7 @@ def _matrices(drawn: Sequence[Augmentation]) -> Array:
 
 
 def _batches(numbers: Array, size: int) -> Iterator[tuple[Array, Array]]:
-    """Yield numbers in batches, each also with its last number again and again, up to the size of all batches."""
+    """Yield batches of numbers, each as it is, and padded to `size` by repeating its last number."""
     for start in range(0, len(numbers), size):
         batch = numbers[start : start + size]
         yield batch, np.pad(batch, (0, size - len(batch)), mode="edge")
@@ -387,10 +387,10 @@ def _describe(
     description: CropDescription,
     colours: bool,
 ) -> Callable[..., list[Any]]:
-    """Return the function from pixels (p, 3), matrices (a, 3, 3) and maps of pieces (a, n, 3) to features (a, d) each.
+    """Return the function from pixels (p, 3), colour matrices (a, 3, 3) and pixel maps (a, n, 3) to features (a, d).
 
-    Pieces are crops, or frames with further arguments: windows (maps, a, n, 4) for each encoder. `windows` are the
-    numbers of these for each encoder and its views, or of crops. There are features for each of these numbers.
+    Pixel maps locate crops, or frames; with frames the function also takes the windows (maps, a, n, 4) of each encoder.
+    `windows` has the number of crops or windows of each view of each encoder. There are features for each of these.
     """
     from keras import ops
 
@@ -425,9 +425,9 @@ def _pieces(pixels: Any, matrices: Any, maps: Any, *, sides: tuple[int, int], co
         # colour only the pixels of crops: (a, n height width, 3)
         density = ops.take(ops.log((values + 1.0) / TRANSMITTED_LIGHT), flat, axis=0)
         # a sum and not a matrix product, which GPUs by default round to ten bits
-        mixed = sum(density[:, :, k, None] * matrices[:, None, k, :] for k in range(3))
-        bright = ops.exp(mixed) * TRANSMITTED_LIGHT
-        shown = ops.floor(ops.clip(bright - 1.0, 0.0, 255.0))
+        mixture = sum(density[:, :, k, None] * matrices[:, None, k, :] for k in range(3))
+        brightness = ops.exp(mixture) * TRANSMITTED_LIGHT
+        levels = ops.floor(ops.clip(brightness - 1.0, 0.0, 255.0))
     else:
-        shown = ops.take(values, flat, axis=0)
-    return ops.reshape(shown, (augmentations * count, height, width, 3))
+        levels = ops.take(values, flat, axis=0)
+    return ops.reshape(levels, (augmentations * count, height, width, 3))

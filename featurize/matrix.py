@@ -17,16 +17,16 @@ _log = logging.getLogger(__name__)
 
 
 class FeatureMatrix(NamedTuple):
-    """The features of images, not in the order of a manifest: other columns are joined by `names`.
+    """The features of images. Their order is not that of a manifest, so join other columns by `names`.
 
     Attributes
     ----------
     X : ndarray of float32, shape (images, d)
-        The mean over the augmentations of each image; of several feature files side by side.
+        The mean over the augmentations of each image; those of several feature files stand side by side.
     y : ndarray of str, shape (images,)
         Labels; empty texts if no image has one.
     groups : ndarray of str, shape (images,)
-        Patients; of an image whose patient is unknown, its own name.
+        The patient of each image, or the name of the image if its patient is unknown.
     names : ndarray of str, shape (images,)
         Ids of the images.
     """
@@ -107,8 +107,8 @@ def _stores_in(run: Path) -> list[Path]:
         return [run]
     files = sorted(run.glob("features/*.h5")) or sorted(run.glob("*.h5"))
     if not files:
-        what = "no feature file in this folder" if run.is_dir() else "no such run folder"
-        raise MissingInputError(f"{run}: {what}; run bchisto featurize first")
+        reason = "no feature file in this folder" if run.is_dir() else "no such run folder"
+        raise MissingInputError(f"{run}: {reason}; run bchisto featurize first")
     return files
 
 

@@ -271,7 +271,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
             set_aside(plan.parts.folder)
 
     def begin(self) -> None:
-        """Remove what interrupted processes left."""
+        """Remove the leftovers of interrupted processes."""
         for plan in self.plans:
             remove_leftovers(plan.path)
 
@@ -302,10 +302,10 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
         )
         if self.finished:
             return self.blocks
-        complete = "the feature file is"
+        subject = "the feature file is"
         if len(self.plans) > 1:
-            complete = f"all {len(self.plans)} feature files are"
-        _log.info("%s complete already", complete)
+            subject = f"all {len(self.plans)} feature files are"
+        _log.info("%s complete already", subject)
         return []
 
     def _find_finished(self, *, merges: bool) -> None:
@@ -337,7 +337,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
             self._write_failures(dict(self.opened.refused))
 
     def read(self, unit: Unit) -> bool | None:
-        """Return True for a block that lacks nothing."""
+        """Return True for a block that lacks nothing, else None."""
         return None if unit else True
 
     def count_finished(self, units: Sequence[Unit]) -> int:
@@ -358,7 +358,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
         """Describes blocks, and keeps the rows in packs."""
         helpers = 1
         if self.resources.gpus:
-            # that prepare images for a process that has a GPU, as if all blocks were missing
+            # processes that prepare images for one with a GPU, as many as if all blocks were missing
             helpers = self.resources.helpers(len(self.bundles(self.blocks)))
         return functools.partial(
             describe_units,
@@ -387,11 +387,11 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
         return self.groups(units)
 
     def seconds(self, unit: Unit) -> float:
-        """Return the seconds of a block, as the first of its images takes them in this process."""
+        """Return the seconds that this process would take for a block, by one image of each `Alike` in it."""
         seconds = 0.0
         for alike in unit:
             targets = self._targets(alike.keys)
-            with contextlib.suppress(ImageError):  # raised in its turn
+            with contextlib.suppress(ImageError):  # the work itself reports it
                 cost = time_describing(alike.records[0], settings=self.settings, targets=targets)
                 seconds += cost.seconds * len(alike.records)
         return seconds
@@ -437,9 +437,9 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
     def rehearse(self, units: Sequence[Unit] | None) -> None:
         """Describe the largest images in this process."""
         if units is None:
-            nothing: dict[str, Finished] = {plan.name: {} for plan in self.plans}
+            no_rows: dict[str, Finished] = {plan.name: {} for plan in self.plans}
             images = self.opened.unique.dataset.records
-            units = make_units(images, nothing, self.keys, size=self.size)
+            units = make_units(images, no_rows, self.keys, size=self.size)
         records = [record for unit in units for alike in unit for record in alike.records]
         targets = self._targets(plan.name for plan in self._incomplete(units))
         describe = functools.partial(time_describing, settings=self.settings, targets=targets)
@@ -520,7 +520,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
         return {image: prints[key] for image, key in keys.items() if key in prints}
 
     def _take_over_packs(self, plan: StorePlan) -> None:
-        """Add the packs of the blocks, which this process or another wrote, to what is finished."""
+        """Add the packs of the blocks, which this process or another wrote, to the finished rows."""
         for alike in itertools.chain.from_iterable(self.blocks):
             if plan.name in alike.keys:
                 path = pack_path(plan.parts.folder, alike.keys[plan.name])
@@ -531,10 +531,10 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
     def _report(self, outcomes: Sequence[StainOutcome]) -> None:
         """Warn of what the pixels and the stains of the images show."""
         images = self.opened.unique.dataset.records
-        facts = {image.image_id: (image.label, image.group) for image in images}
+        owners = {image.image_id: (image.label, image.group) for image in images}
         foreign: dict[str, float] = {}
         for outcome in outcomes:
-            report_findings(pixel_findings(outcome.pixels, outcome.blank, facts))
+            report_findings(pixel_findings(outcome.pixels, outcome.blank, owners))
             for image, share in outcome.foreign.items():
                 foreign[image] = max(share, foreign.get(image, 0.0))
         skipped = dict.fromkeys(image for outcome in outcomes for image in outcome.skipped)

@@ -78,9 +78,9 @@ _LEAST_LEFT = 0.5
 def is_described(run: Path) -> bool:
     """Return whether all feature files of a run are merged, so that models can be trained on them."""
     folder = run / "features"
-    begun = {path.stem for path in folder.glob("*.parts")}
-    merged = {path.stem for path in folder.glob("*.h5")}
-    return bool(merged) and begun <= merged
+    started_names = {path.stem for path in folder.glob("*.parts")}
+    store_names = {path.stem for path in folder.glob("*.h5")}
+    return bool(store_names) and started_names <= store_names
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class StorePlan:
 
     @contextlib.contextmanager
     def unless_finished(self) -> Iterator[None]:
-        """Let a write fail if another process has meanwhile finished the file, and removed its packs."""
+        """Ignore the error of a write if another process has meanwhile finished the file and removed its packs."""
         try:
             yield
         except (OutputError, OverwrittenError, StoreError):
@@ -236,10 +236,10 @@ def plan_stores(
             scale = None
             if settings.precision == "float16":
                 scale = _recorded_scale(path, packs, encoder)
-            of_view = _in_float16(encoder, settings, scale=scale)
+            view_encoder = _in_float16(encoder, settings, scale=scale)
             parts = FolderSettings(
                 folder=packs,
-                settings=store_settings(settings, of_view, view, device=device),
+                settings=store_settings(settings, view_encoder, view, device=device),
                 work=("*.npz",),
                 made_with=made_with,
             )
@@ -259,7 +259,7 @@ def plan_stores(
 
 
 def _open_encoders(settings: FeaturizeSettings) -> list[CropEncoder]:
-    """Build the encoders, of different names; those without weights are refused together, so as to be fetched so."""
+    """Build the encoders; refuse equal names, and all that lack weights in one message, to fetch them together."""
     encoders = []
     refused = []
     for choice in settings.encoders:
@@ -270,8 +270,8 @@ def _open_encoders(settings: FeaturizeSettings) -> list[CropEncoder]:
     if refused:
         raise WeightsError("; and ".join(["{}"] * len(refused)), *refused)
     named_alike = by_key(encoders, lambda encoder: (encoder.name, *encoder.layers))
-    for (name, *_), alike in named_alike.items():
-        if len(alike) > 1:
+    for (name, *_), same_name in named_alike.items():
+        if len(same_name) > 1:
             raise InputError(
                 "{encoders}: two of them are named {}; rename the folder or file of one", name
             )
@@ -298,9 +298,9 @@ def _chosen_scale(encoder: Encoder, side: int) -> float:
 
 
 def _recorded_scale(path: Path, packs: Path, encoder: CropEncoder) -> float | None:
-    """Return the factor that a feature file or its packs record: no other card chooses anew."""
+    """Return the factor that a feature file or its packs record, so that no other GPU chooses a new one; else None."""
     recorded: Mapping[str, Any] = {}
-    # what is damaged is refused in its turn
+    # a damaged file is refused when it is needed
     with contextlib.suppress(StoreError, InputError):
         if path.is_file():
             with open_store(path) as store:
@@ -313,7 +313,7 @@ def _recorded_scale(path: Path, packs: Path, encoder: CropEncoder) -> float | No
 
 
 def _store_name(encoder: CropEncoder, view: View, *, mode: str) -> str:
-    """Return the name of a feature file; layers and a mode of one's own are told apart by a hash."""
+    """Return the name of a feature file, with a hash if its layers or its mode are not the default ones."""
     name = f"{encoder.name}-{view.level}-{view.crop}"
     if encoder.default_layers and mode == "exact":
         return name
@@ -334,8 +334,8 @@ def encoder_of(choice: EncoderChoice, settings: FeaturizeSettings) -> CropEncode
 
 def best_engine(encoders: Iterable[EncoderChoice]) -> str:
     """Return the engine that ``auto`` means here: OpenVINO for networks of Keras on a CPU, otherwise ``keras``."""
-    ours = BUILT_IN.difference(extension_names(ENTRY_POINT_GROUP))
-    if any(choice.name not in ours for choice in encoders):
+    built_in = BUILT_IN.difference(extension_names(ENTRY_POINT_GROUP))
+    if any(choice.name not in built_in for choice in encoders):
         return "keras"
     if named_backend() != "tensorflow" or visible_gpus():
         return "keras"
@@ -352,23 +352,23 @@ def best_engine(encoders: Iterable[EncoderChoice]) -> str:
 def executed_settings(
     settings: FeaturizeSettings, records: Path, *, anew: bool
 ) -> FeaturizeSettings:
-    """Return the settings with the engine and the precision that are really used on this machine; warn if they differ.
+    """Return the settings with the engine and the precision that this machine really uses; warn of another precision.
 
-    What is ``auto`` is that of the run if it is begun, so that it can go on on any machine.
+    If the run has begun, ``auto`` means what it meant then, so that any machine can continue it.
     """
     if records.is_file() and not anew:
         settings = _as_begun(settings, records)
-    asked = settings.precision
+    asked_precision = settings.precision
     settings = _resolved(settings)
     if settings.engine == "keras" and named_backend() == "torch" and visible_gpus():
         _log.info("on a GPU, Keras on JAX is 6 times as fast as on PyTorch: set KERAS_BACKEND=jax")
     precision = settings.precision
-    if precision != asked:
+    if precision != asked_precision:
         computing = "without a GPU, Keras computes"
         if settings.engine == "openvino":
             computing = "OpenVINO computes"
         text = "{precision} {}: {} in {} here; recorded as {}"
-        _log.warning(Message(text, asked, computing, precision, precision))
+        _log.warning(Message(text, asked_precision, computing, precision, precision))
     elif precision == "bfloat16" and settings.engine == "openvino" and imitates_bfloat16():
         _log.warning(
             Message(
@@ -380,15 +380,15 @@ def executed_settings(
 
 def _as_begun(settings: FeaturizeSettings, records: Path) -> FeaturizeSettings:
     """Return the settings in which ``auto`` means what it did when the run of these records was begun."""
-    begun: Mapping[str, Any] = {}
+    config: Mapping[str, Any] = {}
     for record in read_records(records):
         # a command that was refused has begun nothing
         if record.command == "featurize" and (record.status != "error" or record.notes):
-            begun = record.config
+            config = record.config
     recorded = {
-        name: begun[name]
+        name: config[name]
         for name in ("engine", "batch_size")
-        if getattr(settings, name) == AUTO and name in begun
+        if getattr(settings, name) == AUTO and name in config
     }
     return replace(settings, **recorded)
 
@@ -401,7 +401,7 @@ def describing_resources(settings: FeaturizeSettings, jobs: int | None = None) -
 def estimate_describing(
     records: Sequence[ImageRecord], settings: FeaturizeSettings, *, jobs: int | None = None
 ) -> DescribingCost:
-    """Estimate the time by the clock and the numbers of the features of images, from the first of them.
+    """Estimate the elapsed time and the number of features of images, from the first of them.
 
     Raises
     ------
@@ -430,7 +430,7 @@ def _resolved(settings: FeaturizeSettings) -> FeaturizeSettings:
 def ready_targets(
     settings: FeaturizeSettings,
 ) -> tuple[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]]:
-    """Return settings as this machine computes them, and encoders and views by feature file, in the order of these."""
+    """Return the settings that this machine computes with, and encoder and view by sorted name of feature file."""
     settings = _resolved(settings)
     encoders = [_in_float16(encoder, settings) for encoder in _open_encoders(settings)]
     targets = {
@@ -452,14 +452,14 @@ def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
     """Return how the images changed since the file was finished; refuse a file that cannot be extended to the plan."""
     _refuse_other_settings(store, plan)
     columns = zip(store.image_ids, store.images("sha256"), strict=True)
-    described = {image: sha.decode() for image, sha in columns}
-    other = [image for image, sha in unique.sha256.items() if described.get(image, sha) != sha]
-    if other:
-        more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
+    hashes = {image: sha.decode() for image, sha in columns}
+    changed = [image for image, sha in unique.sha256.items() if hashes.get(image, sha) != sha]
+    if changed:
+        more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise SettingsConflictError(
             "{}: {}{} has other content than when its features were extracted",
             store.path,
-            other[0],
+            changed[0],
             more,
             remedies=[
                 "restore the old file",
@@ -482,11 +482,11 @@ def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
             ],
         )
     labelled = zip(store.labels, store.groups, strict=True)
-    before = dict(zip(store.image_ids, labelled, strict=True))
-    now = {
+    old_owners = dict(zip(store.image_ids, labelled, strict=True))
+    new_owners = {
         record.image_id: (record.label_text, record.group_text) for record in unique.dataset.records
     }
-    change = ImageChange.between(before, now)
+    change = ImageChange.between(old_owners, new_owners)
     if change.removed:
         # images are present, but the options may no longer select them
         selections = (side["selection"] for side in (store.header, plan.origin))
@@ -497,7 +497,7 @@ def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
 
 
 def _refuse_other_settings(store: Store, plan: StorePlan) -> None:
-    """Refuse a feature file with rows that others settings make, or with more rows an image."""
+    """Refuse a feature file whose rows were made with other settings, or that has more rows for each image."""
     texts = {}
     weights = store.header["weights_file_sha256"]
     if weights and "card" in store.header and weights == plan.origin["weights_file_sha256"]:

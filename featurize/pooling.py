@@ -89,9 +89,9 @@ class Pooling(NamedTuple):
     on_tensors : callable
         ``on_tensors(descriptors, p)`` pools a tensor of Keras's backend (a, crops, d) to (a, d), on a GPU.
     method : str
-        What it is, in a methods section; ``{p:g}`` is the exponent.
+        Phrase for a methods section; ``{p:g}`` is the exponent.
     shown : str
-        What it is, among the settings of a report.
+        Phrase for the settings of a report.
     """
 
     name: str

@@ -192,14 +192,14 @@ def _normalise(
         _joined([stain for _, stain in scales.values()]), blank=is_blank(image), pixels=key
     )
     if crop_seed != "pixels":
-        # the key is not of the pixels; only images of training are searched for near-duplicates
+        # the key is an ID then; only images of training are searched for near-duplicates
         stain = replace(stain, pixels=pixels_sha256(image), fingerprint=fingerprint(image))
     pixels = {level: normalised for level, (normalised, _) in scales.items()}
     return NormalisedImage(index, pixels, stain, key)
 
 
 def _joined(stains: Sequence[StainInfo]) -> StainInfo:
-    """Return the stains at the first scale, with what is worst at any scale; NaN is of a scale without a check."""
+    """Return the stains at the first scale with the worst checks of all scales; NaN means a scale without a check."""
     return replace(
         stains[0],
         skipped=any(info.skipped for info in stains),
@@ -262,24 +262,24 @@ def prepare_crops(
         if settings.color_range != (1.0, 1.0):
             augmenters = {scale: HeAugmenter(pixels) for scale, pixels in image.scales.items()}
         for number in range(settings.augmentations):
-            drawn = draw_augmentation(
+            draw = draw_augmentation(
                 image.key, number, seed=settings.seed, color_range=settings.color_range
             )
             frames = image.scales | {
-                scale: augmenter.augment(hematoxylin=drawn.hematoxylin, eosin=drawn.eosin)
+                scale: augmenter.augment(hematoxylin=draw.hematoxylin, eosin=draw.eosin)
                 for scale, augmenter in augmenters.items()
             }
             item = PreparedCrops(image.index, number, image.stain)
             dense = settings.mode == "dense"
             if dense:
-                frames = {scale: drawn.turn_frame(pixels) for scale, pixels in frames.items()}
+                frames = {scale: draw.turn_frame(pixels) for scale, pixels in frames.items()}
                 item.frames = frames
             for view in views:
                 crop = view.crop
                 frame = settings.description.frame(frames[view.level], crop=crop)
                 height, width = frame.shape[:2]
                 boxes = crop_boxes(
-                    drawn, height=height, width=width, crop=crop, count=settings.crops
+                    draw, height=height, width=width, crop=crop, count=settings.crops
                 )
                 if dense:
                     item.windows[view] = corners_of(boxes, crop=crop)
@@ -292,5 +292,5 @@ def prefetch(items: Iterable[T]) -> Iterator[T]:
     """Yield `items`, which a thread computes two in advance. Its errors are raised here, in order."""
     iterator = iter(items)
     end: Any = object()
-    ahead = in_threads(lambda _: next(iterator, end), itertools.repeat(None), threads=1)
-    yield from itertools.takewhile(lambda item: item is not end, ahead)
+    results = in_threads(lambda _: next(iterator, end), itertools.repeat(None), threads=1)
+    yield from itertools.takewhile(lambda item: item is not end, results)

@@ -151,23 +151,23 @@ def _seen_bounds(
 ) -> tuple[float, ...]:
     """Return the least and the most micrometres per pixel at the input of an encoder; none if they are not known."""
     if view.unit:
-        shown = [view.scale]
+        inputs = [view.scale]
     elif None in resolutions:
         return ()
     else:
-        shown = [mpp / view.scale for mpp in resolutions if mpp is not None]
+        inputs = [mpp / view.scale for mpp in resolutions if mpp is not None]
     side = card.resize or card.size
     if side:
         # the encoder resizes each crop to its own side
-        shown = [mpp * (view.crop / side) for mpp in shown]
-    if not shown:
+        inputs = [mpp * (view.crop / side) for mpp in inputs]
+    if not inputs:
         return ()
-    return min(shown), max(shown)
+    return min(inputs), max(inputs)
 
 
 def _is_far(mpp: float, card: EncoderCard) -> bool:
     """Return whether micrometres per pixel are far from all at which an encoder was trained."""
-    ratios = [max(mpp / trained, trained / mpp) for trained in card.mpp]
+    ratios = [max(mpp / trained_mpp, trained_mpp / mpp) for trained_mpp in card.mpp]
     return bool(ratios) and min(ratios) > FAR
 
 
@@ -196,10 +196,10 @@ def encoder_defaults(options: Mapping[str, Any], *, keep: Collection[str] = ()) 
         "color_range": (1.0, 1.0),
         "mode": "exact",
     }
-    kept = set(keep)
+    user_options = set(keep)
     if str(next(iter(options.get("views", ())), "")) in AUTO:
-        kept.discard("views")  # a view to be chosen is none that the user set
-    return {name: value for name, value in defaults.items() if name not in kept}
+        user_options.discard("views")  # with auto, the user set no view
+    return {name: value for name, value in defaults.items() if name not in user_options}
 
 
 def defaults_text(brought: Mapping[str, Any], settings: FeaturizeSettings) -> str:

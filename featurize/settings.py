@@ -64,7 +64,7 @@ _CPU_CROPS = 4
 """Crops in one pass on a CPU."""
 
 _GPU_CROPS = (100, 40, 20)
-"""Crops in one pass on a GPU: the most that fit its memory. So few numbers, that cards of about the same size agree."""
+"""Crops in one pass on a GPU: the largest number that fits its memory. They are few, so that similar cards agree."""
 
 _UNKNOWN_GPU_CROPS = 40
 """Crops in one pass on a GPU whose memory is not known."""
@@ -129,7 +129,7 @@ class View:
         if match[2] is None:
             return cls(scale, crop)
         if scale > limits.MOST_MPP:
-            scale = float(f"{scale / crop:.6g}")  # of a crop, not of a pixel
+            scale = float(f"{scale / crop:.6g}")  # given for a crop, not for a pixel
         if plausible_mpp(scale) is None:
             raise InputError(
                 "{views} {}: {} um a pixel; give {} to {}",
@@ -187,7 +187,7 @@ class View:
                 "the largest field that fits is {} ({views:{}})", largest.field, largest
             )
         remedies = [smaller, Message("{pad:reflect}")]
-        if largest.crop < 32:  # which is refused
+        if largest.crop < 32:  # a view of such crops is refused
             del remedies[0]
         return Message(
             "{}: {} is smaller than the {}", record.called, size, needed, remedies=remedies
@@ -199,7 +199,7 @@ DEFAULT_VIEWS = (View(0.5, 400), View(0.5, 650))
 
 
 def _count_or(value: Any, name: str, *, word: str, meaning: Any) -> Any:
-    """Return a whole number, or what a word means that may be given in its place."""
+    """Return a whole number, or the meaning of the word that may be given instead."""
     if value == word or isinstance(value, CropGrid):
         return meaning
     if isinstance(value, str):
@@ -359,7 +359,7 @@ class FeaturizeSettings(Settings):
 
     @property
     def on_keras(self) -> bool:
-        """Whether an encoder runs on a GPU if Keras finds one; ``auto`` is not decided yet, and so does not."""
+        """Whether an encoder runs on a GPU if Keras finds one; False for ``auto``, which is not decided yet."""
         named = self.engine in ("keras", "torch")
         return named and any(choice.runner != "onnx" for choice in self.encoders)
 
@@ -401,19 +401,19 @@ def recorded_seconds(settings: FeaturizeSettings) -> float:
     """Return the seconds that an image of BACH took on the core on which speeds were recorded."""
     factors = [view.factor(BACH_MPP) for view in settings.views]
     crops = 0
-    seen = 0
+    pixels = 0
     for factor, view in zip(factors, settings.views, strict=True):
         side = math.sqrt(_FRAME_PIXELS) * factor
         count = settings.crops or math.ceil(side / view.crop) ** 2
         crops += count
-        seen += count * view.crop**2
+        pixels += count * view.crop**2
     if settings.mode == "dense":
-        seen = round(sum(_FRAME_PIXELS * factor**2 for factor in set(factors)))
+        pixels = round(sum(_FRAME_PIXELS * factor**2 for factor in set(factors)))
     macs = 0.0
     for choice in settings.encoders:
         facts = encoder_facts(choice)
         if facts.macs_per_crop is None:
-            macs += facts.macs_per_pixel * seen
+            macs += facts.macs_per_pixel * pixels
         else:
             macs += facts.macs_per_crop * crops
     return _IMAGE_SECONDS + settings.augmentations * (

@@ -49,7 +49,7 @@ _AT_ONCE = 4096
 """Texts that are read at a time, and images whose texts are written at a time."""
 
 _CHUNK = 2**23
-"""Largest number of features, about, that have one checksum."""
+"""Approximate largest number of features that share a checksum."""
 
 _FILE_BYTES = 16 * 1024
 """Measured overhead of a file in bytes."""
@@ -61,7 +61,7 @@ _TEXT_BYTES = 48
 """Measured overhead of a text in bytes."""
 
 _AGAIN = str(Message("make it again with {featurize.overwrite}"))
-"""Remedy of a feature file."""
+"""Remedy for a damaged feature file."""
 
 _NUMBER = ("float", ())
 PER_IMAGE = {
@@ -277,10 +277,10 @@ def open_store(path: PathInput) -> Store:
         raise MissingInputError(f"{path}: no such feature file; run bchisto featurize first")
     file = open_for_reading(path)
     with (
-        contextlib.ExitStack() as opened,
+        contextlib.ExitStack() as stack,
         reading(path, f"damaged, {{}}; {_AGAIN}", kind=StoreError),
     ):
-        opened.enter_context(file)
+        stack.enter_context(file)
         version = file.attrs.get("schema_version")
         kind = file.attrs.get("kind")
         if not isinstance(version, np.integer | int) or not isinstance(kind, str) or kind != KIND:
@@ -293,7 +293,7 @@ def open_store(path: PathInput) -> Store:
                 f"{path}: {version} is not a schema number that this bchisto reads, which is {SCHEMA_VERSION}; {_AGAIN}"
             )
         store = Store(path, file)
-        opened.pop_all()  # the caller closes the file
+        stack.pop_all()  # the caller closes the file
     return store
 
 
@@ -370,12 +370,12 @@ def write_store(
     }
     letters = sum(_TEXT_BYTES + len(text.encode()) for column in texts.values() for text in column)
     size = augmentations * (4 * dim * images + letters)
-    target = Path(os.path.realpath(path))  # of a link, so that the link stays valid
-    with contextlib.ExitStack() as opened:
-        temporary = opened.enter_context(atomic_output(target))
+    target = Path(os.path.realpath(path))  # the target of a link, so that the link stays valid
+    with contextlib.ExitStack() as stack:
+        temporary = stack.enter_context(atomic_output(target))
         claim_space(temporary, _FILE_BYTES + _IMAGE_BYTES * images + size)
         # without a cache of chunks, whose state would decide the order of chunks in the file
-        file = opened.enter_context(h5py.File(temporary, "w", rdcc_nbytes=0))
+        file = stack.enter_context(h5py.File(temporary, "w", rdcc_nbytes=0))
         file.attrs.update({"kind": KIND, "schema_version": SCHEMA_VERSION})
         file.attrs["settings"] = json.dumps(settings, sort_keys=True)
         file.attrs["origin"] = json.dumps(origin, sort_keys=True)
@@ -431,14 +431,14 @@ def _create_image_columns(
 
 
 def refuse_history(folder: Path, files: Sequence[Path], cure: str) -> None:
-    """Refuse a folder with files beside those that were made last, which the same commands in a new run do not make.
+    """Refuse a folder that also has files that the last command did not make, since a new run would lack them.
 
     Parameters
     ----------
     folder : Path
     files : sequence of Path
     cure : str
-        How the caller names those to use.
+        How to name the files to use, for the message.
 
     Raises
     ------
@@ -447,15 +447,15 @@ def refuse_history(folder: Path, files: Sequence[Path], cure: str) -> None:
     if len(files) < 2:
         return
     maker = ""
-    made = []
-    with contextlib.suppress(InputError):  # of a folder that is not in a run, nothing is known
+    last_stores = []
+    with contextlib.suppress(InputError):  # a folder outside of a run has no record
         for entry in read_records(folder.resolve().parent / "run.json"):
             stores = entry.notes.get("stores")
             # a check, which is recorded as submit, makes nothing
             if isinstance(stores, list) and entry.status == "ok" and entry.command != "submit":
                 maker = entry.command
-                made = stores
-    last = [str(path) for path in files if f"features/{path.name}" in made]
+                last_stores = stores
+    last = [str(path) for path in files if f"features/{path.name}" in last_stores]
     others = [str(path) for path in files if str(path) not in last]
     if last and others:
         raise InputError(

@@ -186,7 +186,7 @@ def read_header(file: Any, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _read_json(file: Any, name: str) -> dict[str, Any]:
-    """Return an attribute that holds the JSON of a mapping, of which nothing else is checked."""
+    """Return the mapping in an attribute with JSON; its entries are not checked."""
     text = file.attrs.get(name)
     if not is_text(text, 2 * limits.CARD_LETTERS):
         raise StoreError(f"there is no attribute {name}, or it is too long")
@@ -197,7 +197,7 @@ def _read_json(file: Any, name: str) -> dict[str, Any]:
 
 
 def _read_failures(file: Any) -> list[list[str]]:
-    """Return the images that could not be used, each with the message why."""
+    """Return the images that could not be used, each with its message."""
     text = checked_dataset(file, "failures", holds="text", shape=())[()].decode()
     if len(text) > limits.FAILURES_LETTERS:
         raise StoreError("its failures are too long")

@@ -40,8 +40,8 @@ _MOST_APART = {"float32": 2.0**-8, "float16": 2.0**-8, "bfloat16": 2.0**-5}
 """Largest difference between features of a GPU and of the CPU, by precision, in parts of the largest feature.
 
 That is four times the distance from 1 to the next number in which a GPU multiplies: 2^-10 of float16, and of TF32,
-which it takes for float32; 2^-7 of bfloat16. Three times as much was measured, see docs/performance.md. Crops of
-another place move half of the features by 3 % and more.
+which it takes for float32; 2^-7 of bfloat16. Three times as much was measured, see docs/performance.md. Crops at
+another position change half of the features by 3 % and more.
 """
 
 
@@ -49,7 +49,7 @@ Targets = Mapping[str, tuple[CropEncoder, View]]
 """Name of a feature file to the encoder and the view of its features."""
 
 Pass = tuple[FeaturizeSettings, Targets]
-"""Features for which an image is decoded once."""
+"""Settings and targets for which an image is decoded once."""
 
 Encode = Callable[[PreparedCrops], dict[str, Features]]
 """Returns the features of the crops, or windows, of an augmentation by the name of the feature file."""
@@ -164,8 +164,8 @@ def _not_finite(item: ImageDescriptors) -> str:
     """Return a message about features that are not finite; empty if all are."""
     for name, values in item.features.items():
         if not np.isfinite(values).all():
-            where = f"{item.record.called}: its features of {name}"
-            return f"{where} are not finite; check the weights or use float32"
+            subject = f"{item.record.called}: its features of {name}"
+            return f"{subject} are not finite; check the weights or use float32"
     return ""
 
 
@@ -228,52 +228,52 @@ def _on_device(
     """
     describer = cached_describer(tuple(targets.items()), settings)
     in_float16 = any(encoder.scale for encoder, _ in targets.values())
-    waiting: list[Callable[[], Described]] = []
-    again = []
+    pending: list[Callable[[], Described]] = []
+    float32_images = []
 
     def start(image: NormalisedImage) -> Callable[[], Described]:
         if not describer.takes(image.scales):
             return functools.partial(on_cpu, image)
-        drawn = [
+        draws = [
             draw_augmentation(
                 image.key, number, seed=settings.seed, color_range=settings.color_range
             )
             for number in range(settings.augmentations)
         ]
-        fetch = describer.start(image.scales, drawn)
+        fetch = describer.start(image.scales, draws)
 
         def finish() -> Described:
             described = ImageDescriptors(records[image.index], image.stain, fetch())
             if in_float16 and _not_finite(described):
-                again.append(described.record.image_id)
+                float32_images.append(described.record.image_id)
                 return on_cpu(image)
             return described
 
         return finish
 
     def finished() -> Described:
-        described = waiting.pop(0)()
+        described = pending.pop(0)()
         ticker.tick(settings.augmentations)
         return described
 
-    failed = None
+    failure = None
     try:
         for item in images:
             if isinstance(item, ImageFailure):
-                waiting.append(functools.partial(_same, item))
+                pending.append(functools.partial(_same, item))
             else:
-                waiting.append(start(item))
-            if len(waiting) > 1:
+                pending.append(start(item))
+            if len(pending) > 1:
                 yield finished()
     except ImageError as error:
-        failed = error  # the images before it are finished first, as on the CPU
-    while waiting:
+        failure = error  # the images before it are finished first, as on the CPU
+    while pending:
         yield finished()
-    if again:
+    if float32_images:
         text = "{} of {} images: {precision:float16} cannot hold their features; computed again in float32 ({})"
-        _log.warning(Message(text, len(again), len(records), few(again)))
-    if failed is not None:
-        raise failed
+        _log.warning(Message(text, len(float32_images), len(records), few(float32_images)))
+    if failure is not None:
+        raise failure
 
 
 def _same(described: Described) -> Described:
@@ -333,8 +333,8 @@ def time_describing(
         The image cannot be used.
     """
 
-    def describe(own: FeaturizeSettings) -> float:
-        described = describe_images([record], settings=own, targets=targets, ticker=Ticker(None))
+    def describe(trial: FeaturizeSettings) -> float:
+        described = describe_images([record], settings=trial, targets=targets, ticker=Ticker(None))
         return timeit.timeit(lambda: list(described), number=1)
 
     crops = min(settings.crops, settings.crops_at_once)
@@ -360,7 +360,7 @@ def time_describing(
 
 
 def unlike_on_gpu(record: ImageRecord, of_gpu: Iterable[Pass], of_cpu: Iterable[Pass]) -> str:
-    """Return why a GPU does not compute the features of an image that the CPU computes; empty if it does.
+    """Return how features that a GPU computes of an image differ from those of the CPU; empty if they agree.
 
     The GPU computes all augmentations, since what is compiled for them is used again. The CPU computes only the first.
 
@@ -416,6 +416,6 @@ def rehearse(
     records_by_size = by_key(records, size_of)
     for size in sorted(records_by_size, key=math.prod)[-_LARGEST:]:
         for record in records_by_size[size]:
-            with contextlib.suppress(ImageError):  # raised in its turn
+            with contextlib.suppress(ImageError):  # the work itself reports it
                 describe(record)
                 break  # one image of each size is enough

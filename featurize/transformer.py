@@ -19,10 +19,10 @@ from .stream import describe_images
 
 
 class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Images to features: a transformer of scikit-learn, which learns nothing, so that no test image leaks through it.
+    """A transformer of scikit-learn from images to features. It learns nothing, so no test image leaks through it.
 
-    Random crops and colours follow from the pixels of an image, as in prediction; in `featurize` from its name. Those
-    of a grid without colours are the same. A process loads encoders once.
+    Random crops and colours follow from the pixels of an image, as in prediction, but in `featurize` from its name.
+    With a grid of crops and without colours, features are the same in both. A process loads encoders once.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
 
 def _column_of(frame: Any) -> Any:
-    """Return the only column of a data frame, as of a `ColumnTransformer`; of several the column of paths."""
+    """Return the only column of a data frame, as a `ColumnTransformer` gives it, or of several the column of paths."""
     columns = list(frame.columns)
     if len(columns) == 1:
         return frame[columns[0]]

@@ -87,7 +87,7 @@ def keep(plan: StorePlan, described: Mapping[str, Described]) -> None:
     Parameters
     ----------
     plan : StorePlan
-        Of the feature file.
+        Plan of the feature file.
     described : mapping
         Key to the features of an image, or to the failure if it could not be used.
     """
@@ -177,7 +177,7 @@ def find_finished(
     ----------
     plan : StorePlan
     unique : UniqueImages
-        Its images.
+        The images of the feature file.
     blocks : sequence of sequence of str
         Keys of blocks whose pack is trusted by its name and not opened: packs are checked when they are merged.
 
@@ -233,7 +233,7 @@ class RowReader:
     files : mapping
         Key to the pack or feature file with its rows.
     plan : StorePlan
-        Of the feature file.
+        Plan of the feature file.
     fingerprints : dict of str to ndarray
         Key to the fingerprint of an image, of the packs that were read so far.
     """
@@ -434,7 +434,8 @@ def bundle_units(
         Images in a unit.
     """
     bundles = resources.processes * _BUNDLES
-    together = min(math.ceil(len(units) / bundles), math.ceil(_BUNDLE_IMAGES / size))
+    bundle_size = min(math.ceil(len(units) / bundles), math.ceil(_BUNDLE_IMAGES / size))
     return [
-        tuple(units[start : start + together]) for start in range(0, len(units), max(1, together))
+        tuple(units[start : start + bundle_size])
+        for start in range(0, len(units), max(1, bundle_size))
     ]

@@ -105,12 +105,12 @@ def _stack(
     count = -(-len(order) // source.batch_size)
 
     def batch(number: int) -> tuple[Any, ...]:
-        drawn = order[number * source.batch_size : (number + 1) * source.batch_size]
+        numbers = order[number * source.batch_size : (number + 1) * source.batch_size]
         # pixels stay bytes: the network converts them to floats on its device
-        pictures = np.stack([picture(sample) for sample in drawn.tolist()])
+        pictures = np.stack([picture(sample) for sample in numbers.tolist()])
         if shares is None:
-            return pictures, labels[drawn]
-        return pictures, labels[drawn], shares[drawn]
+            return pictures, labels[numbers]
+        return pictures, labels[numbers], shares[numbers]
 
     class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         def __init__(self, read: Any) -> None:
@@ -164,11 +164,11 @@ def training_batches(
     crops : int
         Number of crops of each rotation of ``rotations-crops``.
     """
-    again = _times_before(samples)
+    uses_before = _times_before(samples)
     copies = int(samples.copies.max(initial=0)) + 1
-    turn = None
+    turner = None
     if OFFLINE in augmentations:
-        turn = make_turner(size=source.size, crops=crops, seed=source.seed)
+        turner = make_turner(size=source.size, crops=crops, seed=source.seed)
     online = [name for name in augmentations if name != OFFLINE]
 
     class Pipeline(threading.local):
@@ -186,13 +186,13 @@ def training_batches(
         def picture(sample: int) -> Any:
             position = int(samples.images[sample])
             key = source.bank.key(position)
-            earlier = int(again[sample])
-            if turn is None:
+            earlier = int(uses_before[sample])
+            if turner is None:
                 number = int(samples.numbers[sample])
                 image = source.read(position, number, epoch=epoch, again=earlier)
             else:
                 copy = int(samples.copies[sample]) + copies * earlier
-                image = turn(source.bank.region(position), key, copy)
+                image = turner(source.bank.region(position), key, copy)
             if pipeline is None:
                 return image
             return pipeline.augment(
@@ -208,9 +208,9 @@ def _times_before(samples: EpochSamples) -> Integers:
     """Return for each sample how often the same sample occurs before it; sampling can draw an image several times."""
     order = np.lexsort((samples.copies, samples.numbers, samples.images))
     ordered = np.stack([samples.images, samples.numbers, samples.copies])[:, order]
-    places = np.arange(len(samples))
-    alike = np.zeros(len(samples), dtype=bool)  # whether the sample equals the one before
-    alike[1:] = (ordered[:, 1:] == ordered[:, :-1]).all(axis=0)
+    positions = np.arange(len(samples))
+    is_repeat = np.zeros(len(samples), dtype=bool)  # whether the sample equals the one before
+    is_repeat[1:] = (ordered[:, 1:] == ordered[:, :-1]).all(axis=0)
     times = np.empty(len(samples), dtype=np.int64)
-    times[order] = places - np.maximum.accumulate(np.where(alike, 0, places))
+    times[order] = positions - np.maximum.accumulate(np.where(is_repeat, 0, positions))
     return times

@@ -41,7 +41,7 @@ class CnnBundle(BundleFacts):
     dataset : str
         Dataset layout of the training images.
     reading : dict
-        How they were read: ``label_level``, ``context``.
+        How these images were read: ``label_level``, ``context``.
     """
 
     kind = "cnn"
@@ -111,7 +111,7 @@ class CnnBundle(BundleFacts):
                 f"{path}: its manifest does not state how images are read; the model file is corrupt"
             )
         members = _folds(path, archive)
-        needed = 0  # of an encoder, whose weights are not counted
+        needed = 0  # the weights of an encoder are not counted
         if settings.network in list_networks():
             needed = weights_bytes(settings, classes=classes)
         for name in members.values():
@@ -275,9 +275,9 @@ class CnnModel:
             mean = dict(zip(usable, total / self.steps, strict=True))
         for record, image in zip(records, prepared, strict=True):
             sha256 = pixels.get(record.image_id, "")
-            shares = str(image) if isinstance(image, ImageError) else mean[record.image_id]
+            outcome = str(image) if isinstance(image, ImageError) else mean[record.image_id]
             # no comparison with training images: distances between a network's inner features were not validated
-            yield record, shares, sha256, np.empty(0), record.image_id in treatment.blank
+            yield record, outcome, sha256, np.empty(0), record.image_id in treatment.blank
 
 
 def _predict(model: Any, source: Source) -> Floats:

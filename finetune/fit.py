@@ -1,4 +1,4 @@
-"""Fit a network epoch by epoch, with a state from which it goes on and its curves for TensorBoard."""
+"""Fit a network epoch by epoch, with a state from which training resumes, and curves for TensorBoard."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class EventLog:
 
 @dataclass
 class FitState:
-    """How far a training is, part of the saved state.
+    """The progress of a training, which is part of the saved state.
 
     Attributes
     ----------
@@ -208,19 +208,19 @@ class StateFile:
         """Save the state if enough time has passed, and return whether it was saved."""
         from keras import ops
 
-        started = time.monotonic()
-        if started - self._written < min(_MOST_SECONDS, _TIMES_ITS_COST * self._cost):
+        start = time.monotonic()
+        if start - self._written < min(_MOST_SECONDS, _TIMES_ITS_COST * self._cost):
             return False
-        plain = {name: getattr(fit_state, name) for name in ("done", "best", "waited", "rows")}
+        progress = {name: getattr(fit_state, name) for name in ("done", "best", "waited", "rows")}
         arrays = {
             name: ops.convert_to_numpy(variable.value) for name, variable in self._variables.items()
         }
         if fit_state.waited:  # otherwise the model holds the best weights
             arrays |= {f"best{n}": value for n, value in enumerate(fit_state.kept)}
-        arrays["progress"] = np.frombuffer(json.dumps(plain).encode(), dtype=np.uint8)
+        arrays["progress"] = np.frombuffer(json.dumps(progress).encode(), dtype=np.uint8)
         write_pack(self._path, self._key, arrays)
         self._written = time.monotonic()
-        self._cost = self._written - started
+        self._cost = self._written - start
         return True
 
 
@@ -276,23 +276,23 @@ def train_model(
     )
     state_file = StateFile(state, model, key)
     fit_state = state_file.restore()
-    held = source.samples(plan.validate)
-    validation = still_batches(source, held, weights=weights)
+    validation_samples = source.samples(plan.validate)
+    validation = still_batches(source, validation_samples, weights=weights)
     curves = None if events is None else EventLog(events)
     if fit_state.done:  # the curves of these epochs are written already
         write_rows(log, Epoch._fields, fit_state.rows)
     elif curves is not None:
         curves.begin(model)
     on_saved(fit_state.rows)
-    stops = len(held) > 0 and settings.patience > 0
+    stops_early = len(validation_samples) > 0 and settings.patience > 0
     while fit_state.done < settings.epochs:
-        if stops and fit_state.waited >= settings.patience:
+        if stops_early and fit_state.waited >= settings.patience:
             break
         batches = make_epoch(fit_state.done)
-        fitted = model.fit(batches, epochs=1, class_weight=weights, verbose=0, shuffle=False)
+        history = model.fit(batches, epochs=1, class_weight=weights, verbose=0, shuffle=False)
         batches.release()
-        figures = [fitted.history[name][-1] for name in ("loss", "accuracy")]
-        if len(held):
+        figures = [history.history[name][-1] for name in ("loss", "accuracy")]
+        if len(validation_samples):
             figures += map(float, model.evaluate(validation, verbose=0))
         epoch = Epoch(fit_state.done + 1, *figures)
         if not math.isfinite(epoch.decisive_loss):
@@ -302,7 +302,7 @@ def train_model(
                 epoch.decisive_loss,
                 epoch.epoch,
             )
-        fit_state.add(epoch, model, best_only=stops)
+        fit_state.add(epoch, model, best_only=stops_early)
         was_saved = state_file.save(fit_state)
         write_rows(log, Epoch._fields, fit_state.rows)
         if curves is not None:

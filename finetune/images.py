@@ -123,8 +123,8 @@ class ImageBank:
     ) -> ImageBank:
         """Return a bank in memory. `names`, such as image ids, seed the random draws."""
         buffer = io.BytesIO()
-        around = [*regions] or [_NO_REGION] * len(images)
-        rows = [_write(buffer, *row) for row in zip(images, names, around, strict=True)]
+        all_regions = [*regions] or [_NO_REGION] * len(images)
+        rows = [_write(buffer, *row) for row in zip(images, names, all_regions, strict=True)]
         return cls(np.frombuffer(buffer.getbuffer(), np.uint8), np.array(rows, dtype=_INDEX))
 
     @classmethod
@@ -148,6 +148,7 @@ def _write(
 ) -> tuple[Any, ...]:
     """Write an image and its region, and return its index entry."""
     offset = handle.tell()
+    # seven bytes, since the index holds signed 64-bit numbers
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
     pixels, *square = region
     for part in (image, pixels):
@@ -284,8 +285,8 @@ def prepare_images(
     size = resolved(settings)["size"]
     path = folder / f"images-{_bank_key(digest, settings)}.bin"
     treatment = StainTreatment(settings.stain, settings.rule, size)
-    # of the surroundings, whose problems are not reported
-    around = StainTreatment(settings.stain, settings.rule, size)
+    # treats the surroundings, whose problems are not reported
+    region_treatment = StainTreatment(settings.stain, settings.rule, size)
 
     def prepare(record: ImageRecord) -> tuple[Pixels, str, ImageRegion, str] | ImageError:
         try:
@@ -294,7 +295,7 @@ def prepare_images(
             image = np.ascontiguousarray(picture[top:bottom, left:right])
             region = _NO_REGION
             if settings.turned:
-                region = cut_region(picture, box, size=size, treat=around)
+                region = cut_region(picture, box, size=size, treat=region_treatment)
             return treatment.treat(record, image), record.image_id, region, pixels_sha256(image)
         except ImageError as error:
             return error
@@ -302,8 +303,8 @@ def prepare_images(
     bank = _whole_bank(path)
     if bank is not None and (skip_errors or bank.index["height"].all()):
         empty = np.flatnonzero(bank.index["height"] == 0).tolist()
-        failed = [records[position] for position in empty]
-        reasons = {record.image_id: str(prepare(record)) for record in failed}
+        failed_records = [records[position] for position in empty]
+        reasons = {record.image_id: str(prepare(record)) for record in failed_records}
         return path, _hashes(records, bank.index), reasons
     rows = []
     failures = {}
@@ -330,11 +331,11 @@ def prepare_images(
 
 
 def _bank_key(digest: str, settings: FinetuneSettings) -> str:
-    """Return the key of all that decides on the pixels of a bank."""
+    """Return the key of everything that determines the pixels of a bank."""
     rule = settings.rule
-    treated = resolved(settings)["size"] if rule.kind == "resize" else f"patches of {rule.side}"
+    form = resolved(settings)["size"] if rule.kind == "resize" else f"patches of {rule.side}"
     # the number changes whenever the content of the file would
-    text = f"{digest}:{treated}:{settings.stain}:{settings.turned}:2"
+    text = f"{digest}:{form}:{settings.stain}:{settings.turned}:2"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -71,15 +71,15 @@ def resolved(settings: FinetuneSettings) -> dict[str, Any]:
             "{norm_momentum}: {} trains no batch normalisation with it; leave it out",
             settings.network,
         )
-    of_network = ("size", "batch_size", "optimizer", "learning_rate", "weights")
-    values = {name: getattr(settings, name) or getattr(network, name) for name in of_network}
+    names = ("size", "batch_size", "optimizer", "learning_rate", "weights")
+    values = {name: getattr(settings, name) or getattr(network, name) for name in names}
     for name in _OF_BUILD:
         values[name] = getattr(settings, name)
         if values[name] is None and name in parameters:
             values[name] = parameters[name].default
     values["convention"] = settings.convention or "signed"
-    of_caffe = network.caffe is not None and values["weights"] not in ("imagenet", "random")
-    if of_caffe and not settings.convention:
+    is_caffe = network.caffe is not None and values["weights"] not in ("imagenet", "random")
+    if is_caffe and not settings.convention:
         values["convention"] = input_convention(Path(values["weights"]))
     values["precision"] = settings.precision
     if not settings.precision:
@@ -138,14 +138,14 @@ def weights_bytes(settings: FinetuneSettings, *, classes: int) -> int:
     from keras.src.backend.common import global_state
 
     # remove the uninitialised variables again, otherwise Keras creates them at the end of the next such scope
-    waiting = list(global_state.get_global_attribute("uninitialized_variables") or [])
+    uninitialised = list(global_state.get_global_attribute("uninitialized_variables") or [])
     try:
         with keras.StatelessScope(initialize_variables=False):
             model = build_network(
                 settings.network, classes=classes, size=resolved(settings)["size"]
             )
     finally:
-        global_state.set_global_attribute("uninitialized_variables", waiting)
+        global_state.set_global_attribute("uninitialized_variables", uninitialised)
     return 4 * sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
 
 
@@ -264,14 +264,14 @@ def _optimizer(model: Any, settings: FinetuneSettings) -> Any:
     for prefix, factor in sorted(
         settings.rate_multipliers, key=lambda pair: len(pair[0]), reverse=True
     ):
-        fitting = [
+        matches = [
             variable
             for variable in model.trainable_variables
             if any(part.startswith(prefix) for part in variable.path.split("/"))
         ]
-        if not fitting:
+        if not matches:
             raise InputError("{rate_multipliers} {}: no trained layer begins so", prefix)
-        for variable in fitting:  # which keeps the factor of a longer prefix
+        for variable in matches:  # `setdefault` keeps the factor of a longer prefix
             factors.setdefault(id(variable), factor)
             factors.setdefault(id(variable.value), factor)
     kind: Any = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[settings.optimizer]

@@ -51,10 +51,10 @@ def _caffe_network() -> Any:
 
     file = descriptor_pb2.FileDescriptorProto(name="caffe.proto")
     for message, fields in _FIELDS.items():
-        described = file.message_type.add(name=message)
+        message_type = file.message_type.add(name=message)
         for number, (name, kind) in fields.items():
             type_name = f".{kind}" if kind in _FIELDS else None
-            described.field.add(
+            message_type.field.add(
                 name=name, number=number, label=3, type=_KINDS.get(kind, 11), type_name=type_name
             )
     pool = descriptor_pool.DescriptorPool()
@@ -154,28 +154,28 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
     WeightsError
         The file is missing or damaged, lacks a layer, or is of another architecture.
     """
-    wanted = {
+    targets = {
         name: variable
         for name, variable in network_variables(model).items()
         if not name.startswith(tuple(fresh))
     }
-    shapes = {name: tuple(variable.shape) for name, variable in wanted.items()}
-    read = read_caffe if path.suffix == _CAFFE else read_weight_arrays
-    arrays = read(path)
+    shapes = {name: tuple(variable.shape) for name, variable in targets.items()}
+    reader = read_caffe if path.suffix == _CAFFE else read_weight_arrays
+    arrays = reader(path)
     if _is_caffe(arrays):
         if network.caffe is None:
             raise WeightsError(
                 f"{path}: a Caffe model; only {', '.join(CAFFE_LAYERS)} are read from one"
             )
         arrays = _from_caffe(arrays, network.caffe, shapes)
-    for name, variable in wanted.items():
+    for name, variable in targets.items():
         array = arrays.get(name, np.empty(0))
-        fits = name in arrays and array.shape == shapes[name]
-        if name in arrays and not fits and name.startswith(f"{_LAST}/"):
-            continue  # of a file with another number of classes
+        is_valid = name in arrays and array.shape == shapes[name]
+        if name in arrays and not is_valid and name.startswith(f"{_LAST}/"):
+            continue  # the file has another number of classes
         with np.errstate(over="ignore"):  # values beyond float32 become infinite
             values = array.astype(np.float32)
-        if not fits or not np.isfinite(values).all():
+        if not is_valid or not np.isfinite(values).all():
             raise WeightsError(
                 f"{path}: has no {name} of finite values and of the shape {shapes[name]}, so it is not of "
                 f"{network.name}"
@@ -189,9 +189,9 @@ def network_variables(model: Any) -> dict[str, Any]:
     for layer in model.layers:
         if hasattr(layer, "layers"):
             variables |= network_variables(layer)
-    inside = {id(variable) for variable in variables.values()}
+    nested_ids = {id(variable) for variable in variables.values()}
     for layer, name, variable in variables_of(model):
-        if id(variable) not in inside:
+        if id(variable) not in nested_ids:
             key = f"{layer}/{name}"
             while key in variables:  # several parts of a layer, such as the kernels of attention
                 key += "_"
@@ -230,17 +230,17 @@ def _from_caffe(
     converted = {}
     for key, shape in shapes.items():
         layer, _, name = key.rpartition("/")
-        grouped = re.sub("_[ab]$", "", layer)  # the layer itself, unless it is half of one
+        group_layer = re.sub("_[ab]$", "", layer)  # the layer itself, unless it is half of one
         part = "weight" if name == "kernel" else "bias"
-        array = arrays.get(f"{caffe.names.get(grouped)}.{part}")
+        array = arrays.get(f"{caffe.names.get(group_layer)}.{part}")
         if array is None:
             continue
         middle = len(array) // 2
-        if layer == f"{grouped}_a":
+        if layer == f"{group_layer}_a":
             array = array[:middle]
-        elif layer == f"{grouped}_b":
+        elif layer == f"{group_layer}_b":
             array = array[middle:]
-        converted[key] = _as_keras(array, shape, channels=caffe.flattened.get(grouped, 0))
+        converted[key] = _as_keras(array, shape, channels=caffe.flattened.get(group_layer, 0))
     return converted
 
 

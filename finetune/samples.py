@@ -63,12 +63,12 @@ class ImageRegion(NamedTuple):
         import cv2
 
         side = self.side * math.sqrt(share)
-        aside, below = ((self.side - side) / 2 * part for part in shift)
+        offset_across, offset_down = ((self.side - side) / 2 * part for part in shift)
         step = side / size
         turn = math.radians(angle)
         # coordinates of pixel centres, half a pixel from the edges
         rows = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-        start = rows @ (np.array([aside, below]) - step * (size - 1) / 2)
+        start = rows @ (np.array([offset_across, offset_down]) - step * (size - 1) / 2)
         start += np.array([self.across, self.down]) - 0.5
         turned = cv2.warpAffine(
             self.pixels,
@@ -289,9 +289,9 @@ class EpochSamples:
     @classmethod
     def of(cls, images: Integers, counts: Integers, *, copies: int = 1) -> EpochSamples:
         """Return every patch of these images `copies` times. `counts` is the number of patches of each image."""
-        each = counts * copies
-        within = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each)
-        return cls(np.repeat(images, each), within // copies, within % copies)
+        sizes = counts * copies
+        offsets = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return cls(np.repeat(images, sizes), offsets // copies, offsets % copies)
 
 
 AUGMENTATIONS = {
@@ -440,9 +440,9 @@ def _composed(ranges: dict[str, float | None], *, size: int, per_channel: bool) 
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     import albumentations as package
 
-    far = RANGES | {name: value for name, value in ranges.items() if value is not None}
+    extents = RANGES | {name: value for name, value in ranges.items() if value is not None}
     turn, shift, zoom = (
-        far[name] if name in ranges else 0.0
+        extents[name] if name in ranges else 0.0
         for name in ("rotation", "translation", "magnification")
     )
     warp = package.Affine(
@@ -455,8 +455,8 @@ def _composed(ranges: dict[str, float | None], *, size: int, per_channel: bool) 
     )
     if turn and not (shift or zoom):
         warp = package.Rotate(limit=turn, border_mode=cv2.BORDER_REFLECT_101, p=1.0)
-    light = far["brightness"]
-    noise = far["noise"]
+    light = extents["brightness"]
+    noise = extents["noise"]
     steps = {
         "isometries": package.D4(p=1.0),
         "mirror": package.HorizontalFlip(p=0.5),
@@ -465,7 +465,7 @@ def _composed(ranges: dict[str, float | None], *, size: int, per_channel: bool) 
             brightness_limit=light, contrast_limit=light, p=1.0
         ),
         "noise": package.GaussNoise(std_range=(noise / 5, noise), per_channel=per_channel, p=1.0),
-        "crop": package.RandomResizedCrop(size=(size, size), scale=(far["crop"], 1.0), p=1.0),
+        "crop": package.RandomResizedCrop(size=(size, size), scale=(extents["crop"], 1.0), p=1.0),
     }
     return package.Compose(
         list(dict.fromkeys(step for name, step in steps.items() if name in ranges))

@@ -67,16 +67,16 @@ def sample_training(labels: Integers, *, method: str, seed: int) -> Integers:
         "over": largest,
         "under-over": round(float(np.sqrt(smallest * largest))),
     }[method]
-    drawn = []
+    selections = []
     for label in present:
-        inside = np.flatnonzero(labels == label)
-        if len(inside) >= target:
-            drawn.append(rng.choice(inside, target, replace=False))
+        positions = np.flatnonzero(labels == label)
+        if len(positions) >= target:
+            selections.append(rng.choice(positions, target, replace=False))
         else:
             # every image at least once
-            more = rng.choice(inside, target - len(inside), replace=True)
-            drawn.append(np.concatenate([inside, more]))
-    return np.sort(np.concatenate(drawn))
+            extra = rng.choice(positions, target - len(positions), replace=True)
+            selections.append(np.concatenate([positions, extra]))
+    return np.sort(np.concatenate(selections))
 
 
 def class_factors(copies: Sequence[tuple[str, float]], classes: Sequence[str]) -> tuple[float, ...]:
@@ -119,10 +119,10 @@ def copy_classes(labels: Integers, *, factors: Sequence[float], seed: int) -> In
     if not factors:
         return np.arange(len(labels))
     rng = np.random.default_rng([seed, 1])  # other numbers than those of `sample_training`
-    drawn = [rng.permutation(np.flatnonzero(labels == label)) for label in range(len(factors))]
+    orders = [rng.permutation(np.flatnonzero(labels == label)) for label in range(len(factors))]
     repeated = [
-        np.resize(each, round(len(each) * factor))
-        for each, factor in zip(drawn, factors, strict=True)
+        np.resize(positions, round(len(positions) * factor))
+        for positions, factor in zip(orders, factors, strict=True)
     ]
     return np.sort(np.concatenate(repeated))
 
@@ -242,7 +242,7 @@ class FinetuneSettings(Settings):
     convention: str = option(
         "",
         group=IN_FILE,
-        choices=("signed", "caffe"),  # of RGB; of BGR, as in the published Caffe models
+        choices=("signed", "caffe"),  # RGB; BGR, as in the published Caffe models
         help="AlexNet, GoogLeNet: input in -1..1, or BGR less the mean; default: as the weights file needs.",
     )
     precision: str = option(

@@ -99,7 +99,7 @@ class CnnTraining(Training):
         InputError
             A fold cannot be trained, see `fit_batch_size`, or has no images to validate.
         """
-        # only looked at: the batch size is part of the settings, from which the folder and the keys of folds follow
+        # these folds only give the batch size: it is part of the settings, on which folder and keys of folds depend
         folds = self._folds(self.networks, workers=1)
         settings = fit_batch_size(self.settings, folds)
         return replace(self, settings=settings, notes=(*self.notes, *self.banners()))
@@ -133,10 +133,10 @@ class CnnTraining(Training):
     def resources(self) -> Resources:
         """The resources of the folds. A folder that was begun continues with the same number of threads."""
         recorded = self.checked_folder.begun_with("threads")
-        begun = None
+        threads = None
         if recorded is not None:
-            begun = int(recorded) if recorded.isdecimal() else 1
-        resources = self.work.training(len(self.plan.folds), begun=begun)
+            threads = int(recorded) if recorded.isdecimal() else 1
+        resources = self.work.training(len(self.plan.folds), begun=threads)
         if resources.threads and resources.threads > 1:
             _log.info(
                 "%s: each fold trains with %d threads, as settings.json notes; results differ by it",
@@ -281,8 +281,8 @@ class CnnTraining(Training):
                 fold,
             )
         classes = set(training_labels)
-        with_all = [split for split in splits if set(training_labels[split[1]]) == classes]
-        kept, held = next(iter(with_all), splits[0])
+        complete_splits = [split for split in splits if set(training_labels[split[1]]) == classes]
+        kept, held = next(iter(complete_splits), splits[0])
         return [train[number] for number in kept], [train[number] for number in held]
 
 
@@ -391,7 +391,8 @@ def _prepare(
     Returns
     -------
     tuple
-        The dataset of the labelled images, the file of their pixels, what training knows of them, and their folds.
+        The dataset of the labelled images, the file of their pixels, the facts about them for training, and their
+        folds.
     """
     skip_errors = work.skip_errors
     opened = selection.open(

@@ -41,7 +41,7 @@ class FoldUnit:
     Attributes
     ----------
     plan : TrainingPlan
-        How it is trained.
+        How the fold is trained.
     fold : int
     images : Path
         File of all images, see `prepare_images`.
@@ -150,13 +150,13 @@ def train_fold(units: Sequence[FoldUnit], ticker: Ticker) -> None:
     source = unit.source()
     classes = unit.plan.classes
     model = network_of_fold(settings, classes=classes, fold=unit.fold)
-    saved = 0
+    saved_epochs = 0
 
     def on_saved(epochs: Sequence[Epoch]) -> None:
-        nonlocal saved
+        nonlocal saved_epochs
         note = f"fold {unit.fold}: {epochs[-1]}" if epochs else ""
-        ticker.tick(len(epochs) - saved, note=note, kept=True)
-        saved = len(epochs)
+        ticker.tick(len(epochs) - saved_epochs, note=note, kept=True)
+        saved_epochs = len(epochs)
 
     events = None
     if unit.tensorboard:
@@ -171,7 +171,7 @@ def train_fold(units: Sequence[FoldUnit], ticker: Ticker) -> None:
         events=events,
         key=unit.key,
     )
-    ticker.tick(settings.epochs - saved)  # a training that stopped early is complete, too
+    ticker.tick(settings.epochs - saved_epochs)  # a training that stopped early is complete, too
     positions = np.array((*unit.test, *unit.plan.validate), dtype=np.int64)
     predicted = predict_samples(model, source, positions)
     write_pack(unit.file, unit.key, {"predicted": predicted, **network_arrays(model)})
@@ -214,10 +214,10 @@ def predict_samples(model: Any, source: Source, positions: Integers) -> Floats:
         return np.empty((0, model.output_shape[-1]))
     batches = still_batches(source, source.samples(positions))
     # `model.predict` is not used, because each of its calls leaves a data pipeline in memory
-    ahead = in_threads(
+    arrays = in_threads(
         lambda number: batches[number][0], range(len(batches)), threads=source.workers
     )
-    predicted = [model.predict_on_batch(batch) for batch in ahead]
+    predicted = [model.predict_on_batch(batch) for batch in arrays]
     probabilities = np.concatenate(predicted).astype(np.float64)
     return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 

@@ -71,7 +71,7 @@ class Predicted(NamedTuple):
     warned : tuple of str
         In what the images differ from those of training.
     notes : mapping of str to sequence of str, optional
-        The same of each image by its id, see `check_sizes`.
+        Such differences of each image by its id, see `check_sizes`.
     duplicates : dict of str to str, optional
         Paths of files that were left out as copies of an image, with its id.
     """
@@ -200,8 +200,8 @@ def predict_records(
         if isinstance(result, str):
             predicted[record.image_id] = limited(result, PARAMETERS)
         else:
-            trained = training is not None and pixels in training.hashes
-            predicted[record.image_id] = Prediction(result, trained, compared, blank)
+            has_trained = training is not None and pixels in training.hashes
+            predicted[record.image_id] = Prediction(result, has_trained, compared, blank)
     if notes is not None:
         for record in records:
             prediction = predicted[record.image_id]
@@ -212,7 +212,7 @@ def predict_records(
 
 
 def _warnings(record: ImageRecord, notes: Sequence[str], *, blank: bool) -> Iterator[str]:
-    """Yield warnings of the file of an image, of its pixels and stains, without what names it."""
+    """Yield warnings of the file of an image, of its pixels and stains, without its name."""
     findings = header_findings([record])
     if blank:
         findings += pixel_findings({}, [record.image_id], {})
@@ -250,7 +250,7 @@ def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> Path | None
 
 def read_kept(folder: Path) -> dict[str, Prediction]:
     """Return the predictions that an interrupted command saved, by key."""
-    kept = {}
+    predictions = {}
     shapes = {
         "keys": (None, 32),
         "probabilities": (None, None),
@@ -264,11 +264,11 @@ def read_kept(folder: Path) -> dict[str, Prediction]:
         if arrays is None:
             continue
         columns = (arrays[name] for name in shapes)
-        for key, probabilities, trained, compared, blank, texts in zip(*columns, strict=False):
-            kept[key.tobytes().hex()] = Prediction(
-                probabilities, bool(trained), compared, bool(blank), str(texts)
+        for key, probabilities, has_trained, compared, blank, texts in zip(*columns, strict=False):
+            predictions[key.tobytes().hex()] = Prediction(
+                probabilities, bool(has_trained), compared, bool(blank), str(texts)
             )
-    return kept
+    return predictions
 
 
 def image_units(

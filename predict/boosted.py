@@ -101,7 +101,7 @@ class BoostedModel:
         """Group feature files with the same crops and colours, so that each image is decoded once per group."""
         groups: dict[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]] = {}
         for name, settings in self.settings.items():
-            # an encoder that goes with all settings
+            # the same placeholders in all settings, so that only crops and colours tell them apart
             shared = replace(
                 settings, encoders=(EncoderChoice("vgg16"),), views=(View(1.0, 32),), weights=()
             )
@@ -118,7 +118,7 @@ class BoostedModel:
         return 0.0
 
     def unlike(self, other: BoostedModel, record: ImageRecord) -> str:
-        """Return why this model does not compute an image on a GPU as another does on the CPU; empty if it does."""
+        """Return how features by this model on a GPU differ from those by another on the CPU; empty if alike."""
         return unlike_on_gpu(record, self._passes(), other._passes())
 
     def predict(
@@ -244,19 +244,19 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...], engine: s
     refuse_unused(weights, bundle.stores, path)
     settings = {}
     precisions = {}
-    for name, here in _trained_settings(bundle, path).items():
+    for name, item in _trained_settings(bundle, path).items():
         if engine == "keras":
-            here = replace(here, engine=engine, batch_size="auto")
+            item = replace(item, engine=engine, batch_size="auto")
         # the precision in which this machine computes
-        precision = executed_precision(here.precision, engine=here.engine)
-        if precision != here.precision:
-            precisions[name] = here.precision
-        settings[name] = replace(here, precision=precision)
+        precision = executed_precision(item.precision, engine=item.engine)
+        if precision != item.precision:
+            precisions[name] = item.precision
+        settings[name] = replace(item, precision=precision)
     # no more crops at once than fit this machine, for all feature files the same, so that an image is decoded once
-    fitting = [replace(here, batch_size="auto").crops_at_once for here in settings.values()]
-    for name, here in settings.items():
-        if here.on_keras:
-            settings[name] = replace(here, batch_size=min(here.crops_at_once, *fitting))
+    crop_limits = [replace(item, batch_size="auto").crops_at_once for item in settings.values()]
+    for name, item in settings.items():
+        if item.on_keras:
+            settings[name] = replace(item, batch_size=min(item.crops_at_once, *crop_limits))
     encoders = {
         name: _encoder(path, header, weights, settings[name])
         for name, header in bundle.stores.items()
@@ -275,8 +275,8 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...], engine: s
             for name, encoder in encoders.items()
         },
         precisions=precisions,
-        on_keras=any(here.engine == "keras" for here in settings.values()),
-        rescales=any(view.unit for here in settings.values() for view in here.views),
+        on_keras=any(item.engine == "keras" for item in settings.values()),
+        rescales=any(view.unit for item in settings.values() for view in item.views),
     )
 
 
@@ -307,7 +307,7 @@ def _trained_settings(bundle: Bundle, path: Path) -> dict[str, FeaturizeSettings
                 f"({printable(first_line(error)[:160])}); the "
                 "model file is corrupt"
             ) from error
-    crops = sum(of_store.augmentations * of_store.crops for of_store in settings.values())
+    crops = sum(entry.augmentations * entry.crops for entry in settings.values())
     if crops > limits.CROPS:
         raise BundleError(
             f"{path}: asks for {crops:,} crops of every image, more than {limits.CROPS:,}; the model file is corrupt"
@@ -335,14 +335,14 @@ def _encoder(
     source = weights_of(options, name)
     if source == "imagenet" and header["weights"] == "random":
         source = "random"
-    of_file = str(header.get("weights_file_sha256") or "")  # if the weights came from a file
+    trained_sha256 = str(header.get("weights_file_sha256") or "")  # if the weights came from a file
     # do not let Keras download its own weights only to compare them
     if header["weights"] == "file" and source == "imagenet":
         raise WeightsError(
             "{}: {} was trained with weights from a file (sha256 {}); give them with {weights:{}=PATH}",
             path,
             name,
-            (of_file or needed)[:12],
+            (trained_sha256 or needed)[:12],
             name,
         )
     encoder = cached_encoder(
@@ -356,8 +356,8 @@ def _encoder(
         if isinstance(encoder, Encoder):
             return encoder.in_float16(scale_of(header))
         return encoder
-    file_sha256 = encoder.weights_file_sha256 if of_file else ""
-    if file_sha256 and file_sha256 == of_file and "runner" in header:
+    file_sha256 = encoder.weights_file_sha256 if trained_sha256 else ""
+    if file_sha256 and file_sha256 == trained_sha256 and "runner" in header:
         raise WeightsError(
             f"{path}: {name} at {source} has the right weights, but its JSON differs from that of training; put the "
             "JSON back as it was"
@@ -366,7 +366,7 @@ def _encoder(
         "{}: {} needs the weights of sha256 {}, {} has {}; give the right ones with {weights:{}=PATH}",
         path,
         name,
-        (of_file or needed)[:12],
+        (trained_sha256 or needed)[:12],
         source,
         (file_sha256 or encoder.weights_sha256)[:12],
         name,

@@ -162,18 +162,18 @@ def predict_embedded(
     results: Results = {}
     for start in range(0, len(records), _AT_ONCE):
         block = slice(start, start + _AT_ONCE)
-        features = {store: each.features[block] for store, each in embeddings.items()}
+        features = {store: item.features[block] for store, item in embeddings.items()}
         probabilities = bundle.predict(features)
         compared = bundle.compare(features)
         for row, record in enumerate(records[block]):
-            trained = any(row_sha256(rows[row]) in training_hashes for rows in features.values())
-            results[record.image_id] = Prediction(probabilities[row], trained, compared[row])
+            match = any(row_sha256(rows[row]) in training_hashes for rows in features.values())
+            results[record.image_id] = Prediction(probabilities[row], match, compared[row])
     return with_classes(records, bundle.classes), results
 
 
 def embeddings_digest(embeddings: Mapping[str, Embeddings]) -> str:
     """Return a checksum of the ids and values of embeddings."""
     lines = []
-    for store, each in embeddings.items():
-        lines += [store, *each.image_ids, *map(row_sha256, each.features)]
+    for store, item in embeddings.items():
+        lines += [store, *item.image_ids, *map(row_sha256, item.features)]
     return hashlib.sha256("\0".join(lines).encode()).hexdigest()

@@ -68,12 +68,12 @@ def new_images(
     for source in sources:
         is_table = isinstance(source, FramePath) or source.suffix.casefold() in _MANIFESTS
         if source.is_file() and not is_table:
-            of_source = [ImageRecord(image_id=source.name, path=source, label=None)]
+            source_records = [ImageRecord(image_id=source.name, path=source, label=None)]
         elif source.is_file() or source.exists():
-            of_source = _records_of(source, reading, {} if copies is None else copies)
+            source_records = _records_of(source, reading, {} if copies is None else copies)
         else:
             raise MissingInputError("{}: no such image, folder or manifest; check {images}", source)
-        for record in of_source:
+        for record in source_records:
             other = records.setdefault(record.image_id, record)
             if other is not record:
                 raise InputError(
@@ -85,19 +85,19 @@ def new_images(
 def _records_of(
     source: Path, reading: Mapping[str, Any], copies: dict[str, str]
 ) -> list[ImageRecord]:
-    """Return the images of a folder or manifest, and tell of what is wrong with it."""
+    """Return the images of a folder or manifest, and report its findings."""
     table = ImageSelection(source, **reading).table()
     records = list(table.records)
-    beside = set()
+    extra_ids = set()
     if table.name == "folder":
         # images beside folders of classes cannot train, but are new images as all others
         files = list_images(source, [])
-        beside = files.keys() - {record.image_id for record in records}
-        records += [ImageRecord(image_id, files[image_id], None) for image_id in sorted(beside)]
+        extra_ids = files.keys() - {record.image_id for record in records}
+        records += [ImageRecord(image_id, files[image_id], None) for image_id in sorted(extra_ids)]
     findings = [
         replace(finding, message=limited(finding.message, PARAMETERS))
         for finding in table.findings
-        if finding.file not in beside
+        if finding.file not in extra_ids
     ]
     report_findings(findings, labels=False)
     copies |= {finding.copy: finding.file for finding in table.findings if finding.copy}
@@ -140,7 +140,7 @@ def check_sizes(
         Micrometres per pixel of all images.
     skip_errors : bool
     warned : dict of str to str, optional
-        Gets the warnings, by what they are about. Of what it has, none is logged again, whatever it counts.
+        Gets the warnings by subject. A subject that it has already is not logged again, whatever it counts.
     notes : dict of str to list of str, optional
         Gets the warnings of each image.
     """
@@ -162,7 +162,7 @@ def check_sizes(
 
 
 class TrainingLooks:
-    """What the images that trained a model look like, as far as its file tells.
+    """Sizes, bits and scales of the images that trained a model, as far as its file records them.
 
     Attributes
     ----------
@@ -182,7 +182,7 @@ class TrainingLooks:
         self._rescales = model.rescales
 
     def unlike(self, record: ImageRecord) -> dict[str, Message]:
-        """Return in what an image is unlike those of training, or that this is not known, by what it is about.
+        """Return by subject how an image differs from those of training, or that this is not known.
 
         Bits, sizes and micrometres per pixel are compared, unless the model rescales images.
         """
@@ -192,10 +192,10 @@ class TrainingLooks:
             texts["sizes"] = self.outside(record, "sizes", "long", "short", cure=cure)
         if not self._rescales:
             cure = "the model sees another scale; train with views in micrometres"
-            what = "micrometres per pixel"
-            texts["scale"] = self.outside(record, what, "mpp", cure=cure, factor=FAR)
+            subject = "micrometres per pixel"
+            texts["scale"] = self.outside(record, subject, "mpp", cure=cure, factor=FAR)
         texts["mpp"] = self._unknown(record)
-        return {what: text for what, text in texts.items() if text is not None}
+        return {subject: text for subject, text in texts.items() if text is not None}
 
     def outside(
         self, record: ImageRecord, what: str, *names: str, cure: str, factor: float = 1
@@ -212,16 +212,16 @@ class TrainingLooks:
         return None
 
     def _unknown(self, record: ImageRecord) -> Message | None:
-        """Return what follows if the micrometres per pixel are not known; None if nothing does."""
+        """Return a warning if the micrometres per pixel are not known but matter; else None."""
         ends = {*self.ends.get("mpp", ())}
         if record.mpp is not None or not ends or (self._rescales and len(ends) > 1):
             return None  # a model that rescales by several refuses the image
-        follows = "so the scale cannot be compared with that of training"
+        consequence = "so the scale cannot be compared with that of training"
         if self._rescales:
-            follows = "and are taken for those of training"
+            consequence = "and are taken for those of training"
         return Message(
             "micrometres per pixel are not known, {} ({})",
-            follows,
+            consequence,
             self._in_words("mpp"),
             remedies=[Message("{mpp} gives them")],
         )
@@ -239,20 +239,20 @@ class TrainingLooks:
 
 
 def _warn(looks: Mapping[str, Mapping[str, Message]], warned: dict[str, str]) -> None:
-    """Log in what images are unlike those of training, unless that is in `warned`, which gets it."""
+    """Log by subject how images differ from those of training, unless `warned` has it already, and add it there."""
     unlike: dict[str, list[str]] = {}
     for image, texts in looks.items():
-        for what in texts:
-            unlike.setdefault(what, []).append(image)
-    for what, images in unlike.items():
-        if what in warned:
+        for subject in texts:
+            unlike.setdefault(subject, []).append(image)
+    for subject, images in unlike.items():
+        if subject in warned:
             continue
         first = images[0]
-        warned[what] = Message("{}: {}", first, looks[first][what])
+        warned[subject] = Message("{}: {}", first, looks[first][subject])
         if len(looks) > 1:
             text = "{} of {} images, such as {}"
-            warned[what] = Message(text, len(images), len(looks), warned[what])
-        _log.warning("%s", warned[what])
+            warned[subject] = Message(text, len(images), len(looks), warned[subject])
+        _log.warning("%s", warned[subject])
 
 
 def _value(numbers: Iterable[float]) -> str:
@@ -264,17 +264,17 @@ def with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list
     """Keep labels that are classes of the model, in its spelling. Remove others, such as names of other folders."""
     labels = (record.label for record in records if record.label is not None)
     class_of = spell_labels(labels, classes)
-    strange = [label for label, name in class_of.items() if name is None]
-    if strange:
-        unknown = [record for record in records if record.label in strange]
+    foreign_labels = [label for label, name in class_of.items() if name is None]
+    if foreign_labels:
+        unknown = [record for record in records if record.label in foreign_labels]
         # folders that are no classes at all are a usual way to keep images
-        level = logging.WARNING if len(strange) < len(class_of) else logging.INFO
+        level = logging.WARNING if len(foreign_labels) < len(class_of) else logging.INFO
         _log.log(
             level,
             "%d of %d images have labels that are not classes of the model and stay empty in the table: %s, first %s",
             len(unknown),
             len(records),
-            few(strange),
+            few(foreign_labels),
             unknown[0].image_id,
         )
     return [replace(record, label=class_of.get(record.label_text)) for record in records]

@@ -48,7 +48,7 @@ def find_bundle(model: PathInput) -> Path:
     MissingInputError
         There is no such file or folder, or the folder contains no model file.
     InputError
-        The folder contains several model files, none of them is the highest and better than chance; the message lists
+        The folder contains several model files, none of which is the highest and better than chance; the message lists
         them.
     """
     model = converted(model, "model", Path)
@@ -128,7 +128,7 @@ def recorded_weights(bundle: Path, options: Sequence[str]) -> list[tuple[str, Pa
 def _recorded_options(bundle: Path) -> Iterator[str]:
     """Yield the recorded weights options of the run of a model file, and of the runs whose feature files it used."""
     runs = list(bundle.absolute().parents)[2:3]
-    for run in runs:  # which grows
+    for run in runs:  # the list grows meanwhile
         entries = []
         with contextlib.suppress(BchistoError):  # missing, or damaged
             entries = read_run(run)
@@ -139,7 +139,7 @@ def _recorded_options(bundle: Path) -> Iterator[str]:
                 for store in entry.config.get("features") or ():
                     path = entry.folder / str(store)
                     other = path.parent
-                    if path.suffix == ".h5":  # of RUN/features/NAME.h5, or the folder RUN/features
+                    if path.suffix == ".h5":  # RUN/features/NAME.h5, or the folder RUN/features
                         other = other.parent
                     if other not in runs:
                         runs.append(other)
@@ -300,7 +300,7 @@ def settled_model(
 ) -> tuple[ModelFile, Model]:
     """Load a model as this machine computes it: on a GPU, if that is worth its start and gives the same features.
 
-    What computes is recorded at once, for a call that goes on after a kill. If the GPU that Keras sees stays idle, a
+    The engine is recorded at once, for a call that continues after a kill. If the GPU that Keras sees stays idle, a
     line says why.
 
     Parameters
@@ -394,16 +394,16 @@ def export(model: PathInput, *, to: PathInput) -> Path:
         raise InputError("{to} {}: holds other files; give a new folder", folder)
     if copy.is_file() and file_sha256(copy) != sha256:
         raise InputError("{to} {}: holds another model; give a new folder", folder)
-    known = known_of(source)
+    facts = known_of(source)
     ensure_folder(folder)
     with atomic_output(copy) as temporary:
         shutil.copyfile(source, temporary)
-    if known["table"] is not None:
+    if facts["table"] is not None:
         write_json(
             folder / "metrics.json",
-            {"schema_version": SCHEMA, "tables": {"fusion": known["table"]}},
+            {"schema_version": SCHEMA, "tables": {"fusion": facts["table"]}},
         )
-    card = folder / "README.md"  # which model hubs show
+    card = folder / "README.md"  # model hubs show this file
     if not card.exists():  # the author may have filled in the blanks of an existing one
-        write_card(card, model=source, bundle=bundle, known=known)
+        write_card(card, model=source, bundle=bundle, known=facts)
     return card

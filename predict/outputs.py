@@ -38,7 +38,7 @@ from .settings import OperatingPoint
 from .table import MARKS, TRUTHS, Tabulated
 
 _SHOWN = ("image_id", "label", "p_", "predicted", "confidence", "uncertain", "trained", "outlier")
-"""How columns of the table begin that a notebook shows."""
+"""Beginnings of the columns of the table that a notebook shows."""
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,9 @@ class PredictResult:
 
 def verdict_of(model: Path) -> str:
     """Return whether a model is better than chance, as its report says, or that this is not known."""
-    known = known_of(model)
-    if known["lines"]:
-        return str(known["verdict"])
+    facts = known_of(model)
+    if facts["lines"]:
+        return str(facts["verdict"])
     return "How good the model is on new patients is not known: there is no metrics.json beside the model file."
 
 
@@ -197,7 +197,7 @@ def write_outputs(
     shown : Tabulated
     html : Path or None
     overwrite
-        As of `Table.finish`.
+        As for `Table.finish`.
 
     Raises
     ------
@@ -272,21 +272,21 @@ def sheet_rows(shown: Tabulated) -> list[SheetRow]:
     answers = shown.table.answers
     classes = shown.table.classes
     rows = []
-    for place, number in enumerate(answers.numbers):
-        shares = shown.calibrated[place]
+    for position, number in enumerate(answers.numbers):
+        shares = shown.calibrated[position]
         order = (-shares).argsort(kind="stable")
         second = order[order != number][0]
         unsure = None
         if answers.unsure is not None:
-            unsure = bool(answers.unsure[place])
-        confidence = float(answers.confidence[place])
+            unsure = bool(answers.unsure[position])
+        confidence = float(answers.confidence[position])
         next_class = f"{classes[second]} {100 * shares[second]:.1f}\N{NO-BREAK SPACE}%"
-        rows.append(SheetRow(place, classes[number], confidence, unsure, next_class))
+        rows.append(SheetRow(position, classes[number], confidence, unsure, next_class))
     return sorted(rows, key=lambda row: row.confidence)
 
 
 def measured_at(table: Metrics | None, point: OperatingPoint | None) -> Metrics | None:
-    """Return what the cross-validation of a model has of an operating point; None if it did not measure there.
+    """Return the figures of a model's cross-validation at an operating point; None if it did not measure there.
 
     Parameters
     ----------
@@ -334,7 +334,7 @@ def write_html(path: Path, shown: Tabulated, *, title: str) -> None:
         shown=shown,
         predicted=predicted,
         known=training,
-        # as readers of a page know options
+        # in the words for options that readers of a page know
         banners=[
             *shown.banners,
             *(written(text, lambda name, _: f"the option {name}") for text in predicted.warned),
@@ -348,7 +348,7 @@ def write_html(path: Path, shown: Tabulated, *, title: str) -> None:
 
 @dataclass(frozen=True)
 class OutputFiles:
-    """The outputs of a prediction, of which a call replaces only those of earlier calls that it goes on with.
+    """The outputs of a prediction. A call replaces only outputs of earlier calls that it continues.
 
     It knows them by the entry ``written`` of the record beside the table: name of an output to the keys of what may
     stand there. The key of a table is its SHA-256, that of a report is of all that the report shows.
@@ -370,11 +370,11 @@ class OutputFiles:
     paths : dict of str to Path
         The table as ``out``, and the report as ``html`` if it is asked for.
     written : dict of str to list of str
-        Of each output the keys of its content, as earlier calls left them.
+        The keys of the content of each output, as earlier calls left them.
     empty : list of str
         Folders that were empty in the last call.
     engine : str
-        Of the predictions with which this call goes on, as of `ModelFile`; empty if there are none.
+        Engine of the predictions with which this call goes on, as in `ModelFile`; empty if there are none.
     overwriting : bool
         Whether any output is replaced, whoever wrote it.
     replaceable : mapping
@@ -397,7 +397,7 @@ class OutputFiles:
         updates: bool,
         overwriting: bool,
     ) -> OutputFiles:
-        """Read what earlier calls left at the outputs.
+        """Read the record of what earlier calls wrote to the outputs.
 
         Parameters
         ----------
@@ -412,13 +412,13 @@ class OutputFiles:
         record = record_of_table(paths["out"])
         written = record["notes"]["written"]
         # the last call had the same options and did not end
-        resumed = record.get("config") == config and record.get("status") != "ok"
-        overwriting |= resumed and record.get("overwrite") is True
+        is_resumed = record.get("config") == config and record.get("status") != "ok"
+        overwriting |= is_resumed and record.get("overwrite") is True
         replaceable = {}
         engine = ""
-        if (resumed or updates) and not overwriting:
+        if (is_resumed or updates) and not overwriting:
             replaceable = written
-        if resumed or (updates and not overwriting):
+        if is_resumed or (updates and not overwriting):
             engine = record["notes"]["engine"]
         return cls(paths, written, record["notes"]["empty"], engine, overwriting, replaceable)
 
@@ -454,7 +454,7 @@ class OutputFiles:
         inputs : iterable of Path
             All files and folders that are read.
         images : sequence of Path
-            Those that are images.
+            Files and folders of images.
 
         Raises
         ------
@@ -533,6 +533,6 @@ class OutputFiles:
 
 
 def _is_empty(path: Path) -> bool:
-    """Return whether a folder and those in it hold no file, apart from hidden ones and those of systems."""
+    """Return whether a folder and its subfolders hold no file, apart from hidden files and those of systems."""
     findings: list[Finding] = []
     return path.is_dir() and not any(walk_files(path, findings)) and not findings

@@ -304,9 +304,9 @@ class Predictor:
         bundle = model.bundle
         settings = replace(self._settings, mpp=mpp)
         notes: Notes = {}
-        of_paths = functools.partial(new_images, reading=bundle.reading, classes=bundle.classes)
+        reader = functools.partial(new_images, reading=bundle.reading, classes=bundle.classes)
         with advised("names"):
-            given, failures = image_records(images, of_paths, names=names, skip_errors=skip_errors)
+            given, failures = image_records(images, reader, names=names, skip_errors=skip_errors)
             rows = _distinct(given)
             records, refused = check_sizes(
                 list(dict.fromkeys(rows)),
@@ -329,12 +329,12 @@ class Predictor:
         for text in failures.values():
             if not predicted.usable:
                 raise RefusedImageError("none of the images can be used; first: {}", text)
-        shown = tabulate(predicted, settings=settings, point=self._point)
-        table = shown.table
+        result = tabulate(predicted, settings=settings, point=self._point)
+        table = result.table
         outlier = percentiles = None
-        if shown.outliers is not None:
-            outlier = shown.outliers.marked
-            percentiles = shown.outliers.percentiles
+        if result.outliers is not None:
+            outlier = result.outliers.marked
+            percentiles = result.outliers.percentiles
         return Predictions(
             image_ids=tuple(record.image_id for record in table.records),
             classes=bundle.classes,
@@ -342,15 +342,15 @@ class Predictor:
             predicted=np.array(table.answers.predicted),
             confidence=table.answers.confidence,
             uncertain=table.answers.unsure,
-            called=shown.positive,
+            called=result.positive,
             outlier=outlier,
             outlier_percentile=percentiles,
-            trained=None if bundle.training is None else np.array(shown.trained),
-            blank=np.array(shown.blank),
+            trained=None if bundle.training is None else np.array(result.trained),
+            blank=np.array(result.blank),
             warnings=predicted.warnings,
             columns=dict(table.further),
-            banners=shown.banners,
-            mixed=shown.mixed,
+            banners=result.banners,
+            mixed=result.mixed,
             failures=failures,
         )
 
@@ -360,7 +360,7 @@ class Predictor:
 
 
 def _distinct(images: Sequence[ImageRecord]) -> list[ImageRecord]:
-    """Return records of which each image has an id of its own: files with the same name get their paths as ids."""
+    """Return records in which each image has an id of its own: files with the same name get their paths as ids."""
     times = Counter(image.image_id for image in set(images))
     distinct: dict[str, ImageRecord] = {}
     rows = []

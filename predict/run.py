@@ -263,7 +263,7 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
     call : _Call
     work : Work
     known : Predicted
-        The images, with what is known of them before there are units: which cannot be used, as their headers show.
+        The images, with the results that are known before there are units: those whose headers forbid their use.
     """
 
     call: _Call
@@ -319,9 +319,9 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
         """Return whether an update wrote just this, and the same images cannot be used."""
         outputs = self.call.outputs
         written = outputs.written
-        same = written | self._content_keys(shown) == written
-        complete = same and all(path.exists() for path in outputs.paths.values())
-        return complete and failures_of(outputs.table).exists() == bool(shown.failures)
+        is_same = written | self._content_keys(shown) == written
+        is_complete = is_same and all(path.exists() for path in outputs.paths.values())
+        return is_complete and failures_of(outputs.table).exists() == bool(shown.failures)
 
     def tabulate(self, kept: Kept, made: Sequence[Results]) -> Tabulated:
         """Return all that the outputs show."""
@@ -349,7 +349,7 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
         shown = self.tabulate(kept, made)
         if settings.update:
             if shown.failures and not shown.table.records:
-                # as after a fault of the disk
+                # for example after a fault of the disk
                 first = next(iter(shown.failures.values()))
                 raise ImageError(
                     f"none of {counted(len(shown.failures), 'image')} can be used; first: {first}"
@@ -449,14 +449,14 @@ class ImagePrediction(TablePrediction):
                 [*named_files(file.weights), *(image.path for image in records)],
                 name=name,
             )
-        skip = work.skip_errors
+        skip_errors = work.skip_errors
         warned: dict[str, str] = {}
         notes: Notes = {}
         usable, refused = check_sizes(
             records,
             model=model,
             mpp=call.settings.mpp,
-            skip_errors=skip,
+            skip_errors=skip_errors,
             warned=warned,
             notes=notes,
         )
@@ -468,7 +468,7 @@ class ImagePrediction(TablePrediction):
             work=work,
             record=call.record,
         )
-        block = PredictBlock(file, model.computed_by, call.outputs.parts, skip_errors=skip)
+        block = PredictBlock(file, model.computed_by, call.outputs.parts, skip_errors=skip_errors)
         headers = Predicted(
             usable,
             dict(refused),
@@ -487,7 +487,7 @@ class ImagePrediction(TablePrediction):
         return self.model.step_name
 
     def begin(self) -> None:
-        """Remove what interrupted processes left."""
+        """Remove the leftovers of interrupted processes."""
         remove_leftovers(self.call.outputs.parts)
 
     def units(self, *, merges: bool) -> Sequence[ImageUnit]:
@@ -499,12 +499,12 @@ class ImagePrediction(TablePrediction):
             model_sha256=self.file.sha256, images_sha256=digest, images=len(units)
         )
         self.saved = read_kept(self.call.outputs.parts)
-        gone = len(self.saved.keys() - {unit.key for unit in units})
-        if 2 * gone > len(self.saved):
+        stale_count = len(self.saved.keys() - {unit.key for unit in units})
+        if 2 * stale_count > len(self.saved):
             _log.warning(
                 "%s: %d of %d kept predictions are not of this model and these images, and are left out",
                 self.call.outputs.table,
-                gone,
+                stale_count,
                 len(self.saved),
             )
         return units

@@ -140,7 +140,7 @@ class OperatingPoint:
 
     def __str__(self) -> str:
         text = f"{' + '.join(self.positive)} at {self.threshold:.4g}"
-        if len(self.classes) > 2:  # of two classes both rules are one
+        if len(self.classes) > 2:  # for two classes both rules are the same
             text += f" (rule {self.rule})"
         if self.sensitivity is not None:
             text += f", fitted for a sensitivity of {100 * self.sensitivity:g} %"
@@ -203,9 +203,9 @@ def choose_point(
     if sensitivity is not None:
         threshold = fitted[sensitivity]["threshold"]
     elif threshold is None:
-        measured = view["thresholds"]
-        if not measured:
+        thresholds = view["thresholds"]
+        if not thresholds:
             return None
-        threshold = 0.5 if 0.5 in measured else measured[0]
+        threshold = 0.5 if 0.5 in thresholds else thresholds[0]
     enough = fitted.get(sensitivity, {}).get("enough", True)
     return OperatingPoint(classes, positive, view["rule"], threshold, sensitivity, enough)

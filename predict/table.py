@@ -213,7 +213,7 @@ class Tabulated:
     raw : ndarray of float64, shape (n, classes)
         Probabilities before calibration.
     calibrated : ndarray of float64, shape (n, classes)
-        The same after it; of a model without a temperature the same.
+        Probabilities after calibration; for a model without a temperature those before.
     predicted : Predicted
     banners : tuple of Banner
         Warnings that every reader must see.
@@ -278,26 +278,26 @@ def tabulate(
     compared = [prediction.compared for prediction in predictions]
     outliers = Outliers.of(bundle, compared, model=predicted.model)
     groups = set(filter(None, (record.group for record in records)))
-    seen = groups and groups & groups_beside(predicted.model)
+    shared = groups and groups & groups_beside(predicted.model)
     columns = _columns(bundle, trained, blank, outliers, predicted.warnings)
-    if seen:
-        columns.append(_yes_or_no("group_trained", [record.group in seen for record in records]))
+    if shared:
+        columns.append(_yes_or_no("group_trained", [record.group in shared for record in records]))
     positive = None
     called = ""
     as_measured = None
     if point is not None:
         # a threshold that was fitted for a sensitivity is one of uncalibrated probabilities
-        scored = probabilities if point.sensitivity is None else raw
-        positive = point.is_positive(scored, answers.numbers)
+        scores = probabilities if point.sensitivity is None else raw
+        positive = point.is_positive(scores, answers.numbers)
         columns.append(_yes_or_no("called", positive, yes="positive", no="negative"))
-        as_measured = point if scored is raw or point.by_class else None
+        as_measured = point if scores is raw or point.by_class else None
         called = f"predicted positive: {int(positive.sum())} of {len(positive)}, {point}"
     return Tabulated(
         Table(settings.format, records, probabilities, bundle.classes, answers, columns),
         raw,
         calibrated,
         predicted,
-        _banners(bundle, trained, blank, groups, seen),
+        _banners(bundle, trained, blank, groups, shared),
         trained,
         blank,
         outliers,
@@ -316,13 +316,13 @@ def mixed_note(bundle: BundleFacts) -> str:
 
 
 def answers_of(bundle: BundleFacts, raw: Floats) -> tuple[Floats, Answers]:
-    """Return calibrated probabilities, and what the models say of images, whatever a table shows.
+    """Return calibrated probabilities, and the answers of the models, whatever a table shows.
 
     Parameters
     ----------
     bundle : BundleFacts
     raw : ndarray of float64, shape (n, classes)
-        Their probabilities. Calibrating may make two of them equal, and is not to choose another class.
+        Their probabilities, which decide the class: calibration may make two of them equal.
     """
     calibrated = raw
     if bundle.temperature is not None:
@@ -372,13 +372,13 @@ def _columns(
     outliers: Outliers | None,
     warnings: Sequence[Sequence[str]],
 ) -> list[Column]:
-    """Return columns: whether images trained the model, it learnt anything, they are unlike or blank; warnings."""
+    """Return columns: images that trained the model, whether it learnt anything, outliers, blank images, warnings."""
     columns = []
     if bundle.training is not None:
         columns.append(_yes_or_no("trained", trained))
     for banner in bundle.banners:
         if banner.kind == Kind.NOTHING_LEARNT:
-            # it counts the models, since the others may have learnt
+            # the note counts the models, since the others may have learnt
             note = f"{banner.heading.lower()}: {banner.text}"
             columns.append(("note", [note] * len(trained)))
             break
@@ -388,7 +388,7 @@ def _columns(
         columns.append(_yes_or_no("blank", blank))
     if any(warnings):
         # their readers have no options
-        texts = ["; ".join(limited(text, ()) for text in of_image) for of_image in warnings]
+        texts = ["; ".join(limited(text, ()) for text in notes) for notes in warnings]
         columns.append(("warnings", texts))
     return columns
 

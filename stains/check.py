@@ -160,13 +160,13 @@ def _implausible(stains: Array) -> list[str]:
     angles = np.degrees(
         np.arccos(np.clip(vectors @ vectors.T / np.outer(lengths, lengths), -1.0, 1.0))
     )
-    between = angles[0, 1]
-    if between < LEAST_ANGLE:
-        reasons.append(f"its two stains are {between:.0f} degrees apart")
-    named = (("haematoxylin", stains[:, 0], angles[0, 2]), ("eosin", stains[:, 1], angles[1, 3]))
-    for name, stain, apart in named:
-        if apart > FARTHEST:
-            reasons.append(DoubtReason(f"its {name} is {apart:.0f} degrees off", _OTHER_STAIN))
+    separation = angles[0, 1]
+    if separation < LEAST_ANGLE:
+        reasons.append(f"its two stains are {separation:.0f} degrees apart")
+    pairs = (("haematoxylin", stains[:, 0], angles[0, 2]), ("eosin", stains[:, 1], angles[1, 3]))
+    for name, stain, angle in pairs:
+        if angle > FARTHEST:
+            reasons.append(DoubtReason(f"its {name} is {angle:.0f} degrees off", _OTHER_STAIN))
         elif stain.min() > ALIKE * stain.max():
             reasons.append(DoubtReason(f"its {name} is grey, as black ink or borders are", _INK))
         elif _is_ink(stain):
@@ -282,6 +282,6 @@ def stain_notes(
             notes.append(Message("{}: {}: {}", number, text, few(names), remedies=cures))
         for image in names:
             if each is not None:
-                own = areas([foreign[image]]) if names is foreign else text
-                each.setdefault(image, []).append(own)
+                note = areas([foreign[image]]) if names is foreign else text
+                each.setdefault(image, []).append(note)
     return notes

@@ -121,12 +121,12 @@ class HeAugmenter:
         for top in range(0, len(augmented), _ROWS):
             # one row more, as the last pixels of a call are computed by other instructions, which round otherwise
             rows = self._density[top : top + _ROWS + 1]
-            kept = augmented[top : top + _ROWS]
-            bright = self._buffer[: len(rows)]
-            cv2.exp(cv2.transform(rows, affine, dst=bright), dst=bright)
+            block = augmented[top : top + _ROWS]
+            light = self._buffer[: len(rows)]
+            cv2.exp(cv2.transform(rows, affine, dst=light), dst=light)
             # Subtract 1 as published, and 0.5 because this cast rounds and the published code truncates. Very dark
             # pixels become negative and must saturate at 0; convertScaleAbs would return their absolute values.
-            cv2.subtract(bright[: len(kept)], (1.5, 1.5, 1.5, 0.0), dst=kept, dtype=cv2.CV_8U)
+            cv2.subtract(light[: len(block)], (1.5, 1.5, 1.5, 0.0), dst=block, dtype=cv2.CV_8U)
         return augmented
 
 

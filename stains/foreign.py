@@ -22,8 +22,8 @@ _WEAK = 0.5
 
 _PALER = 0.7
 _LARGER = 10
-"""Share of `_INK` that is enough for an area this many times as large, as of translucent ink. So large areas of
-BreakHis reach 0.64 in one image and 0.57 in the others."""
+"""Share of `_INK` (`_PALER`) that is enough for an area this many times (`_LARGER`) as large, as of translucent ink.
+Areas of this size reach a share of 0.64 in one image of BreakHis, and 0.57 in the others."""
 
 _LEAST = 24
 _LEAST_SHARE = 2e-4
@@ -59,7 +59,7 @@ _MOST_APART_SHARE = 0.25
 """Bounds of all these areas in pixels, and as shares of the image: pigment has less, glass and even tissue more."""
 
 _COLOURS = 32
-"""Values of a channel into which colours are counted. A colour is three of them wide, with those around it seven."""
+"""Bins of a channel in which colours are counted. A colour is three bins wide, with the colours around it seven."""
 
 _JPEG_NOISE = 24
 """Difference in grey levels of JPEG noise from the single colour beside it, at quality 75."""
@@ -74,8 +74,8 @@ _GLASS = 205
 """If all channels are brighter (density below 0.15), a single colour is glass, unless it fills a side of the image."""
 
 _SAMPLED = 100
-"""Rows or columns of the shorter side that show whether an image has such pixels at all: one in `_LEAST_SHARE` is two
-pixels of them, and an image without such pixels is normalised nearly as fast."""
+"""Rows or columns of the shorter side in a sample that shows whether an image may have such pixels at all. The smallest
+area (`_LEAST_SHARE`) has two pixels in it, and an image without such pixels is normalised nearly as fast."""
 
 
 def beyond_tissue(density: Array) -> Array:
@@ -136,13 +136,13 @@ def foreign_pixels(image: Image) -> Mask | None:
     least_flat = max(_LEAST_FLAT, _LEAST_SHARE * pixels)
     step = max(1, min(image.shape[:2]) // _SAMPLED)
     sample = np.ascontiguousarray(image[::step, ::step])
-    apart = _colours_apart(sample)
-    if not apart and not _may_have_areas(image, sample, step, least, least_flat):
+    groups = _colours_apart(sample)
+    if not groups and not _may_have_areas(image, sample, step, least, least_flat):
         return None
     mask = _ink(image, least)
-    if apart:
+    if groups:
         red, green, blue = np.moveaxis(image // (256 // _COLOURS), 2, 0)
-        for colours in apart:
+        for colours in groups:
             mask |= _in_few_areas(colours[red, green, blue])
     dark, light = _single_coloured(image, least_flat)
     mask = _dilated(mask | dark, _EDGE) | light
@@ -217,7 +217,7 @@ def _single_coloured(image: Image, least: float) -> tuple[Mask, Mask]:
     light = np.zeros(image.shape[:2], bool)
     labels, areas, boxes = _components(_even(image, 1))
     large = areas >= least
-    even = _padded(large[labels])
+    is_even = _padded(large[labels])
     least_pale = _PALE_SHARE * image.shape[0] * image.shape[1]
     for label in np.flatnonzero(large):
         left, top, width, _ = boxes[label]
@@ -225,16 +225,16 @@ def _single_coloured(image: Image, least: float) -> tuple[Mask, Mask]:
         first = left + np.argmax(labels[top, left : left + width] == label)
         colour = image[top, first].astype(int)
         if colour.min() > _DARK:
-            # glass and pale tissue stay, but for large areas of a colour that glass has not, and padding
+            # glass and pale tissue stay, except for large areas that are darker than glass, and padding
             large_pale = colour.min() <= _GLASS and areas[label] >= least_pale
             if large_pale or _fills_side(boxes[label], labels.shape):
                 light |= _with_neighbours(labels == label)
             continue
         core = _with_neighbours(labels == label)
-        alike = cv2.inRange(image, colour - _JPEG_NOISE, colour + _JPEG_NOISE) > 0
-        area = _touched(core, _dilated(core, _REACH) & alike)
+        similar = cv2.inRange(image, colour - _JPEG_NOISE, colour + _JPEG_NOISE) > 0
+        area = _touched(core, _dilated(core, _REACH) & similar)
         # a single block of a JPEG may be of tissue
-        if np.count_nonzero(area & even) >= 2 * least:
+        if np.count_nonzero(area & is_even) >= 2 * least:
             dark |= area
     return dark, light
 
@@ -266,16 +266,17 @@ def beside(foreign: Mask) -> Mask:
 
     If many others are near them, as in small images, only the foreign pixels are returned.
     """
-    wide = _dilated(foreign, _REACH)
-    if np.count_nonzero(~wide) < _LEAST_KEPT * np.count_nonzero(~foreign):
+    region = _dilated(foreign, _REACH)
+    if np.count_nonzero(~region) < _LEAST_KEPT * np.count_nonzero(~foreign):
         return foreign
-    return wide
+    return region
 
 
 def _colours_apart(image: Image) -> list[Mask]:
     """Return sets of colours that may be an ink or padding, though a mixture of stains could have them.
 
-    Each is of shape (32, 32, 32): colours next to one another that hardly any pixels surround, and those around them.
+    Each is a mask of shape (32, 32, 32): neighbouring colours that are frequent, while those around are rare, and
+    these.
     """
     import cv2
     from scipy import ndimage
@@ -285,10 +286,11 @@ def _colours_apart(image: Image) -> list[Mask]:
         size**3 * ndimage.uniform_filter(counts, size, mode="constant") for size in (3, 7)
     )
     dark = np.indices(counts.shape).min(axis=0) <= _DARK * _COLOURS // 256
-    apart = dark & (near >= max(7.5, _LEAST_APART_SHARE * counts.sum())) & (near >= _APART * around)
-    if not apart.any():
+    # 7.5: at least 8 pixels, although the filter rounds
+    peaks = dark & (near >= max(7.5, _LEAST_APART_SHARE * counts.sum())) & (near >= _APART * around)
+    if not peaks.any():
         return []
-    labels, number = ndimage.label(apart, np.ones((3, 3, 3)))
+    labels, number = ndimage.label(peaks, np.ones((3, 3, 3)))
     return [
         ndimage.binary_dilation(labels == group, np.ones((3, 3, 3)))
         for group in range(1, number + 1)
@@ -301,8 +303,8 @@ def _in_few_areas(mask: Mask) -> Mask:
     total = areas.sum()
     largest = np.sort(areas)[-_FEW_AREAS:]
     least = max(_LEAST_APART, _LEAST_APART_SHARE * mask.size)
-    fits = least <= total <= _MOST_APART_SHARE * mask.size
-    if not fits or largest.sum() < _TOGETHER * total:
+    is_plausible = least <= total <= _MOST_APART_SHARE * mask.size
+    if not is_plausible or largest.sum() < _TOGETHER * total:
         return np.zeros_like(mask)
     return np.asarray((areas >= max(1, largest[0]))[labels])
 
@@ -313,10 +315,10 @@ def _even(image: Image, step: int) -> Mask:
 
     # one number is compared, not three
     colours = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA).view(np.uint32)[..., 0]
-    here = colours[:-1:step, :-1:step]
+    base = colours[:-1:step, :-1:step]
     right = colours[:-1:step, 1::step]
     below = colours[1::step, :-1:step]
-    return np.asarray((here == right) & (here == below))
+    return np.asarray((base == right) & (base == below))
 
 
 def _components(mask: Mask) -> tuple[Array, Array, Array]:

@@ -107,12 +107,12 @@ class MacenkoNormalizer:
         od = optical_density(image)
         foreign = foreign_pixels(image) if not self.published else None
         tissue = self.tissue(image)
-        kept = od
+        densities = od
         if foreign is not None:
-            counted = ~beside(foreign)
-            tissue = tissue & counted
+            is_counted = ~beside(foreign)
+            tissue = tissue & is_counted
             # the pixels that count, as a picture of one row, which cv2.transform takes
-            kept = od[np.newaxis, counted]
+            densities = od[np.newaxis, is_counted]
         count = int(np.count_nonzero(tissue))
         if count < MIN_TISSUE_PIXELS:
             raise TissueError(
@@ -120,7 +120,7 @@ class MacenkoNormalizer:
             )
         stains = self._extreme_stains(np.compress(tissue.ravel(), od.reshape(-1, 3), axis=0))
         unmixing = np.linalg.pinv(stains)
-        concentrations = _transform(kept, unmixing).reshape(-1, 2)
+        concentrations = _transform(densities, unmixing).reshape(-1, 2)
         maxima = np.array(
             [upper_percentile(column, MACENKO_MAX_PERCENTILE) for column in concentrations.T.copy()]
         )
@@ -129,7 +129,7 @@ class MacenkoNormalizer:
                 "too little tissue to estimate stains: a stain has no positive concentration"
             )
         # mean square that the two stains do not explain, computed from second moments only
-        pixels = kept.reshape(-1, 3)
+        pixels = densities.reshape(-1, 3)
         moments = cv2.mulTransposed(pixels, True, dtype=cv2.CV_64F)
         unexplained = np.trace((np.eye(3) - stains @ unmixing) @ moments) / pixels.size
         return StainEstimate(
@@ -273,10 +273,10 @@ def upper_percentile(values: Floats32, percent: float) -> float:
     if len(tail) < count - low:
         tail = values
     index = low - (count - len(tail))
-    after = min(index + 1, len(tail) - 1)
-    neighbours = np.partition(tail, [index, after])
+    upper = min(index + 1, len(tail) - 1)
+    neighbours = np.partition(tail, [index, upper])
     return float(
-        neighbours[index] + (float(neighbours[after]) - float(neighbours[index])) * (position - low)
+        neighbours[index] + (float(neighbours[upper]) - float(neighbours[index])) * (position - low)
     )
 
 

@@ -1,4 +1,4 @@
-"""What a stain method is: its specification, the object that it makes, and the stains that one estimates."""
+"""The specification of a stain method, the interface of the object that it makes, and the stains that one estimates."""
 
 from __future__ import annotations
 
@@ -97,5 +97,5 @@ class StainSpec:
 
     @property
     def cited(self) -> str:
-        """Its name, with what its sentence cites."""
+        """The name of the method, followed by the citations in its sentence."""
         return " ".join([self.name, *_CITATION.findall(self.method)])

@@ -209,14 +209,14 @@ class StainToolsNormalizer:
         """
         estimate = MacenkoNormalizer().estimate(image)
         foreign = estimate.foreign
-        given = image
+        filled_image = image
         if foreign is not None:
             tissue = image[~foreign]
-            spaced = np.linspace(0, len(tissue) - 1, np.count_nonzero(foreign)).astype(int)
-            given = image.copy()
-            given[foreign] = tissue[spaced]
+            positions = np.linspace(0, len(tissue) - 1, np.count_nonzero(foreign)).astype(int)
+            filled_image = image.copy()
+            filled_image[foreign] = tissue[positions]
         try:
-            normalised = np.asarray(self._normalizer.transform(given), dtype=np.uint8)
+            normalised = np.asarray(self._normalizer.transform(filled_image), dtype=np.uint8)
         except Exception as error:
             raise TissueError(
                 "StainTools {} failed on this image: {}", self._method, error

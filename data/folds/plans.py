@@ -23,7 +23,7 @@ GroupOf = Mapping[str, str | None]
 
 
 class ScarceError(InputError):
-    """Folds that these images, or patients, are too few to draw."""
+    """These folds cannot be made, mostly because there are too few images or patients."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,13 @@ class FoldPlan:
         """Return the folds in which a class has no training image, each with these classes (sorted)."""
         classes = {label_of[image] for image, _, _ in self.rows}
         return {
-            fold: sorted(classes - trained)
-            for fold, trained in self.classes_in("train", label_of).items()
-            if classes - trained
+            fold: sorted(classes - train_classes)
+            for fold, train_classes in self.classes_in("train", label_of).items()
+            if classes - train_classes
         }
 
     def kept_whole(self, image_ids: Sequence[str], groups: Groups) -> tuple[str | None, ...]:
-        """Return the unit of each image, or else its group; folds inside the training part must keep these together."""
+        """Return what inner folds of a training part keep together: the unit of each image, or else its group."""
         return tuple(
             self.units.get(image, group) for image, group in zip(image_ids, groups, strict=True)
         )
@@ -101,13 +101,13 @@ class FoldPlan:
 
 
 def spread(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Return one row per image and fold: in a partition (with empty parts), an image trains in all other folds."""
+    """Return one row per image and fold. Rows with empty parts are a partition: images train in all other folds."""
     if any(part for _, _, part in rows):
         return tuple(rows)
     folds = sorted({fold for _, fold, _ in rows})
-    tested = {image: fold for image, fold, _ in rows}
+    fold_of = {image: fold for image, fold, _ in rows}
     return tuple(
-        (i, fold, "test" if tested[i] == fold else "train") for fold in folds for i in tested
+        (i, fold, "test" if fold_of[i] == fold else "train") for fold in folds for i in fold_of
     )
 
 
@@ -190,7 +190,7 @@ def join_units(image_ids: Sequence[str], groups: Groups, copies: Copies) -> list
     for first, second in copies:
         if first in unit_of and second in unit_of:
             units.merge(unit_of[first], unit_of[second])
-    leader = {unit: min(joined) for joined in units.subsets() for unit in joined}
+    leader = {unit: min(members) for members in units.subsets() for unit in members}
     return [leader[unit_of[image]] for image in image_ids]
 
 
@@ -230,31 +230,31 @@ def split_groups(
         group = group_of.get(image)
         if group is not None:
             parts.setdefault((group, fold), set()).add(part)
-    tested = {group for (group, _), names in parts.items() if "test" in names and len(names) > 1}
-    stopped = {group for (group, _), names in parts.items() if {"train", "val"} <= names} - tested
+    mixed = {group for (group, _), names in parts.items() if "test" in names and len(names) > 1}
+    mixed_val = {group for (group, _), names in parts.items() if {"train", "val"} <= names} - mixed
     sizes = Counter(group_of.get(image) for image in {image for image, _, _ in plan.rows})
-    several = sum(count > 1 for group, count in sizes.items() if group is not None)
+    group_count = sum(count > 1 for group, count in sizes.items() if group is not None)
     warnings: list[Message] = []
 
     def which(groups: set[str]) -> Names:
         return Names(f" ({few(sorted(groups), most=5)})" if named else "")
 
-    if tested:
+    if mixed:
         text = Message(
             "{} of {} with several images both train and test in a fold{}, so "
             "these numbers are too high for new {}",
-            len(tested),
-            counted(several, unit),
-            which(tested),
+            len(mixed),
+            counted(group_count, unit),
+            which(mixed),
             plural(unit),
         )
-        warnings.append(Banner(Kind.PATIENTS_MIXED, text, mixed=len(tested), patients=several))
-    if stopped:
+        warnings.append(Banner(Kind.PATIENTS_MIXED, text, mixed=len(mixed), patients=group_count))
+    if mixed_val:
         warnings.append(
             Message(
                 "{} in both the training and the validation part of a fold{}, so training may stop too late",
-                counted(len(stopped), unit),
-                which(stopped),
+                counted(len(mixed_val), unit),
+                which(mixed_val),
             )
         )
     return tuple(warnings)
@@ -262,20 +262,20 @@ def split_groups(
 
 def split_copies(plan: FoldPlan, copies: Copies) -> tuple[str, ...]:
     """Return a warning that names near-duplicates of which one trains or validates and the other tests in a fold."""
-    placed = {(image, fold): part for image, fold, part in plan.rows}
+    parts = {(image, fold): part for image, fold, part in plan.rows}
     folds = plan.folds
-    apart = ({"train", "test"}, {"val", "test"})
-    split = [
+    splits = ({"train", "test"}, {"val", "test"})
+    split_pairs = [
         f"{first} and {second}"
         for first, second in copies
-        if any({placed.get((first, fold)), placed.get((second, fold))} in apart for fold in folds)
+        if any({parts.get((first, fold)), parts.get((second, fold))} in splits for fold in folds)
     ]
-    if not split:
+    if not split_pairs:
         return ()
     return (
         Message(
             "{}, one in training and one in test sets{}; these results are too high",
-            pairs_alike(len(split)),
-            Names(f" ({few(split)})"),
+            pairs_alike(len(split_pairs)),
+            Names(f" ({few(split_pairs)})"),
         ),
     )

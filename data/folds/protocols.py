@@ -1,4 +1,4 @@
-"""Folds of the sources and of a user's table."""
+"""Folds that were published, that came with the images, or that follow a column of the user's table."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def given_plan(*, image_ids: Sequence[str], facts: DatasetFacts) -> FoldPlan:
     Raises
     ------
     InputError
-        The part of an image is unknown.
+        No split came with the images, or the part of an image is unknown.
     """
     parts = given_parts(facts)
     if parts is None:
@@ -39,10 +39,10 @@ def given_plan(*, image_ids: Sequence[str], facts: DatasetFacts) -> FoldPlan:
             PART.name,
         )
     column, part_of = parts
-    without = [image for image in image_ids if image not in part_of]
-    if without:
-        which = f"{len(without)} of {len(image_ids)} images name no part in the column {column}"
-        raise ScarceError("{folds} {}: {}, first {}; fill it in", GIVEN, which, without[0])
+    missing = [image for image in image_ids if image not in part_of]
+    if missing:
+        gap = f"{len(missing)} of {len(image_ids)} images name no part in the column {column}"
+        raise ScarceError("{folds} {}: {}, first {}; fill it in", GIVEN, gap, missing[0])
     rows = tuple((image, 1, part_of[image]) for image in image_ids)
     return FoldPlan(GIVEN, rows, partition=False, origin="given", source=column)
 
@@ -70,10 +70,10 @@ def site_plan(column: str, *, image_ids: Sequence[str], facts: DatasetFacts) -> 
         text = "{folds} {}{}: no such column of the manifest, {}; add it, and run bchisto featurize again"
         raise ScarceError(text, SITES, column, present)
     column = column_key(column)
-    empty = [image for image in image_ids if not values.get(image)]
-    if empty:
-        which = f"{len(empty)} of {len(image_ids)} images have no value in this column"
-        raise ScarceError("{folds} {}{}: {}, first {}; fill it in", SITES, column, which, empty[0])
+    missing = [image for image in image_ids if not values.get(image)]
+    if missing:
+        gap = f"{len(missing)} of {len(image_ids)} images have no value in this column"
+        raise ScarceError("{folds} {}{}: {}, first {}; fill it in", SITES, column, gap, missing[0])
     sites = sorted({values[image] for image in image_ids})
     number = {site: fold for fold, site in enumerate(sites, start=1)}
     numbered = few((f"{fold} {site}" for site, fold in number.items()), most=10)
@@ -160,8 +160,8 @@ def fit_slides(spec: str, group_of: GroupOf) -> FoldPlan:
         )
     warnings = _slide_warnings(images_of, published)
     if spec == "official-corrected":
-        tested = {(group_of[image], fold) for image, fold, part in rows if part == "test"}
-        rows = [row for row in rows if row[2] == "test" or (group_of[row[0]], row[1]) not in tested]
+        pairs = {(group_of[image], fold) for image, fold, part in rows if part == "test"}
+        rows = [row for row in rows if row[2] == "test" or (group_of[row[0]], row[1]) not in pairs]
     return FoldPlan(spec, tuple(rows), partition=False, warnings=warnings, origin="published")
 
 
@@ -170,11 +170,11 @@ def _slide_warnings(
 ) -> tuple[str, ...]:
     """Return warnings of slides that a list does not name, and of those that are absent."""
     warnings: list[str] = []
-    strange = sorted(images_of.keys() - published)
-    if strange:
-        count = sum(len(images_of[slide]) for slide in strange)
+    unlisted = sorted(images_of.keys() - published)
+    if unlisted:
+        count = sum(len(images_of[slide]) for slide in unlisted)
         text = "{} images of {} slides in no published list are left out{}"
-        warnings.append(Message(text, count, len(strange), Names(f" ({few(strange, most=5)})")))
+        warnings.append(Message(text, count, len(unlisted), Names(f" ({few(unlisted, most=5)})")))
     present = len(published & images_of.keys())
     if present < len(published):
         warnings.append(f"{present} of the {len(published)} published slides are present")
@@ -223,9 +223,9 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
         Layout of the images.
     """
     name = plan.name.removesuffix(f"-repeated{plan.repeats}")
-    drawn = f" (seed {seed})"
+    seeds = f" (seed {seed})"
     if plan.repeats > 1:
-        drawn = f", on {plan.repeats} splits (seeds {seed} to {seed + plan.repeats - 1})"
+        seeds = f", on {plan.repeats} splits (seeds {seed} to {seed + plan.repeats - 1})"
     column, _, sites = plan.source.partition("; ")
     texts = {
         "site": f"one site left out after the other by the column {column}, each fold tests one ({sites})",
@@ -239,14 +239,14 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
         return f"{name}: {_PUBLISHED.get(f'{name} {dataset}', _PUBLISHED[name])}"
     match = re.fullmatch(r"(\d+)-(\d+)(-\d+)?(-grouped)?", name)
     if match:
-        kept = "patients or slides kept together" if match[4] else "image-level"
+        grouping = "patients or slides kept together" if match[4] else "image-level"
         shares = "/".join(re.findall(r"\d+", name))
         if match[3]:
-            return f"{shares} to train, validate and test once, {kept}, validation and test balanced{drawn}"
-        return f"{shares} to train and test once, {kept}, stratified{drawn}"
+            return f"{shares} to train, validate and test once, {grouping}, validation and test balanced{seeds}"
+        return f"{shares} to train and test once, {grouping}, stratified{seeds}"
     count, _, grouped = name.partition("-")
     kind = "folds that keep patients or slides whole" if grouped else "image-level folds"
-    return f"{count} stratified {kind}{drawn}"
+    return f"{count} stratified {kind}{seeds}"
 
 
 _HOLD_OUTS = "the five published hold-outs of BreakHis, by slide"
@@ -259,4 +259,4 @@ _PUBLISHED = {
     "official-corrected": f"{_HOLD_OUTS}, patient 14-13412 taken out of training in folds that test it",
     "idc-published": "the 84/29/49 published slides, tested once",
 }
-"""Published list, perhaps with a layout, to what the list is."""
+"""Name of a published list, perhaps with a layout, to its description."""

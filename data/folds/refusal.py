@@ -1,4 +1,4 @@
-"""The refusal of folds that images, or patients, are too few for, with what can be done instead."""
+"""The refusal of folds for which there are too few images or patients, with what can be done instead."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _MOST_TRIED = 20
 
 
 def scarce(error: ScarceError, spec: str, pool: Pool) -> InputError:
-    """Return the refusal of folds that these images are too few for; what it suggests was tried, and can be drawn.
+    """Return the refusal of folds for which there are too few images; it suggests only folds that could be drawn.
 
     Parameters
     ----------
     error : ScarceError
-        The reason; if one group holds all images of a class, so that no number of folds helps, the refusal names both.
+        The reason. If one group holds all images of a class, so that no number of folds helps, that is named instead.
     spec : str
-        As for `draw_folds`; other folds than drawn ones may have been asked for.
+        The folds that were asked for: a specification of `draw_folds`, or folds that are not drawn.
     pool : Pool
     """
     remedies: list[str] = []
@@ -31,9 +31,9 @@ def scarce(error: ScarceError, spec: str, pool: Pool) -> InputError:
     if values:
         return InputError("{folds} {}: {}", spec, values)
     if not (spec.isdecimal() or HOLDOUT.fullmatch(spec)):
-        drawn = first_drawn("5432", pool)
-        if drawn:
-            remedies.append(Message("or draw folds, such as {folds:{}}", drawn))
+        suggestion = first_drawn("5432", pool)
+        if suggestion:
+            remedies.append(Message("or draw folds, such as {folds:{}}", suggestion))
         return InputError("{}", error, remedies=remedies)
     specs = _nearest(spec, pool)
     owners: dict[str, set[str | None]] = {label: set() for label in sorted(set(pool.labels))}
@@ -42,9 +42,9 @@ def scarce(error: ScarceError, spec: str, pool: Pool) -> InputError:
     lone = [label for label, groups in owners.items() if len(groups) == 1 and None not in groups]
     if pool.grouped and lone:
         return _lone_patient(spec, specs, pool, lone[0])
-    drawn = first_drawn(specs, pool)
-    if drawn:
-        remedies.append(Message("use {folds:{}}", drawn))
+    suggestion = first_drawn(specs, pool)
+    if suggestion:
+        remedies.append(Message("use {folds:{}}", suggestion))
     remedies.append("add images of other patients" if pool.grouped else "add images")
     return InputError("{}", error, remedies=remedies)
 
@@ -60,11 +60,11 @@ def _nearest(spec: str, pool: Pool) -> list[str]:
 
 
 def first_drawn(specs: Iterable[str], pool: Pool) -> str:
-    """Return the first specification by which folds that test several classes each can be drawn; else nothing."""
+    """Return the first specification by which each fold would test several classes; empty if there is none."""
     for spec in specs:
         with contextlib.suppress(ScarceError):
-            tested = draw_folds(spec, pool).classes_in("test", pool.label_of).values()
-            if min(map(len, tested)) > 1:
+            fold_classes = draw_folds(spec, pool).classes_in("test", pool.label_of).values()
+            if min(map(len, fold_classes)) > 1:
                 return spec
     return ""
 
@@ -72,14 +72,14 @@ def first_drawn(specs: Iterable[str], pool: Pool) -> str:
 def _lone_patient(spec: str, specs: Sequence[str], pool: Pool, label: str) -> InputError:
     """Return the refusal of folds by patient if one patient has all images of a class."""
     groups = [group for name, group in zip(pool.labels, pool.groups, strict=True) if name == label]
-    what = f"the only image of {label} is"
+    subject = f"the only image of {label} is"
     if len(groups) > 1:
-        what = f"all {len(groups)} images of class {label} are"
-    reason = Message("{folds} {}: {} of one patient{}", spec, what, Names(f" ({groups[0]})"))
+        subject = f"all {len(groups)} images of class {label} are"
+    reason = Message("{folds} {}: {} of one patient{}", spec, subject, Names(f" ({groups[0]})"))
     cures = [f"add images of a second patient with class {label}"]
-    drawn = first_drawn([spec, *specs], pool._replace(grouped=False))
-    if drawn:
-        more = "" if drawn == spec else Message(" and {folds:{}}", drawn)
+    suggestion = first_drawn([spec, *specs], pool._replace(grouped=False))
+    if suggestion:
+        more = "" if suggestion == spec else Message(" and {folds:{}}", suggestion)
         text = "use {group_by:none}{}, with results that are too high for new patients"
         cures.append(Message(text, more))
     return InputError("{}", reason, remedies=cures)

@@ -38,7 +38,7 @@ class _Image(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """The images of which folds are drawn.
+    """The images from which folds are drawn.
 
     Attributes
     ----------
@@ -127,26 +127,26 @@ def _in_two(
 ) -> tuple[list[Row], list[str]]:
     """Split into training and test with the same share of every class, and at least one image of each in both."""
     counts = Counter(image.label for image in images)
-    lone = [label for label, count in sorted(counts.items()) if count < 2]
-    if lone:
+    lone_classes = [label for label, count in sorted(counts.items()) if count < 2]
+    if lone_classes:
         raise ScarceError(
             "{folds} {}: class {} has 1 image; a split needs one to train and one to test",
             spec,
-            lone[0],
+            lone_classes[0],
         )
     share = shares[1] / 100
     quota = {label: min(count - 1, max(1, round(share * count))) for label, count in counts.items()}
-    tested = set(_draw(images, (), quota, rng, near=True))
-    rows = [(image, 1, "test" if unit in tested else "train") for image, _, unit in images]
-    held = Counter(image.label for image in images if image.unit in tested)
-    off = [
-        f"{label} {held[label]} of {count}"
+    test_units = set(_draw(images, (), quota, rng, near=True))
+    rows = [(image, 1, "test" if unit in test_units else "train") for image, _, unit in images]
+    test_counts = Counter(image.label for image in images if image.unit in test_units)
+    gaps = [
+        f"{label} {test_counts[label]} of {count}"
         for label, count in sorted(counts.items())
-        if not held[label] or abs(held[label] - share * count) > max(1, _NEAR * count)
+        if not test_counts[label] or abs(test_counts[label] - share * count) > max(1, _NEAR * count)
     ]
-    if not off:
+    if not gaps:
         return rows, []
-    warning = f"groups are kept together, so the test set does not hold {shares[1]} % of every class: {', '.join(off)}"
+    warning = f"groups are kept together, so the test set does not hold {shares[1]} % of every class: {', '.join(gaps)}"
     return rows, [warning]
 
 
@@ -177,14 +177,14 @@ def _in_three(
             _draw(images, part_of, dict.fromkeys(classes, quota[part]), rng), part
         )
     rows = []
-    held: Counter[tuple[str, str]] = Counter()
+    sums: Counter[tuple[str, str]] = Counter()
     surplus: Counter[str] = Counter()
     # a random order, so that surplus images are left out by chance
     for index in rng.permutation(len(images)).tolist():
         image, label, unit = images[index]
         part = part_of.get(unit, "train")
-        held[part, label] += 1
-        if part != "train" and held[part, label] > quota[part]:
+        sums[part, label] += 1
+        if part != "train" and sums[part, label] > quota[part]:
             surplus[part] += 1
         else:
             rows.append((image, 1, part))
@@ -193,8 +193,8 @@ def _in_three(
         for part, count in sorted(surplus.items())
     ]
     for part, most in quota.items():
-        if any(held[part, label] < most for label in classes):
-            present = ", ".join(f"{label} {min(held[part, label], most)}" for label in classes)
+        if any(sums[part, label] < most for label in classes):
+            present = ", ".join(f"{label} {min(sums[part, label], most)}" for label in classes)
             warnings.append(
                 f"the {part} part is not balanced, too few groups hold a class: {present}"
             )
@@ -217,21 +217,21 @@ def _draw(
     members: dict[str, Counter[str]] = {}
     for image in images:
         members.setdefault(image.unit, Counter())[image.label] += 1
-    free = sorted(members.keys() - taken)
+    units = sorted(members.keys() - taken)
     best = []
     least = (sum(quota.values()) + 1, 0)
     for _ in range(_TRIES):
-        order = [free[index] for index in rng.permutation(len(free)).tolist()]
-        drawn, held = _take(order, members, quota, near=near)
+        order = [units[index] for index in rng.permutation(len(units)).tolist()]
+        selection, counts = _take(order, members, quota, near=near)
         if near:
-            empty = sum(not held[label] for label in quota)
-            misses = (empty, _distance(held, quota, quota))
+            empty = sum(not counts[label] for label in quota)
+            misses = (empty, _distance(counts, quota, quota))
         else:
-            short = sum(max(0, most - held[label]) for label, most in quota.items())
-            over = sum(max(0, held[label] - most) for label, most in quota.items())
-            misses = (short, over)
+            deficit = sum(max(0, most - counts[label]) for label, most in quota.items())
+            surplus = sum(max(0, counts[label] - most) for label, most in quota.items())
+            misses = (deficit, surplus)
         if misses < least:
-            best = drawn
+            best = selection
             least = misses
         if least == (0, 0):
             break
@@ -245,22 +245,22 @@ def _take(
     *,
     near: bool,
 ) -> tuple[list[str], Counter[str]]:
-    """Take each group of an order that helps to reach the quota; return these, and their images of each class."""
-    taken = []
-    held: Counter[str] = Counter()
+    """Take each group, in order, that helps to reach the quota; return them, and their number of images by class."""
+    selection = []
+    counts: Counter[str] = Counter()
     groups_left = Counter(label for name in order for label in members[name])
     for name in order:
         group = members[name]
         if near:
-            nearer = _distance(held + group, quota, group) < _distance(held, quota, group)
-            useful = nearer or not all(held[label] for label in group)
+            nearer = _distance(counts + group, quota, group) < _distance(counts, quota, group)
+            useful = nearer or not all(counts[label] for label in group)
         else:
-            useful = any(held[label] < quota[label] for label in group)
+            useful = any(counts[label] < quota[label] for label in group)
         if useful and all(groups_left[label] > 1 for label in group):
-            held += group
+            counts += group
             groups_left -= Counter(list(group))
-            taken.append(name)
-    return taken, held
+            selection.append(name)
+    return selection, counts
 
 
 def _distance(held: Counter[str], quota: Mapping[str, int], labels: Iterable[str]) -> int:
@@ -277,12 +277,12 @@ def draw_folds(spec: str, pool: Pool) -> FoldPlan:
     """
     plan = _split(spec, pool, ())
     copies: Copies = ()
-    joined = _split_with_copies(spec, pool, plan)
-    if joined is not None:
-        plan = joined
+    candidate = _split_with_copies(spec, pool, plan)
+    if candidate is not None:
+        plan = candidate
         copies = pool.copies
     if copies or (pool.grouped and None in pool.groups):
-        # inner folds keep groups together if all are known
+        # inner folds keep groups together whenever all are known, even if these folds do not
         owners = pool.owners if None in pool.groups else pool.groups
         units = join_units(pool.image_ids, owners, copies)
         plan = replace(plan, units=dict(zip(pool.image_ids, units, strict=True)))
@@ -308,26 +308,26 @@ def _split_with_copies(spec: str, pool: Pool, plan: FoldPlan) -> FoldPlan | None
     if not pool.copies:
         return None
     try:
-        joined = _split(spec, pool, pool.copies)
+        candidate = _split(spec, pool, pool.copies)
     except InputError:
         return None
-    # of no use if a class does not train in a fold, or a part has become empty
-    filled = {(fold, part) for _, fold, part in joined.rows}
-    before = {(fold, part) for _, fold, part in plan.rows}
-    if joined.untrained(pool.label_of) or not filled >= before:
+    # these folds are of no use if a class does not train in a fold, or if a part has become empty
+    parts = {(fold, part) for _, fold, part in candidate.rows}
+    needed = {(fold, part) for _, fold, part in plan.rows}
+    if candidate.untrained(pool.label_of) or not parts >= needed:
         return None
     group_of = pool.group_of
-    apart = sum(
+    pair_count = sum(
         group_of[first] is None or group_of[first] != group_of[second]
         for first, second in pool.copies
     )
-    if not apart:
-        return joined
+    if not pair_count:
+        return candidate
     note = (
-        f"{pairs_alike(apart)}; both of a pair stay in one part of each fold, but intervals count each "
+        f"{pairs_alike(pair_count)}; both of a pair stay in one part of each fold, but intervals count each "
         "as an image of its own"
     )
-    return replace(joined, warnings=(*joined.warnings, note))
+    return replace(candidate, warnings=(*candidate.warnings, note))
 
 
 def _stratified_plan(spec: str, pool: Pool, units: Sequence[str]) -> FoldPlan:
@@ -335,30 +335,30 @@ def _stratified_plan(spec: str, pool: Pool, units: Sequence[str]) -> FoldPlan:
     count = int(spec)
     if count < 2:
         raise InputError("{folds} {}: give at least 2 folds", count)
-    for label, images in sorted(Counter(pool.labels).items()):
-        if images < count:
-            held = counted(images, "image")
-            raise ScarceError("class {} has {}, fewer than the {} folds", label, held, count)
-    drawn: Sequence[int] = range(len(units))
+    for label, image_count in sorted(Counter(pool.labels).items()):
+        if image_count < count:
+            amount = counted(image_count, "image")
+            raise ScarceError("class {} has {}, fewer than the {} folds", label, amount, count)
+    positions: Sequence[int] = range(len(units))
     if not pool.grouped:
-        drawn = _representatives(count, pool.labels, units)
+        positions = _representatives(count, pool.labels, units)
     elif len(set(units)) < count:
         raise ScarceError("{} groups are fewer than the {} folds", len(set(units)), count)
     splits = _stratified(
-        [pool.labels[index] for index in drawn],
+        [pool.labels[index] for index in positions],
         units if pool.grouped else None,
         count=count,
         seed=pool.seed,
     )
     rows: list[Row] = []
-    for number, (_, places) in enumerate(splits, start=1):
-        tested = {units[drawn[index]] for index in places.tolist()}
-        if not tested:
+    for number, (_, indices) in enumerate(splits, start=1):
+        test_units = {units[positions[index]] for index in indices.tolist()}
+        if not test_units:
             raise ScarceError(
                 "{folds} {}: fold {} would be empty, the groups are too large", count, number
             )
         rows.extend(
-            (image, number, "test" if unit in tested else "train")
+            (image, number, "test" if unit in test_units else "train")
             for image, unit in zip(pool.image_ids, units, strict=True)
         )
     name = f"{count}-grouped" if pool.grouped else str(count)
@@ -366,7 +366,7 @@ def _stratified_plan(spec: str, pool: Pool, units: Sequence[str]) -> FoldPlan:
 
 
 def _representatives(count: int, labels: Sequence[str], units: Sequence[str]) -> Sequence[int]:
-    """Return the positions of the images of which folds are drawn: one image represents its near-duplicates.
+    """Return the positions of the images from which folds are drawn: one image represents its near-duplicates.
 
     Without near-duplicates, these are all images, so that the folds are those of plain scikit-learn.
     """

@@ -67,12 +67,12 @@ def align(left: Points, right: Points, shape: tuple[int, ...]) -> Alignment | No
     most = LEAST_POINTS - 1
     for orientation in range(8):
         shifts = left - _turn(right, shape, orientation)
-        near = np.abs(shifts[:, None] - shifts[None]).max(axis=2) <= 2
-        votes = near.sum(axis=1)
+        is_near = np.abs(shifts[:, None] - shifts[None]).max(axis=2) <= 2
+        votes = is_near.sum(axis=1)
         leader = int(votes.argmax())
-        agreeing = len(np.unique(left[near[leader]], axis=0))
+        agreeing = len(np.unique(left[is_near[leader]], axis=0))
         if agreeing > most:
-            rows, columns = np.rint(np.median(shifts[near[leader]], axis=0)).astype(int).tolist()
+            rows, columns = np.rint(np.median(shifts[is_near[leader]], axis=0)).astype(int).tolist()
             best = (orientation, rows, columns)
             most = agreeing
     return best

@@ -25,9 +25,9 @@ of JPEG and of cameras is smaller. Of the palest of 2,500 real images and patche
 
 _FLAT = 0.75
 _OTHER = 0.01
-"""Of a drawing, more than `_FLAT` of the pixels are flat, that is equal to those below and right of them; and those of
-them that are not as bright as most are more than the others, and than `_OTHER` of all. Of the pixels of BreakHis, at
-most 11 % are flat; of patches of IDC 45 %, nearly all of which are white glass."""
+"""In a drawing, more than `_FLAT` of the pixels are flat, that is equal to those below and right of them. The flat
+pixels of another than the most frequent brightness outnumber the pixels that are not flat, and are more than `_OTHER`
+of all. Of the pixels of BreakHis, at most 11 % are flat; of patches of IDC 45 %, nearly all white glass."""
 
 _CACHE_COLUMNS = ("path", "bytes", "modified_ns", "changed_ns", "inode", "sha256", "header")
 
@@ -87,8 +87,8 @@ def is_blank(image: RgbImage) -> bool:
     high = np.minimum(mean + _NEAR, 255)
     pixels = image.shape[0] * image.shape[1]
     for rows in (image[::32], image):  # a few rows of most images have enough other pixels
-        near = cv2.inRange(rows, low, high)
-        if pixels - near.size + cv2.countNonZero(near) < (1 - _APART) * pixels:
+        mask = cv2.inRange(rows, low, high)
+        if pixels - mask.size + cv2.countNonZero(mask) < (1 - _APART) * pixels:
             return False
     return True
 
@@ -147,7 +147,7 @@ def pixel_findings(
         IDs of masks, label maps and charts, see `is_drawn`.
     """
     findings = [Finding("warning", image, _BLANK) for image in sorted(blank)]
-    # if most images are so, they are the set, perhaps enlarged
+    # if most images seem drawn, such images are the data, perhaps enlarged
     if 2 * len(drawn) <= len(pixels):
         findings += [Finding("warning", image, _DRAWN) for image in sorted(drawn)]
     first: dict[str, str] = {}
@@ -168,10 +168,10 @@ def pixel_findings(
 
 
 def _difference(owner: tuple[str | None, str | None], other: tuple[str | None, str | None]) -> str:
-    """Return in which label and group, if both are known, an image differs from another one; empty if in none."""
+    """Return the differences in label and group of two images, as far as both are known, as a phrase, or empty."""
     differing = [
-        f"{what} {value}, not {other_value}"
-        for what, value, other_value in zip(("labelled", "of group"), owner, other, strict=True)
+        f"{noun} {value}, not {other_value}"
+        for noun, value, other_value in zip(("labelled", "of group"), owner, other, strict=True)
         if value and other_value and value != other_value
     ]
     return f", but {' and '.join(differing)}" if differing else ""
@@ -278,9 +278,8 @@ class ImageFiles:
         """
         paths = [record.path for record in records]
         for path in paths:
-            self._stamp(
-                path
-            )  # before its bytes are read, so that a change meanwhile is seen by the next run
+            # before its bytes are read, so that a change meanwhile is seen by the next run
+            self._stamp(path)
 
         def checksum(path: Path) -> str:
             return self._cached(path)[0] or file_sha256(path)
@@ -345,16 +344,16 @@ def compare_contents(
     files = cache if isinstance(cache, ImageFiles) else ImageFiles(cache)
     checksums = files.hashes(dataset.records)
     first: dict[str, ImageRecord] = {}
-    kept = {}
+    sha_of = {}
     repeated = []
     findings = Findings()
     for record, checksum in zip(dataset.records, checksums, strict=True):
         sha = record_sha256(record, checksum)
         original = first.setdefault(sha, record)
         if original.image_id == record.image_id:
-            kept[record.image_id] = sha
+            sha_of[record.image_id] = sha
             continue
-        # a repeated image without a label or a group gets those of the other one
+        # an unknown label or group of one of the two is taken from the other one
         difference = _difference((record.label, record.group), (original.label, original.group))
         if difference:
             message = f"the same image as {original.image_id}{difference}; remove one or correct it"
@@ -367,14 +366,14 @@ def compare_contents(
             original, label=original.label or record.label, group=original.group or record.group
         )
     records = tuple(
-        first[kept[record.image_id]] for record in dataset.records if record.image_id in kept
+        first[sha_of[record.image_id]] for record in dataset.records if record.image_id in sha_of
     )
     identity = hashlib.sha256()
     for record in records:
         group = None if dataset.patients_apart else record.group
-        fields = (record.image_id, kept[record.image_id], record.label_text, group or "")
-        identity.update("\0".join(fields).encode() + b"\n")
+        texts = (record.image_id, sha_of[record.image_id], record.label_text, group or "")
+        identity.update("\0".join(texts).encode() + b"\n")
     unique = UniqueImages(
-        replace(dataset, records=records), kept, identity.hexdigest(), tuple(repeated)
+        replace(dataset, records=records), sha_of, identity.hexdigest(), tuple(repeated)
     )
     return unique, findings

@@ -44,6 +44,7 @@ _SIGMAS = (0.4, 0.64)
 _MOST_POINTS = 96
 """Largest number of points of an image; the strongest are used."""
 
+# cells of one orbit have the same distances, larger and smaller, from the middle row and column
 _REACH = np.abs(np.arange(1 - _CELLS, _CELLS, 2))
 _PLACES = (np.maximum.outer(_REACH, _REACH) * 2 * _CELLS + np.minimum.outer(_REACH, _REACH)).ravel()
 _ORBITS = tuple(np.flatnonzero(value == _PLACES) for value in np.unique(_PLACES))
@@ -113,7 +114,7 @@ class _Content(NamedTuple):
     points : ndarray of int or float16, shape (n, 2)
         Rows and columns.
     descriptors : ndarray of float16, shape (n, cells)
-        Of the points.
+        Descriptors of the points.
     """
 
     shape: tuple[int, ...]
@@ -123,9 +124,10 @@ class _Content(NamedTuple):
 
 
 def _packed(scale: Scale, content: _Content | None) -> Fingerprint:
-    """Return a fingerprint: reduction, cell, height, width and number of points; two zeros and the whole; the points.
+    """Return the content of an image as a fingerprint, in which numbers and descriptors share one array.
 
-    Without tissue, height and width are 0. Float16 holds whole numbers up to 2,048.
+    The first row has reduction, cell, height, width (both 0 without tissue) and number of points; the second, two zeros
+    and the descriptor of the whole; each further row, a point and its descriptor. Float16 is exact up to 2,048.
     """
     result = np.zeros(FINGERPRINT, np.float16)
     result[0, :2] = scale
@@ -157,8 +159,8 @@ def grey_levels(image: RgbImage, scale: Scale) -> Grey:
         return np.asarray(grey, np.float32)
     height = grey.shape[0] // step
     width = grey.shape[1] // step
-    whole = grey[: height * step, : width * step].astype(np.float32)
-    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
+    cropped = grey[: height * step, : width * step].astype(np.float32)
+    return np.asarray(cv2.resize(cropped, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def fingerprint(image: RgbImage, scale: Scale | None = None) -> Fingerprint:
@@ -196,7 +198,7 @@ def fingerprint(image: RgbImage, scale: Scale | None = None) -> Fingerprint:
     flat = cells.reshape(-1, _CELLS**2)
     has_tissue = flat.std(axis=1) >= LEAST_SPREAD
     whole = cv2.resize(grey, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA).reshape(1, -1)
-    # of unit length, and independent of orientation
+    # make descriptors of unit length, and independent of orientation
     centred = np.concatenate([flat[has_tissue], whole])
     centred -= centred.mean(axis=1, keepdims=True)
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
@@ -291,9 +293,9 @@ def find_copies(
     scale = _scale([*filter(None, in_threads(_sides, records))])
 
     def describe(record: ImageRecord) -> Fingerprint | None:
-        kept = known.get(record.image_id)
-        if kept is not None and tuple(kept[0, :2]) == scale:
-            return kept
+        stored = known.get(record.image_id)
+        if stored is not None and tuple(stored[0, :2]) == scale:
+            return stored
         image = _decoded(record, seen)
         if image is None or not search:
             return None
@@ -303,8 +305,8 @@ def find_copies(
     with Progress(
         total=len(records), label="searching for near-duplicates", unit="images"
     ) as progress:
-        for image in in_threads(describe, records):
-            prints.append(image)
+        for item in in_threads(describe, records):
+            prints.append(item)
             progress.update_to(len(prints))
     if not search:
         return None
@@ -312,7 +314,7 @@ def find_copies(
 
 
 def _sides(record: ImageRecord) -> tuple[int, ...]:
-    with suppress(ImageError):  # of the pixels, too
+    with suppress(ImageError):  # an unreadable image is reported when its pixels are read
         header = read_header(record.path)
         return record.sides(header.width, header.height)
     return ()
@@ -377,14 +379,14 @@ def _candidates(
     described = {index: content for index, content in unpacked if content is not None}
     if len(described) < 2:
         return
-    places = np.array([*described])
+    indices = np.array([*described])
     contents = described.values()
     whole = np.stack([content.whole for content in contents]).astype(np.float32)
     for top in range(0, len(whole), _ROWS):  # compares all pairs, since hash keys would miss some
         block = np.argwhere(whole[top : top + _ROWS] @ whole.T >= 1 - _ALIKE_WHOLE**2 / 2)
         for left, right in block[block[:, 0] + top < block[:, 1]].tolist():
-            yield int(places[top + left]), int(places[right]), None
-    owner = np.repeat(places, [len(content.points) for content in contents])
+            yield int(indices[top + left]), int(indices[right]), None
+    owner = np.repeat(indices, [len(content.points) for content in contents])
     points = np.concatenate([content.points for content in contents]).astype(np.int32)
     pairs = _alike(np.concatenate([content.descriptors for content in contents]), owner)
     owners = owner[pairs]
@@ -413,8 +415,8 @@ def _alike(vectors: Array, owner: Integers) -> Integers:
         projected = coordinates @ rng.standard_normal((_COMPONENTS, _BITS + 1)).astype(np.float32)
         for left, right in _neighbours(projected, owner):
             distance = np.square(vectors[left] - vectors[right], dtype=np.float32).sum(axis=1)
-            alike = distance <= _ALIKE_POINTS**2
-            codes.append((np.minimum(left, right) * count + np.maximum(left, right))[alike])
+            is_alike = distance <= _ALIKE_POINTS**2
+            codes.append((np.minimum(left, right) * count + np.maximum(left, right))[is_alike])
     return np.stack(np.divmod(np.unique(np.concatenate(codes)), count), axis=1)
 
 
@@ -428,11 +430,14 @@ def _coordinates(vectors: Array, rng: np.random.Generator) -> Floats32:
 
 
 def _neighbours(projected: Floats32, owner: Integers) -> Iterator[tuple[Integers, Integers]]:
-    """Yield pairs of points of different owners that are close in a bucket: their signs are the key, the rest sorts."""
+    """Yield pairs of points of different owners that are near each other in one hash bucket.
+
+    The signs of the first `_BITS` projections are the key of a bucket; the last projection orders its points.
+    """
     keys = (projected[:, :_BITS] > 0) @ (1 << np.arange(_BITS))
     order = np.lexsort((projected[:, _BITS], keys))
     for step in range(1, _NEIGHBOURS + 1):
         left = order[:-step]
         right = order[step:]
-        near = (keys[left] == keys[right]) & (owner[left] != owner[right])
-        yield left[near], right[near]
+        is_near = (keys[left] == keys[right]) & (owner[left] != owner[right])
+        yield left[is_near], right[is_near]

@@ -28,7 +28,7 @@ RgbImage = Pixels
 
 
 def decode_record(record: ImageRecord) -> RgbImage:
-    """Return the pixels of a record: those that it has, of its file, or only of the part in the box of the record.
+    """Return the pixels of a record: those that it holds, or else those of its file, or of its box in the file.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def decode_record(record: ImageRecord) -> RgbImage:
         As `decode_image`, or the box exceeds the image of the file.
     """
     if record.pixels is not None:
-        return record.pixels.copy()  # those of the caller are not to change
+        return record.pixels.copy()  # so that the caller's do not change
     if record.box is None:
         return np.ascontiguousarray(decode_image(record.path, stretch_deep=record.stretch))
     image, (left, top, right, bottom) = decode_whole(record)
@@ -127,17 +127,17 @@ _FEW_BITS = 14
 
 def with_headers(records: Sequence[ImageRecord]) -> list[ImageRecord]:
     """Return records with the headers of their files, except of files whose header cannot be read."""
-    read = []
+    extended_records = []
     for record, header in zip(records, headers_of(records), strict=True):
         if isinstance(header, ImageError):
-            read.append(record)
+            extended_records.append(record)
         else:
-            read.append(record.scaled_by(header))
-    return read
+            extended_records.append(record.scaled_by(header))
+    return extended_records
 
 
 def other_sizes(records: Sequence[ImageRecord], size: tuple[int, int]) -> set[str]:
-    """Return the IDs of images of another width or height; one that cannot be read is an error of its own."""
+    """Return the IDs of images of another width or height; unreadable ones, reported elsewhere, are left out."""
     return {
         record.image_id
         for record in with_headers(records)
@@ -148,7 +148,7 @@ def other_sizes(records: Sequence[ImageRecord], size: tuple[int, int]) -> set[st
 def headers_of(
     records: Sequence[ImageRecord], read: Callable[[Path], ImageHeader] = read_header
 ) -> Iterator[ImageHeader | ImageError]:
-    """Return an iterator over the header of each image, or why it cannot be read; several files are read at a time.
+    """Return an iterator over the header of each image, or the error if it is unreadable; files are read in parallel.
 
     A header that a record has is not read again.
     """
@@ -163,9 +163,9 @@ def headers_of(
 
 
 def header_findings(records: Iterable[ImageRecord], *, most: int | None = None) -> list[Finding]:
-    """Return what a person must know of files: remarks of their headers, and 16-bit values that use at most 14 bits.
+    """Return findings on files: remarks of their headers, and 16-bit images whose values use at most 14 bits.
 
-    Cameras of 12 bits write such values, which look nearly black.
+    Cameras of 12 bits write such images, which look nearly black.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def header_findings(records: Iterable[ImageRecord], *, most: int | None = None) 
 
 
 def _few_bits(largest: int) -> str:
-    """Return the warning of 16-bit values up to this one; empty if they fill the scale."""
+    """Return the warning about 16-bit values of which this is the largest; empty if they fill the scale."""
     bits = largest.bit_length()
     if not 0 < bits <= _FEW_BITS:
         return ""

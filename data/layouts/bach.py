@@ -29,7 +29,7 @@ BACH_SIZE = (2048, 1536)
 GROUND_TRUTH = "microscopy_ground_truth.csv"
 _BESIDE = (GROUND_TRUTH, SYNTHETIC_MARK)
 _ENOUGH = 360
-"""Number of the 400 names, 90 %, from which images are taken for those of BACH without the ground truth."""
+"""Number of the 400 names, 90 %, that must be present to take images for those of BACH without the ground truth."""
 PREFIX = {"Normal": "n", "Benign": "b", "InSitu": "is", "Invasive": "iv"}
 
 
@@ -127,13 +127,13 @@ def _published(
     patient_of = {
         row["image_id"]: row["patient"] for row in published_rows(__package__, "bach_patients.csv")
     }
-    known = []
+    adjusted_records = []
     for record in records:
         if (agrees or is_complete) and record.image_id not in resized:
-            known.append(replace(record, group=patient_of.get(record.image_id)))
+            adjusted_records.append(replace(record, group=patient_of.get(record.image_id)))
         else:
-            known.append(replace(record, mpp=None, magnification=None))
-    unknown = sum(record.mpp is None for record in known)
+            adjusted_records.append(replace(record, mpp=None, magnification=None))
+    unknown = sum(record.mpp is None for record in adjusted_records)
     if unknown:
         text = (
             f"{unknown} of {len(records)} images are only named as those of BACH, without its size (2048x1536), or "
@@ -142,7 +142,7 @@ def _published(
         )
         remedy = Message("{dataset:folder} reads folders of your own")
         findings.note(str(photos), Message("{}", text, remedies=[remedy]))
-    return known
+    return adjusted_records
 
 
 def _read_truth(path: Path, findings: Findings) -> dict[str, str]:

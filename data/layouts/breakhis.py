@@ -94,7 +94,7 @@ def breakhis_mpp(record: ImageRecord) -> float | None:
 
 
 def _in_place(root: Path, path: Path) -> bool:
-    """Whether a file is in the folder of its magnification, below that of a slide or where no folder may be a class.
+    """Whether a file is in the folder of its magnification, with a slide above it, or no folder that may be a class.
 
     The authors' folds are ``fold1/train/40X/``; ``cases/40X/`` is a layout of the user.
     """

@@ -27,7 +27,7 @@ _CLASS = re.compile(
 )
 _FOLD = r"(k?-?folds?|cv|cross[\s_-]?val\w*|split|round|run)"
 _GAPS = re.compile(r"[\W\d_]+")
-"""What separates the words of a name."""
+"""Signs that separate the words of a name."""
 
 _SET = re.compile(
     rf"({_FOLD}|partition|part|set|subset|cohort|batch|sites?|cent(re|er)|hospital|scanner|lab)"
@@ -57,7 +57,7 @@ AROUND = "one folder around all"
 """The only folder of its level, if its name means nothing there: ``my study``."""
 
 _OUTER = (SPLIT, FOLDS, SETS, PATIENTS, AROUND)
-"""What is above the classes; the first level of another kind is the labels."""
+"""Kinds of levels above the classes; the first level of another kind has the labels."""
 
 CLASSES = "classes"
 """``benign``, ``grade1``, ``0``; in the end also the labels of any other name, if no other level may be the classes."""
@@ -160,7 +160,7 @@ def _may_be_classes(level: Level, label: Level, grouped: bool) -> bool:
 
 
 def _is_doubtful(label: Level, above: Level) -> bool:
-    """Whether classes of unknown names may be something else: slides, or lesions of patients that are the classes."""
+    """Whether folders of unknown names, taken for classes, may be slides or lesions, with the classes above them."""
     are_below_one = not label.recurs and len(above.names) > 1
     if above.kind == SPLIT:  # a class may be missing in a part
         return are_below_one and label.kind == _NUMBERS
@@ -227,7 +227,7 @@ def _parts(names: Iterable[str]) -> dict[str, str]:
 
 
 def _kind(names: Iterable[str], class_words: Container[str]) -> str:
-    """Return the kind that the names of a level tell, if none is a part of a split; the first that fits."""
+    """Return the first kind that the names of a level fit, if none of them names a part of a split."""
     plain = [name.strip().casefold() for name in names]
     if all(map(_SET.fullmatch, plain)):
         return FOLDS if all(re.match(_FOLD, name) for name in plain) else SETS
@@ -261,7 +261,7 @@ def path_rules(*, group_from: str | None, label_from: str | None) -> dict[str, P
 def read_folder(
     root: Path, *, group_from: str | None = None, label_from: str | None = None
 ) -> LayoutReading:
-    """Read a folder of images, of which a level of folders is the class, see `levels_of`.
+    """Read a folder of images, in which one level of folders names the classes, see `levels_of`.
 
     Images directly in `root` have no label, and are used only if there are no class folders. Folders above the classes
     may be patients, which become groups; parts of a split, folds or sets, which are stored in the columns ``part``,
@@ -286,8 +286,8 @@ def read_folder(
     rules = path_rules(group_from=group_from, label_from=label_from)
     findings = Findings()
     files = list_images(root, findings)
-    known = itertools.chain.from_iterable(known_classes())
-    levels = levels_of(files, known=known, grouped="group" in rules)
+    class_names = itertools.chain.from_iterable(known_classes())
+    levels = levels_of(files, known=class_names, grouped="group" in rules)
     first = {level.kind: level for level in reversed(levels)}
     split = first.get(SPLIT)
     label = _label_level(levels)
@@ -358,7 +358,7 @@ def _folder(name: str, level: Level | None) -> str | None:
 
 
 def _meaning(root: Path, levels: Sequence[Level]) -> list[Finding]:
-    """Return what the folders are taken for, if not only for classes: a note, both readings, or that none is one."""
+    """Return a finding on what folders are taken for: an error if unclear, a warning without classes, else a note."""
     unclear = [level for level in levels if level.kind == UNCLEAR]
     if unclear:
         first, second = unclear

@@ -36,14 +36,14 @@ from ..names import BARCODE, barcode_of
 from ..walk import walk_files
 
 LABEL_LEVELS = ("class", "type")
-"""What labels are if a layout has types within its classes: the class, or the type."""
+"""Choices of labels for a layout with types within its classes: the class, or the type."""
 
 LESIONS = ("mass", "calcification")
 """Kinds of abnormalities to which a layout may be restricted."""
 
 
 LayoutReading = tuple[list[ImageRecord], list[Finding]]
-"""What the reader of a layout returns: the images, and the findings on them."""
+"""Result of the reader of a layout: the images, and the findings on them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +149,7 @@ def show_context(records: Sequence[ImageRecord], context: str) -> LayoutReading:
         Records whose path is the mammogram and whose box is the context. Records without a mammogram or mask are left
         out, with a finding of level error.
     """
-    shown = []
+    contexts = []
     findings = Findings()
     with Progress(total=len(records), label="finding contexts", unit="outlines") as progress:
         for number, record in enumerate(records, start=1):
@@ -166,9 +166,9 @@ def show_context(records: Sequence[ImageRecord], context: str) -> LayoutReading:
                 right = min(header.width, right + across)
                 bottom = min(header.height, bottom + down)
                 widened = (max(0, left - across), max(0, top - down), right, bottom)
-                shown.append(replace(record, path=path, box=widened))
+                contexts.append(replace(record, path=path, box=widened))
             progress.update_to(number)
-    return shown, findings
+    return contexts, findings
 
 
 def _outline(record: ImageRecord) -> tuple[Path, Box]:
@@ -270,7 +270,7 @@ def unit_names(dataset: str, facts: DatasetFacts) -> dict[str, str]:
     names = {}
     try:
         layout = find_layout(dataset)
-    except BchistoError:  # of another package, missing or broken by now
+    except BchistoError:  # the layout of another package is missing or broken by now
         layout = None
     if layout:
         names = {"image": layout.image_is, "group": layout.group_is}
@@ -280,7 +280,7 @@ def unit_names(dataset: str, facts: DatasetFacts) -> dict[str, str]:
 
 
 def patient_in(path: str) -> tuple[str, str | None]:
-    """Return the data set whose names an image has, and its patient."""
+    """Return the data set whose kind of names a path has, and the patient that it names; empty and None if unknown."""
     if BARCODE.search(path):
         return "TCGA", barcode_of(path)
     for spec in known_layouts():
@@ -313,12 +313,12 @@ def order_classes(labels: Sequence[str]) -> tuple[str, ...]:
     """
     names = sorted(set(labels))
     loose = {loosely(name) for name in names}
-    alike = (
+    matches = (
         classes
         for classes in known_classes()
         if len(names) == len(classes) and loose == set(map(loosely, classes))
     )
-    return next(alike, tuple(names))
+    return next(matches, tuple(names))
 
 
 def join_classes(
@@ -348,13 +348,13 @@ def recognise_layout(root: Path, name: str | None = None) -> LayoutSpec:
         return get_layout(name)
     built_in = built_in_layouts()
     published = [spec for spec in built_in if not spec.fallback]
-    of_kind = [
+    candidates = [
         [spec for spec in specs if spec.manifest == root.is_file()]
         for specs in (published, added_layouts())
     ]
-    recognised = (_recognised(specs, root) for specs in of_kind)
-    own = next(spec for spec in built_in if spec.fallback and spec.manifest == root.is_file())
-    return get_layout(next(filter(None, recognised), own).name)
+    recognised = (_recognised(specs, root) for specs in candidates)
+    fallback = next(spec for spec in built_in if spec.fallback and spec.manifest == root.is_file())
+    return get_layout(next(filter(None, recognised), fallback).name)
 
 
 def _recognised(specs: Sequence[LayoutSpec], root: Path) -> LayoutSpec | None:

@@ -1,4 +1,4 @@
-"""DDSM.
+"""The layout of DDSM: an ``.ics`` file for each case, with an image and perhaps an overlay for each view.
 
 Each record is one marked abnormality. Its image is the part of the view inside the box of its boundary.
 """
@@ -121,7 +121,7 @@ def _abnormality(text: str, size: _Size) -> Abnormality:
         raise InputError(
             f"abnormality {number} announces {announced} outlines and has {len(chains)}; download the file again"
         )
-    match = _CHAIN.fullmatch(chains[0])  # of the outer outline; those of cores are inside of it
+    match = _CHAIN.fullmatch(chains[0])  # the outer outline; cores are inside of it
     if match is None:
         raise InputError(
             f"abnormality {number}: its chain is not x, y, codes from 0 to 7, and #; download the file again"

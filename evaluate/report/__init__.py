@@ -1,4 +1,4 @@
-"""What people read: the report, its figures, tables as CSV, and the lines of a terminal.
+"""Outputs for people: the report, its figures, tables as CSV, and the lines of a terminal.
 
 Everything is made from the tables, metrics and comparisons of `bchisto.evaluate`, which knows nothing of this room.
 """

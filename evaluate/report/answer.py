@@ -1,4 +1,4 @@
-"""What tables of predictions answer: how much is right, how sure that is, and for whom; of several, which is best."""
+"""The answers of tables of predictions: how much is right, how sure that is, for whom; and which of several is best."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WIDTH = 100
 """Characters of a line that does not go to a narrower terminal."""
 
 _LINES = 11
-"""Number of lines of a table."""
+"""Most lines of a table, apart from warnings and operating points."""
 
 
 def warnings_of(metrics: Metrics, banners: Sequence[Banner] = (), doubts: Any = None) -> list[str]:
@@ -44,9 +44,9 @@ def headline(name: str, metrics: Metrics, *, banners: Sequence[Banner] = ()) -> 
     Parameters
     ----------
     name : str
-        What the table is called.
+        Name of the table.
     metrics : mapping
-        Of `measure`, or as ``metrics.json`` holds them.
+        Result of `measure`, or as ``metrics.json`` holds it.
     banners : sequence of Banner
         What a reader must know first; none of it is left out.
 
@@ -58,14 +58,14 @@ def headline(name: str, metrics: Metrics, *, banners: Sequence[Banner] = ()) -> 
     metrics = with_figures(metrics)
     warned = warnings_of(metrics, banners)
     conclusion = conclude(metrics)
-    kept = {*warned, *sentences("operating.txt", a=conclusion)}
+    required = {*warned, *sentences("operating.txt", a=conclusion)}
     lines: list[str] = []
     indent = ""
     for sentence in sentences("terminal.txt", name=name, a=conclusion, warnings=warned):
-        more = wrapped(sentence, indent)
+        new_lines = wrapped(sentence, indent)
         indent = "  "
-        if len(lines) + len(more) <= _LINES or sentence in kept:
-            lines += more
+        if len(lines) + len(new_lines) <= _LINES or sentence in required:
+            lines += new_lines
     return lines
 
 
@@ -95,7 +95,7 @@ def wrapped(sentence: str, indent: str = "") -> list[str]:
 
 
 def _shared(names: Sequence[str]) -> tuple[str, list[str]]:
-    """Return what several names begin with, up to a hyphen, and the rest of each, without signs that end a cell."""
+    """Return the common beginning of names, up to a hyphen, and the rest of each, without signs that end a cell."""
     _, names = _whole(names)
     if len(names) < 2:
         return "", names
@@ -104,7 +104,7 @@ def _shared(names: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _whole(names: Sequence[str]) -> tuple[str, list[str]]:
-    """Return nothing and several names, without signs that end a cell."""
+    """Return an empty beginning and the whole names, without signs that end a cell, in place of `_shared`."""
     return "", [printable(name).replace("\t", " ") for name in names]
 
 
@@ -117,16 +117,16 @@ def side_by_side(
     ----------
     ranked : sequence of Ranking
     brief : bool
-        Leave out what a terminal has no room for: figures that chance is not known of, those corrected for the choice,
-        what is shown of each, and of names what all of a protocol begin with.
+        Leave out what a terminal has no room for: figures whose chance is not known, those corrected for the choice,
+        verdicts, and the common beginning of the names of a protocol.
     comparisons : int
         The number that p is corrected for.
 
     Returns
     -------
     list of list of str
-        First the header. Of each protocol a row of one cell with what it is, a row for each table, of which the first
-        cell marks the highest, and what chance reaches.
+        First the header. For each protocol, a row of one cell that describes it, a row for each table, whose first
+        cell marks the highest, and a row of what chance reaches.
     """
     tables = [panel.metrics for ranking in ranked for panel in ranking.panels]
     answers = [conclude(metrics) for metrics in tables]
@@ -227,7 +227,7 @@ def _once(pairs: Iterable[tuple[str, Banner]], ranked: Sequence[Ranking]) -> lis
 
 
 def _joined(names: Iterable[str], protocols: Sequence[Sequence[str]]) -> list[str]:
-    """Return names of tables, those of all tables of a protocol as what they begin with."""
+    """Return names of tables; all tables of a protocol together are named by their common beginning."""
     names = list(names)
     for protocol in protocols:
         begin, _ = _shared(protocol)
@@ -245,7 +245,7 @@ def overview(
     ----------
     panels : sequence of Panel
     pairs : sequence of mapping
-        Of `compare_pairs`.
+        Results of `compare_pairs`.
     warned : sequence of str
     """
     ranked = rankings(panels, pairs)
@@ -259,7 +259,7 @@ def overview(
 
 
 def drops(external: Sequence[Metrics]) -> list[str]:
-    """Return how far tables are from those of the images of training, of `external_validation`, a sentence each."""
+    """Return a sentence on each `external_validation`: how far a table is from that of the images of training."""
     return sentences("drops.txt", external=with_figures([*external]))
 
 
@@ -279,15 +279,15 @@ def comparison_lines(result: Metrics, panels: Sequence[Panel] = ()) -> list[str]
     if len(pairs) > 1:
         ranked = rankings(panels)
         highest = {ranking.panels[0].table.name for ranking in ranked}
-        shown = [pair for pair in pairs if {pair["first"], pair["second"]} & highest]
+        top_pairs = [pair for pair in pairs if {pair["first"], pair["second"]} & highest]
         values = {
-            "pairs": shown,
+            "pairs": top_pairs,
             "result": result,
             "shared": _shared,
             "with": "the highest" if all(ranking.by for ranking in ranked) else "the first",
         }
         lines = in_lines(_rows("compared.txt", **values))
-        result = {**result, "comparisons": [], "shown": shown}
+        result = {**result, "comparisons": [], "shown": top_pairs}
     return lines + [
         line for text in render("lines.txt", **result).splitlines() for line in wrapped(text)
     ]

@@ -44,7 +44,7 @@ _POINTS = ("#2a8c4a", "#1f5fa8", "#b8651b", "#8a3fa0")
 
 Rates = tuple[Values, Values]
 Curve = tuple[str, Rates, dict[str, Any]]
-"""Its label, rates and style."""
+"""Label, rates and style of a curve."""
 Curves = Mapping[str, Mapping[str, Sequence[Any]]]
 
 
@@ -57,7 +57,7 @@ def _drawn(
     height: float = 3.4,
     columns: int = 1,
 ) -> Drawing:
-    """Return as an SVG image what is drawn on axes, of several columns an array of them.
+    """Return an SVG image of what `draw` draws on axes, or on an array of axes if there are several columns.
 
     Class names are text, whatever signs they hold: a dollar sign begins no formula. A name in letters that matplotlib's
     font lacks, and that the description names too, is left to the fonts of the reader's browser. No date, so that equal
@@ -130,21 +130,21 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
             title += f" (CI by {metrics['names'][metrics['units']['kind']]})"
         titles.append(title)
         figure = metrics[key]
-        left = corrected(metrics, key)
+        best = corrected(metrics, key)
         texts.append(f"{title} {cell(figure, between=' ')}, chance {percent(chances[row])}")
         marks.append((row, figure, "o", _BLUE))
-        if left != figure:
-            texts[row] += f", {_CORRECTED} {cell(left, between=' ')}"
-            marks.append((row + 0.28, left, "D", _POINTS[2]))
+        if best != figure:
+            texts[row] += f", {_CORRECTED} {cell(best, between=' ')}"
+            marks.append((row + 0.28, best, "D", _POINTS[2]))
 
     def draw(axes: Any) -> None:
         for height, figure, sign, colour in marks:
             ends = 100 * np.array(figure.interval or [np.nan, np.nan])
             axes.plot(ends, [height, height], color=colour, linewidth=2.5)
             axes.plot(100 * figure.value, height, sign, color=colour)
-        places = range(len(rows))
-        axes.plot(100 * np.array(chances), places, "k|", markersize=16, markeredgewidth=2)
-        axes.set_yticks(places, titles, fontsize=9)
+        positions = range(len(rows))
+        axes.plot(100 * np.array(chances), positions, "k|", markersize=16, markeredgewidth=2)
+        axes.set_yticks(positions, titles, fontsize=9)
         axes.set(xlabel="% right", xlim=(-1, 101), ylim=(len(rows) - 0.4, -0.6))
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
 
@@ -162,7 +162,7 @@ def _draw_diagonal(axes: Any) -> None:
 def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
     """Draw the ROC of the two-class view with its operating points; None without scores.
 
-    Of several folds it is the mean of theirs, since scores of different models are not ranked together.
+    For several folds it is the mean of their curves, since scores of different models are not ranked together.
 
     References
     ----------
@@ -181,8 +181,8 @@ def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
         for colour, point in zip(cycle(_POINTS), view["thresholds"], strict=False):
             shares = f"{span(point['sensitivity'])} / {span(point['specificity'])} %"
             legend = f"operating point {point['threshold']:g}: {shares}"
-            place = (1 - point["specificity"].value, point["sensitivity"].value)
-            axes.plot(*place, "o", color=colour, label=legend)
+            position = (1 - point["specificity"].value, point["sensitivity"].value)
+            axes.plot(*position, "o", color=colour, label=legend)
         axes.set(
             xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01)
         )
@@ -202,22 +202,22 @@ def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
 
 
 def _roc_curves(table: PredictionTable, sides: TwoSides, view: Metrics) -> tuple[list[Curve], str]:
-    """Return the curves of a view, each with its label and style, and what the first that has a label is."""
+    """Return the curves of a view, each with its label and style, and the kind of the first that has a label."""
     from sklearn.metrics import roc_curve
 
     pooled = roc_curve(sides.truth, sides.scores)[:2]
-    _, of_folds = fold_curves(table, sides.truth, sides.scores)
+    _, fold_rates = fold_curves(table, sides.truth, sides.scores)
     curves: list[Curve] = []
     kind = "ROC"
     label = f"AUC {view['auc'].value:.3f}"
-    rates = (of_folds or [pooled])[0]
-    if len(of_folds) > 1:
+    rates = (fold_rates or [pooled])[0]
+    if len(fold_rates) > 1:
         kind = "Mean ROC of the folds"
         label = f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
-        rates = (_GRID, np.mean([np.interp(_GRID, *curve) for curve in of_folds], axis=0))
+        rates = (_GRID, np.mean([np.interp(_GRID, *curve) for curve in fold_rates], axis=0))
         if len(table) >= _FEWEST_ROWS:
             kind += " (each in grey)"
-            curves = [("", curve, _THIN) for curve in of_folds[:_MOST_CURVES]]
+            curves = [("", curve, _THIN) for curve in fold_rates[:_MOST_CURVES]]
     curves.append((label, rates, {"color": _BLUE, "linewidth": 1.8}))
     if "auc_pooled" in view:
         label = f"all images ranked together, AUC {view['auc_pooled']:.3f}"
@@ -273,7 +273,7 @@ def _reliability(
 
 
 def _benefit(positive: str, benefits: Values) -> Drawing:
-    """Draw a decision curve; what falls far below 0 is cut."""
+    """Draw a decision curve; values far below 0 are cut off."""
     thresholds, *curves = benefits.T
     top = max(np.max(curves), 0.05)
 
@@ -286,8 +286,8 @@ def _benefit(positive: str, benefits: Values) -> Drawing:
         axes.legend(loc="lower left")
 
     texts = [
-        f"at {at:g} {by_score:.3f}, all called {of_all:.3f}"
-        for at, by_score, of_all, _ in benefits[9::10]
+        f"at {at:g} {by_score:.3f}, all called {by_all:.3f}"
+        for at, by_score, by_all, _ in benefits[9::10]
     ]
     caption = f"Net benefit of calling {positive} (decision curve), as measured, without CI; below -{top:.2f} cut"
     alt = f"Net benefit of calling {positive} by the score: {'; '.join(texts)}; none called 0."
@@ -300,7 +300,7 @@ def learning_drawing(curves: Curves) -> Drawing:
     Parameters
     ----------
     curves : mapping
-        Fold to ``loss``, ``accuracy`` and, where something validates, ``val_loss`` and ``val_accuracy``.
+        Fold to ``loss``, ``accuracy`` and, if images validate, ``val_loss`` and ``val_accuracy``.
     """
 
     def draw(sides: Any) -> None:

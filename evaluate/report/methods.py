@@ -1,4 +1,4 @@
-"""The paragraphs of methods, from what was run and from nothing else; whom it cites; and the card of a model."""
+"""The methods section, made only from what was run, its references, and the card of a model."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def methods_text(
     runs: Sequence[Metrics],
     pairs: Sequence[Metrics],
 ) -> str:
-    """Write the paragraphs, a line each, with the word that leads it first and ``[@key]`` where it cites.
+    """Write the methods section: a line for each paragraph, which begins with its heading and cites by ``[@key]``.
 
     Parameters
     ----------
     metrics : sequence of mapping
-        Of the tables.
+        Metrics of the tables.
     runs : sequence of mapping
-        ``run`` of ``metrics.json`` for each of them; empty for a table from elsewhere. Each has its sentences on what
-        was trained as ``methods``, after what leads their paragraph; what is missing is left out.
+        ``run`` of ``metrics.json`` for each of them; empty for a table from elsewhere. Its ``methods`` are sentences on
+        what was trained, each after the heading of its paragraph; what is missing is left out.
     pairs : sequence of mapping
-        Of `compare_pairs`.
+        Results of `compare_pairs`.
     """
     versions = {"bchisto": "", **joined_versions(run.get("versions") or {} for run in runs)}
     text = render(
@@ -65,8 +65,8 @@ def methods_text(
         pairs=pairs,
         method=IntervalMethod,
         software=[
-            f"{_PACKAGES[name]} {which}".strip()
-            for name, which in versions.items()
+            f"{_PACKAGES[name]} {version}".strip()
+            for name, version in versions.items()
             if name in _PACKAGES
         ],
     )
@@ -76,7 +76,7 @@ def methods_text(
             paragraph = paragraphs.setdefault(line[2:], {})
         else:
             paragraph[line] = None
-    return "\n".join(f"{lead}. {' '.join(lines)}" for lead, lines in paragraphs.items() if lines)
+    return "\n".join(f"{title}. {' '.join(lines)}" for title, lines in paragraphs.items() if lines)
 
 
 def method_blocks(
@@ -106,7 +106,7 @@ def method_blocks(
 REFERENCES = dict(
     line.split(" ", 1) for line in template_text(__package__, "references.txt").splitlines()
 )
-"""What a methods section cites: one entry each, by the key that stands in a sentence as ``[@key]``."""
+"""References of a methods section, by the key that stands in a sentence as ``[@key]``."""
 
 _KEYS = re.compile(r"\[@(\w+(?: @\w+)*)\]")
 
@@ -130,11 +130,11 @@ def cite(text: str) -> tuple[str, Sequence[str]]:
     'Trees [1] of trees [1].'
     """
     order: dict[str, int] = {}
-    for cited in _KEYS.findall(text):
-        keys = [key for key in cited.replace("@", "").split() if key in REFERENCES]
+    for citation in _KEYS.findall(text):
+        keys = [key for key in citation.replace("@", "").split() if key in REFERENCES]
         numbers = [str(order.setdefault(key, len(order) + 1)) for key in keys]
         brackets = f"[{', '.join(numbers)}]" if numbers else ""
-        text = text.replace(f"[@{cited}]", brackets)
+        text = text.replace(f"[@{citation}]", brackets)
     return text.replace(" .", "."), [REFERENCES[key] for key in order]
 
 
@@ -145,7 +145,7 @@ CARD = "model-card.md"
 def write_card(path: Path, *, model: Path, bundle: BundleFacts, known: Entry) -> None:
     """Write the card of a model as Markdown, with the header that hubs of models read.
 
-    What only the author knows is a marked blank.
+    Facts that only the author knows are marked blanks.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def write_card(path: Path, *, model: Path, bundle: BundleFacts, known: Entry) ->
 
 
 def known_of(model: Path) -> Entry:
-    """Return what ``metrics.json`` beside a model file, and the choice in its run, tell of the model; see `measured`.
+    """Return what ``metrics.json`` beside a model file, and the choice in its run, say about the model; see `measured`.
 
     Raises
     ------
@@ -198,18 +198,18 @@ def measured(name: str, metrics: Metrics, choice: Metrics | None = None) -> Entr
     Parameters
     ----------
     name : str
-        What the model is called.
+        Name of the model.
     metrics : mapping
         What ``metrics.json`` beside it holds; empty if there is none.
     choice : mapping, optional
-        Of `choice_in_run`.
+        Result of `choice_in_run`.
 
     Returns
     -------
     dict
         Its ``name``; ``table``, its metrics, None if there are none; ``lines``, sentences, first the answer and then
         what it means, with the ``verdict``; ``protocol``, how it was measured; ``used``, how many images; ``dataset``;
-        ``methods``, sentences on what was trained, each after what leads its paragraph.
+        ``methods``, sentences on what was trained, each after the heading of its paragraph.
     """
     run = metrics.get("run", {})
     tables = metrics.get("tables", {})

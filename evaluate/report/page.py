@@ -74,15 +74,15 @@ _UNITS = {
 def cell(
     figure: Figure | None, unit: str = "percent", *, mark: str = "*", between: str = "\n"
 ) -> str:
-    """Write a figure with its interval in brackets, where it has one, on a line of its own.
+    """Write a figure and, if it has one, its interval in brackets on a line of its own.
 
     Parameters
     ----------
     figure : Figure or None
     unit : {"percent", "number", "points", "change"}
-        Of them ``points`` is a difference of shares, and ``change`` one of numbers.
+        ``points`` is for a difference of shares, ``change`` for one of numbers.
     mark : str
-        What stands after a value whose interval cannot be estimated.
+        Sign after a value whose interval cannot be estimated.
     between : str
     """
     form = _UNITS[unit]
@@ -135,7 +135,7 @@ def template_text(package: str | None, name: str) -> str:
 
 
 def named(figure: str, names: Mapping[str, str] | None = None) -> str:
-    """Return what a figure is called in a table, whose units have these names."""
+    """Return the title of a figure in a table; `names` are the nouns of the units of the table."""
     if figure == "by_unit" and names:
         return f"accuracy by {names['group']}"
     if figure == "patient_recognition_rate" and names:
@@ -144,7 +144,7 @@ def named(figure: str, names: Mapping[str, str] | None = None) -> str:
 
 
 def headings(texts: Sequence[str]) -> list[str]:
-    """Return what must be seen of cautions that are folded.
+    """Return the headings of cautions, which are seen while the cautions are folded.
 
     Examples
     --------
@@ -211,11 +211,11 @@ class Grid:
     Attributes
     ----------
     caption : str
-        What it shows; printed above it, and read first by a screen reader.
+        Content of the table; printed above it, and read first by a screen reader.
     header : sequence of str
-        Of its columns.
+        Titles of its columns.
     rows : sequence of sequence of str
-        Cells; the first of a row names it. A line break in a cell is kept. The last row is what all others come to.
+        Cells; the first of a row names it. A line break in a cell is kept. The last row sums up all others.
     """
 
     caption: str
@@ -249,7 +249,7 @@ class Block:
     ----------
     heading : str
     lead : str
-        The figure that a paragraph begins with.
+        The words that a paragraph begins with.
     text, note : str
         A paragraph; one that qualifies what stands before it.
     items : sequence of str
@@ -308,11 +308,11 @@ def write_page(
     banners : sequence of str
         What a reader must know, folded below the answer.
     renamed : mapping of str to str, optional
-        What texts say otherwise here.
+        Texts to what replaces them on this page.
     first : sequence of Block
         The answer.
     glance : sequence of Section
-        What stands before the list of sections, on the first page that is printed.
+        Sections before the list of sections, on the first page that is printed.
     digests : sequence of (str, str)
         Name and SHA-256 of each file that was read, for the foot.
     """

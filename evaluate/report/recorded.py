@@ -53,7 +53,7 @@ class RecordedEvaluation:
         return [self.out / name for name in _OUTPUTS]
 
     def tables_sha256(self) -> str:
-        """Return the identity of the tables, and of what their runs know of them."""
+        """Return a checksum of the tables, and of the files of their runs that decide the results."""
         paths = inputs_of((*self.sources, *self.against))
         return key_of("tables 1", tables=[file_sha256(path) for path in paths if path.is_file()])
 
@@ -76,14 +76,14 @@ class RecordedEvaluation:
         return is_same and all(path.is_file() for path in self.outputs)
 
     def run(self) -> Evaluation:
-        """Evaluate the tables, and write the metrics and what people read.
+        """Evaluate the tables, and write the metrics, the report and its tables.
 
         Raises
         ------
         InputError
             See `bchisto.evaluate.evaluate`.
         ReportError
-            What people read could not be written; ``results`` holds the evaluation.
+            The report or a table of it could not be written; ``results`` holds the evaluation.
         """
         contents = self.tables_sha256()
         unwritten = None

@@ -65,7 +65,7 @@ _ERRORS = 5
 
 @contextmanager
 def reporting(path: Path, failed: list[str]) -> Iterator[None]:
-    """Go on where a report or a table for reading cannot be written, and note that in one line.
+    """Continue if a report or a table for reading cannot be written, and note that in one line.
 
     Nothing depends on a report, so its failure must not cost what was trained: callers write what matters first, and
     raise `ReportError` once all is written.
@@ -81,8 +81,8 @@ def reporting(path: Path, failed: list[str]) -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001 - whatever goes wrong in a figure
         _log.debug("%s", path, exc_info=True)
-        expected = isinstance(error, BchistoError)
-        reason = str(error) if expected else f"{path}: {type(error).__name__}: {error}"
+        is_known = isinstance(error, BchistoError)
+        reason = str(error) if is_known else f"{path}: {type(error).__name__}: {error}"
         failed.append(f"this report could not be written: {' '.join(reason.split())}")
 
 
@@ -184,9 +184,9 @@ def write_report(
     settings : mapping, optional
         Name to value, shown at the end, beside those that the panels' runs recorded.
     pairs : sequence of mapping
-        Tests of two tables, of `compare_pairs`.
+        Tests of two tables: results of `compare_pairs`.
     external : sequence of mapping
-        Of `external_validation`: tables against those of the images that their models come from.
+        Results of `external_validation`: tables against those of the images that their models come from.
     published : sequence of PublishedTable
         Published figures beside the obtained ones.
     sources : sequence of Path
@@ -197,9 +197,9 @@ def write_report(
     panels = [panel for ranking in rankings(panels) for panel in ranking.panels]
     if len(panels) > 1:
         panels = _with_errors(panels)
-    beside = []
+    run_blocks = []
     if of_run:
-        beside.append(Block(template="run.html", values={"address": of_run}))
+        run_blocks.append(Block(template="run.html", values={"address": of_run}))
     values = {"panels": panels, "settings": settings, "external": external, "pairs": pairs}
 
     def section(title: str, template: str, *, shown: bool) -> Section:
@@ -232,7 +232,7 @@ def write_report(
         first=[
             Block(template="drops.html", values=values),
             first_block(panels, _links(panels, path.parent), pairs),
-            *beside,
+            *run_blocks,
         ],
         banners=warnings(panels, banners),
         glance=[glance_section(panels, errors)] if panels else [],
@@ -245,7 +245,7 @@ def write_report(
 
 
 def _with_errors(panels: list[Panel]) -> list[Panel]:
-    """Return tables, and if none has pictures the first that learnt something with the errors of its own report."""
+    """Return the panels; if none has pictures, the first that learnt something gets the errors of its own report."""
     row = first_learnt(panels)
     if row is None or any(panel.samples for panel in panels):
         return panels
@@ -297,7 +297,7 @@ def _table_sections(
 
 
 def _learning_sections(panels: Sequence[Panel]) -> Iterator[Section]:
-    """Yield how the networks of each run learnt, once."""
+    """Yield a section with the learning curves of the networks of each run."""
     panels = [panel for panel in panels if panel.run.get("curves")]
     panel_of_curves = {repr(panel.run["curves"]): panel for panel in panels}
     for panel in panel_of_curves.values():
@@ -317,9 +317,9 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel]) -> N
     run : Path
         The run folder.
     images : str
-        Identity of the images of the call that asks; folders about others are named and not compared.
+        Identity of the images of the calling command; folders about other images are named and not compared.
     made : mapping of Path to Panel
-        Folders that the call that asks has made, which need not be read.
+        Folders that the calling command has made, which need not be read.
     """
     panels = {}
     banners = []
@@ -334,14 +334,14 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel]) -> N
         elif panel:
             banners.append(f"{_name(path, run)} is not shown: {panel}")
     digests = [str(panel.run["images_sha256"]) or images for panel in panels.values()]
-    added = choices_of(
+    additions = choices_of(
         [panel.table for panel in panels.values()],
         [panel.metrics for panel in panels.values()],
         images=digests,
     )
     shown = []
     choices = {}
-    for (path, panel), choice, digest in zip(panels.items(), added, digests, strict=True):
+    for (path, panel), choice, digest in zip(panels.items(), additions, digests, strict=True):
         if choice:
             choices[_name(path, run)] = {"predictions_sha256": file_sha256(path), **choice}
         if digest == images:
@@ -362,7 +362,7 @@ def _name(path: Path, run: Path) -> str:
 
 
 def _read(path: Path, run: Path) -> Panel | str:
-    """Return the panel of a folder, or why none is shown; empty if it is unfinished, or not ours."""
+    """Return the panel of a folder, or why none is shown; empty if the folder is unfinished, or not of bchisto."""
     try:
         facts = read_facts(path)
         if not facts.metrics:
@@ -376,7 +376,7 @@ def _read(path: Path, run: Path) -> Panel | str:
 
 
 def _panel(path: Path, facts: Facts, *, name: str) -> Panel:
-    """Return the panel of a table of a finished folder, from what the run records of it."""
+    """Return the panel of a table of a finished folder, from the facts that the run records about it."""
     (table,) = read_predictions(path, classes=facts.run["classes"], name=name)
     paper = PaperTable(**facts.run["paper"]) if "paper" in facts.run else None
     return Panel(facts.described(table), facts.metrics, paper, run=facts.run, view=facts.view)
@@ -402,13 +402,13 @@ def write_evaluation(evaluation: Evaluation) -> Entry:
         The report or a table of it could not be written; ``results`` holds what is in ``metrics.json``.
     """
     folder = evaluation.folder
-    failed: list[str] = []
+    unwritten: list[str] = []
     report = folder / "report.html"
     refuse_overwriting([report, *(folder / f"{name}.csv" for name in TABLES)], evaluation.sources)
     result = with_figures(evaluation.result)
-    with reporting(folder / "tables.csv", failed):
+    with reporting(folder / "tables.csv", unwritten):
         write_tables(folder, tables=result["tables"], pairs=result["comparisons"])
-    with reporting(report, failed):
+    with reporting(report, unwritten):
         write_report(
             report,
             title=f"bchisto evaluation: {few(result['tables'])}",
@@ -418,7 +418,7 @@ def write_evaluation(evaluation: Evaluation) -> Entry:
             external=result.get("external", ()),
             sources=evaluation.sources,
         )
-    if failed:
-        text = f"{'; '.join(failed)}; {folder / 'metrics.json'} is written"
+    if unwritten:
+        text = f"{'; '.join(unwritten)}; {folder / 'metrics.json'} is written"
         raise ReportError(text, evaluation.result)
     return evaluation.result

@@ -31,7 +31,7 @@ def first_block(
     links : mapping of str to str, optional
         Names of tables to the addresses of their own reports.
     pairs : sequence of mapping
-        Of `compare_pairs`.
+        Results of `compare_pairs`.
     """
     if len(panels) == 1:
         return answer_block(panels[0], single=True)
@@ -50,7 +50,7 @@ def first_block(
 def glance_section(panels: Sequence[Panel], errors: Sequence[Sequence[Block]]) -> Section:
     """Return what the first printed page shows below the answer: the figures drawn, and the worst errors.
 
-    Of several tables, the confusion matrix of the first that learnt something is beside the figures.
+    With several tables, the confusion matrix of the first that learnt something is beside the figures.
     """
     values: dict[str, Any] = {"drawing": results_drawing(panels)}
     row = first_learnt(panels)
@@ -61,7 +61,7 @@ def glance_section(panels: Sequence[Panel], errors: Sequence[Sequence[Block]]) -
 
 
 def first_learnt(panels: Sequence[Panel]) -> int | None:
-    """Return the place of the first table that is not of one class, nor constant in a fold; None if all are."""
+    """Return the position of the first table that predicts several classes and is constant in no fold; None if none."""
     for row, panel in enumerate(panels):
         table = panel.table
         if len(set(table.predicted.tolist())) > 1 and constant_folds(table) is None:
@@ -78,7 +78,7 @@ def answer_block(panel: Panel, *, single: bool = False) -> Block:
 def panel_sections(
     panel: Panel, pictures: Sequence[Block], *, folded: bool = False
 ) -> Iterator[Section]:
-    """Show a table but for its answer.
+    """Yield the sections on a table, except for its answer.
 
     Parameters
     ----------
@@ -93,13 +93,13 @@ def panel_sections(
     values = {"panel": panel, "figures": further_figures([metrics]), "folded": folded}
     yield Section("Classes and errors", [Block(template="classes.html", values=values), *pictures])
     if metrics["calibration"] or metrics["calibration_note"] or view:
-        drawn = panel.drawn  # a run has a report of all its tables, too
-        if not drawn:
-            drawn |= {
+        drawings = panel.drawn  # a run has a report of all its tables, too
+        if not drawings:
+            drawings |= {
                 "reliability": calibration_drawings(panel.table, metrics),
                 "roc": roc_drawing(panel.table, metrics),
             }
-        values |= drawn
+        values |= drawings
         block = Block(template="calibration.html", values=values, folded=folded)
         yield Section("Calibration and operating points", [block])
 
@@ -107,14 +107,14 @@ def panel_sections(
 def picture_blocks(
     panels: Sequence[Panel],
 ) -> tuple[list[list[Block]], list[list[Block]], list[list[Any]]]:
-    """Return the errors of each panel, its right images, all numbered, and what the pictures are."""
+    """Return the pictures of each panel's errors and of its right images, all numbered, and a list of the numbers."""
     keys: list[list[Any]] = []
-    whose = ""
+    suffix = ""
     if len(panels) > 1:
-        whose = " by {}"
+        suffix = " by {}"
     errors, right = (
         [
-            _sample_blocks(panel, heading + whose.format(panel.table.name), hits, keys)
+            _sample_blocks(panel, heading + suffix.format(panel.table.name), hits, keys)
             for panel in panels
         ]
         for heading, hits in (("Wrongly classified", False), ("Correctly classified", True))
@@ -123,8 +123,8 @@ def picture_blocks(
 
 
 def _sample_blocks(panel: Panel, heading: str, hits: bool, keys: list[list[Any]]) -> list[Block]:
-    """Return the pictures of right or of wrong images, numbered on from `keys`, which gets what they are."""
-    samples = [each for each in panel.samples if (each.label == each.predicted) == hits]
+    """Return the pictures of right or of wrong images, whose numbers continue those in `keys`, and list them there."""
+    samples = [item for item in panel.samples if (item.label == item.predicted) == hits]
     if not samples:
         return []
     pictures = []
@@ -133,8 +133,8 @@ def _sample_blocks(panel: Panel, heading: str, hits: bool, keys: list[list[Any]]
             continue
         number = len(keys) + 1
         keys.append([number, *sample])
-        about = f"true {sample.label}, predicted {sample.predicted} ({percent(sample.confidence)})"
-        caption = f"Image {number}: {about}"
+        result = f"true {sample.label}, predicted {sample.predicted} ({percent(sample.confidence)})"
+        caption = f"Image {number}: {result}"
         pictures.append(Drawing(sample.picture, caption, caption))
     unread = len(samples) - len(pictures)
     note = f"{unread} of {len(samples)} images could not be read." if unread else ""
@@ -143,9 +143,9 @@ def _sample_blocks(panel: Panel, heading: str, hits: bool, keys: list[list[Any]]
 
 
 def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
-    """Show the flow of each run and the classes of each set of images, once.
+    """Yield the flow of each run and the classes of each set of images, once.
 
-    A flow has None where a number is not known.
+    A flow has None if a number is not known.
     """
     runs = [panel.run for panel in panels if panel.run.get("flow")]
     for run in {repr([run["flow"], run.get("doubts")]): run for run in runs}.values():
@@ -163,7 +163,7 @@ def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
 
 
 def cohort_blocks(table: PredictionTable) -> Iterator[Block]:
-    """Show images and groups of each class.
+    """Yield a table of the images and groups of each class.
 
     Parameters
     ----------
@@ -186,9 +186,9 @@ def cohort_blocks(table: PredictionTable) -> Iterator[Block]:
         for name, _ in {(owner[image], label) for image, label in labels.items()}
         if name is not None
     )
-    several = sum(count > 1 for count in kinds.values())
-    if several:
-        yield Block(text=f"Of more than one class: {counted(several, table.group_is)}.")
+    mixed_count = sum(count > 1 for count in kinds.values())
+    if mixed_count:
+        yield Block(text=f"Of more than one class: {counted(mixed_count, table.group_is)}.")
 
 
 def class_grid(
@@ -205,18 +205,18 @@ def class_grid(
     ----------
     classes : sequence of str
     labels : mapping of str to int
-        Image id to the place of its class.
+        Image id to the position of its class.
     owner : mapping of str to (str or None)
-        Image id to its group; None where unknown. Groups are shown where any is known.
+        Image id to its group; None if unknown. Groups are shown if any is known.
     image, group : str
-        What these are called.
+        Nouns for these.
     """
     images = plural(image)
     grouped = any(name is not None for name in owner.values())
     rows = []
     for k, name in enumerate(classes):
-        of_class = [image_id for image_id, label in labels.items() if label == k]
-        rows.append(_class_row(name, of_class, owner, grouped))
+        class_ids = [image_id for image_id, label in labels.items() if label == k]
+        rows.append(_class_row(name, class_ids, owner, grouped))
     rows.append(_class_row("all", list(labels), owner, grouped))
     header = ["class", images]
     if grouped:

@@ -26,15 +26,15 @@ NOT_PRINTED = "not printed"
 
 @dataclass(frozen=True)
 class PublishedFigure:
-    """One figure of a paper and ours.
+    """A figure of a paper, and the one that was obtained here.
 
     Attributes
     ----------
     name : str
     published : float or None
-        None where the source shows the figure as a picture only, or not at all.
+        None if the source shows the figure only as a picture, or not at all.
     obtained : float or None
-        None where it was not computed in this run.
+        None if it was not computed in this run.
     published_spread, obtained_spread : float or None
         Over folds, as the paper gives it.
     interval : tuple of float, or None
@@ -42,9 +42,9 @@ class PublishedFigure:
     digits : int
         Decimals of the printed values.
     paired : tuple of float, or None
-        95 % interval of the difference, fold by fold, where the source gives its figure of the very folds.
+        95 % interval of the difference, fold by fold, if the source gives its figure for the same folds.
     cited : bool
-        Whether the source sets it beside its own figures, of others' work: shown though nothing here obtains it.
+        Whether the source cites it from others' work: it is shown although nothing here obtains it.
     printed : str
         What the source prints if that is not a single number, such as a range.
     """
@@ -68,7 +68,7 @@ class PublishedFigure:
         return self.obtained - self.published
 
     def cells(self) -> list[str]:
-        """Published, obtained, its interval, the difference, and its interval."""
+        """Return cells as text: published, obtained, its interval, the difference, and its interval."""
         plain = f".{self.digits}f"
         signed = f"+.{self.digits}f"
         published = self.printed or NOT_PRINTED
@@ -100,10 +100,10 @@ class PublishedTable:
         File name of the table.
     title : str
     source : str
-        Where the published figures stand.
+        Where the published figures were printed.
     figures : tuple of PublishedFigure
     note : str
-        What a reader must know before comparing: lines.
+        Lines that a reader must know before comparing.
     """
 
     key: str
@@ -118,7 +118,7 @@ class PublishedTable:
         return ["figure", "published", "obtained", "95 % CI", "difference", "95 % CI, by folds"]
 
     def rows(self) -> list[list[str]]:
-        """Cells as text, one list a figure that was obtained, or is cited."""
+        """Return cells as text, a list for each figure that was obtained, or is cited."""
         return [
             [figure.name, *figure.cells()]
             for figure in self.figures
@@ -133,7 +133,7 @@ class PublishedTable:
         return f"Not obtained: {counted(count, 'more published figure')}, see {self.key}.csv."
 
     def text(self) -> str:
-        """The table for a terminal."""
+        """Return the table for a terminal."""
         body = aligned([self.header(), *self.rows()])
         return "\n".join(
             [f"{self.title} ({self.source})", *filter(None, (self.note, self.left_out())), *body]
@@ -141,7 +141,7 @@ class PublishedTable:
 
 
 def write_published(folder: Path, tables: Sequence[PublishedTable]) -> list[Path]:
-    """Write each table as ``<key>.csv`` in full precision; returns the files."""
+    """Write each table as ``<key>.csv`` in full precision, and return the files."""
     header = [
         "figure",
         "published",
@@ -188,7 +188,7 @@ _FIRST = (HEADLINE, "patient_recognition_rate", "balanced_accuracy")
 
 
 def further_figures(tables: Sequence[Metrics]) -> dict[str, list[str]]:
-    """Return the figures that a report names beside the first, and spreads over folds: by title, of each table."""
+    """Return further figures and spreads over folds, which a report names after the first: title to cells of tables."""
     columns = {}
     for spec in shown_metrics(tables):
         title = spec.title if spec.higher_is_better else f"{spec.title} (lower is better)"
@@ -204,7 +204,7 @@ def further_figures(tables: Sequence[Metrics]) -> dict[str, list[str]]:
 
 
 def _has_folds(spec: MetricSpec) -> bool:
-    return spec.per_fold and spec.name != "patient_recognition_rate"  # of few patients in a fold
+    return spec.per_fold and spec.name != "patient_recognition_rate"  # a fold has few patients
 
 
 def _fold_spread(spec: MetricSpec, metrics: Metrics) -> str:
@@ -226,7 +226,7 @@ def write_tables(folder: Path, *, tables: Mapping[str, Metrics], pairs: Sequence
     tables : mapping
         Name of a prediction table to its metrics.
     pairs : sequence of mapping
-        Of `compare_pairs`.
+        Results of `compare_pairs`.
     """
     specs = shown_metrics(tables.values())
     rows_of_file: dict[str, list[Row]] = {file: [] for file in TABLES}
@@ -243,7 +243,7 @@ def write_tables(folder: Path, *, tables: Mapping[str, Metrics], pairs: Sequence
 
 
 TABLES = ("tables", "per-fold", "confusion", "figures", "comparisons")
-"""Names of the files."""
+"""Names of the CSV files."""
 
 
 def _defined(value: Any) -> Any:

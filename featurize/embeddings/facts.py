@@ -1,4 +1,4 @@
-"""What is known about embeddings: which network made them, of what, and how; and which of it files may state."""
+"""Facts about embeddings, such as which network made them, of what and how, and the forms in which files state them."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ def settled_facts(path: Path, stated: Mapping[str, Any]) -> dict[str, Any]:
         name: stated[name] for name in FACTS if stated.get(name) not in (None, "", UNKNOWN, [])
     }
     for name, value in facts.items():
-        understood = fits(value, FACTS[name]) and len(str(value)) <= limits.CARD_LETTERS
-        if understood and name == "classes":
-            understood = len(set(value)) == len(value)
-        if not understood:
+        is_valid = fits(value, FACTS[name]) and len(str(value)) <= limits.CARD_LETTERS
+        if is_valid and name == "classes":
+            is_valid = len(set(value)) == len(value)
+        if not is_valid:
             raise InputError(f"{path}: its attribute {name} is not understood: {str(value)[:50]}")
     return facts
 
@@ -81,13 +81,13 @@ def settled_facts(path: Path, stated: Mapping[str, Any]) -> dict[str, Any]:
 def header_facts(header: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts in the header of a feature file; for imported embeddings, those of their file."""
     if header.get("mode") == IMPORTED:
-        about = header[IMPORTED]
-        return {**about["facts"], "pooled": about["pooled"]}
+        origin = header[IMPORTED]
+        return {**origin["facts"], "pooled": origin["pooled"]}
     return {name: header[name] for name in FACTS if name in header}
 
 
 def rows_of(facts: Mapping[str, Any]) -> str:
-    """Return what a row is: a whole image, or how it was pooled, without the numbers of tiles.
+    """Return what rows describe: whole images, or tiles and how these were pooled, without their numbers.
 
     Examples
     --------

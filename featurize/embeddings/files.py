@@ -126,7 +126,7 @@ def read_embeddings(
 
 
 def _refuse_pool(path: Path, pool: str | None) -> None:
-    """Refuse to pool rows of which nothing says which are of a slide."""
+    """Refuse to pool the rows of a file that does not tell which rows belong to one slide."""
     if pool is not None:
         text = "{pool} {}: {} has a row for each image; {by} names their slides in a feature file"
         raise InputError(text, pool, path)
@@ -284,7 +284,7 @@ def _read_columns(path: Path, file: Any, features: str) -> dict[str, list[str]]:
 
 
 def _column(file: Any, name: str) -> list[str]:
-    """Return the cells of an array as text; whole numbers too, and NaN as missing."""
+    """Return the cells of an array of text or whole numbers as text; NaN, a missing number, becomes empty."""
     values = file[name]
     kind = values.dtype.kind
     # pandas makes floats of whole numbers if one is missing
@@ -310,7 +310,7 @@ class SlideEmbedding(NamedTuple):
     Attributes
     ----------
     row : ndarray of float32, shape (d,)
-        Its embedding.
+        Embedding of the slide.
     tiles : int
         Number of tiles that were pooled to it; 0 if the file has only the embedding of the slide.
     encoder : str
@@ -333,7 +333,7 @@ def read_slides(path: Path, files: Sequence[Path], pool: TilePool = MEAN) -> Emb
     """
     refuse_deadly(files)
     slides = {}
-    empty = []  # as TRIDENT writes for slides without tissue
+    empty = []  # TRIDENT writes such files for slides without tissue
     for source in files:
         with open_for_reading(source) as file, reading(source):
             slide = _read_slide(file, pool)
@@ -421,5 +421,6 @@ def _encoder_of(file: Any, features: Any) -> str:
         if isinstance(encoder, bytes):
             encoder = encoder.decode("utf-8", errors="replace")
         if isinstance(encoder, str) and encoder:
-            return "" if encoder == "None" else encoder  # as programs write that know none
+            # some programs write None for an encoder that they do not know
+            return "" if encoder == "None" else encoder
     return ""

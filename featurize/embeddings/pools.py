@@ -1,4 +1,4 @@
-"""How the tiles or fields of a slide become one row: by the mean, which attention has to beat, or by another name.
+"""Ways to pool the tiles or fields of a slide to one row: by the mean, the baseline of attention, and by others.
 
 The mean fades a small focus: a tenth of the tiles moves it by a tenth of their own distance. The mean of the largest
 tenth fades it less. Fields are rows of a feature file, pooled by a column of the manifest.
@@ -46,14 +46,14 @@ class TilePool(NamedTuple):
     on_blocks: Callable[[Blocks, int], Floats]
 
     def describe(self, counts: Iterable[int], noun: str) -> str:
-        """Return what rows are that were pooled of some numbers of tiles: "mean of 3 to 9 tiles"."""
+        """Return a phrase for rows that were pooled from these numbers of tiles, such as "mean of 3 to 9 tiles"."""
         numbers = sorted(set(counts))
         if len(numbers) == 1:
             return f"{self.text} of {counted(numbers[0], noun)}"
         return f"{self.text} of {numbers[0]} to {numbers[-1]} {noun}s"
 
     def row(self, read: Callable[[range], Array], count: int, *, step: int = AT_ONCE) -> Floats32:
-        """Pool `count` rows of a slide, of which ``read(positions)`` returns some; `step` of them at a time."""
+        """Pool `count` rows of a slide, `step` at a time; ``read(positions)`` returns the rows at these positions."""
         starts = range(0, count, step)
         blocks = (read(range(start, min(start + step, count))) for start in starts)
         return np.asarray(self.on_blocks(blocks, count), dtype=np.float32)
@@ -65,7 +65,7 @@ def _mean(blocks: Blocks, count: int) -> Floats:
 
 
 def _norm(blocks: Blocks, count: int) -> Floats:
-    """Pool by the signed 3-norm, as `bchisto.featurize.norm_pool` does crops; cubes of float32 do not overflow."""
+    """Pool by the signed 3-norm, as `bchisto.featurize.norm_pool`; in float64, cubes of float32 do not overflow."""
     total = sum((block.astype(np.float64) ** 3).sum(axis=0) for block in blocks)
     return np.asarray(np.cbrt(total / count))
 
@@ -89,11 +89,11 @@ def _mean_and_sd(blocks: Blocks, count: int) -> Floats:
 
 def _largest_tenth(blocks: Blocks, count: int) -> Floats:
     """Return the mean of the largest tenth of each feature: of ``ceil(count / 10)`` values."""
-    kept = -(-count // 10)
+    size = -(-count // 10)
     largest: list[Array] = []
     for block in blocks:
         values = np.concatenate([*largest, block])
-        last = max(len(values) - kept, 0)
+        last = max(len(values) - size, 0)
         largest = [np.partition(values, last, axis=0)[last:]]
     return np.asarray(largest[0].mean(axis=0, dtype=np.float64))
 
@@ -174,7 +174,7 @@ def pool_fields(path: Path, by: str, pool: TilePool) -> Embeddings:
 
 
 def known_facts(store: Store) -> DatasetFacts:
-    """Return what the file beside a feature file knows of its images; nothing if there is none."""
+    """Return the facts about images in the file beside a feature file; empty facts if there is none."""
     digest = str(store.header["images_sha256"])
     return read_dataset_facts(store.path.parent / FACTS_FILE, images_sha256=digest)
 

@@ -18,7 +18,7 @@ from ..pooling import Features
 from .facts import UNKNOWN, is_name, settled_facts
 
 COLUMNS = ("image_id", "label", "group")
-"""Columns of a value per image."""
+"""Columns with a value for each image."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Embeddings:
     labels, groups : tuple of str
         Per image; empty if unknown.
     facts : mapping
-        Those of `FACTS` that the file contains.
+        The facts of `FACTS` that the file contains.
     """
 
     path: Path
@@ -125,18 +125,18 @@ def _finite_rows(path: Path, image_ids: Sequence[str], features: Array) -> Featu
         features = features[:, np.newaxis]
     with np.errstate(over="ignore"):
         rows = np.ascontiguousarray(features, dtype=np.float32)
-    odd = np.flatnonzero(~np.isfinite(rows).all(axis=(1, 2)))
-    if len(odd):
-        more = f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""
+    bad_rows = np.flatnonzero(~np.isfinite(rows).all(axis=(1, 2)))
+    if len(bad_rows):
+        more = f" (and {len(bad_rows) - 1} more)" if len(bad_rows) > 1 else ""
         raise InputError(
-            f"{path}: the embedding of {image_ids[odd[0]]}{more} holds NaN, infinity, or a number that "
+            f"{path}: the embedding of {image_ids[bad_rows[0]]}{more} holds NaN, infinity, or a number that "
             "float32 cannot hold; leave it out, or make it again"
         )
     return rows
 
 
 def same_images(embeddings: Sequence[Embeddings]) -> list[Embeddings]:
-    """Return embeddings in the order of images of the first ones.
+    """Return embeddings, each with its images in the order of the first.
 
     Raises
     ------
@@ -145,21 +145,21 @@ def same_images(embeddings: Sequence[Embeddings]) -> list[Embeddings]:
     """
     first = embeddings[0]
     ordered = []
-    for each in embeddings:
-        unshared = sorted(set(each.image_ids) ^ set(first.image_ids))
+    for item in embeddings:
+        unshared = sorted(set(item.image_ids) ^ set(first.image_ids))
         if unshared:
             raise InputError(
-                f"{each.path} and {first.path}: embeddings of different images: {few(unshared)} in only one of them"
+                f"{item.path} and {first.path}: embeddings of different images: {few(unshared)} in only one of them"
             )
-        positions = {image: position for position, image in enumerate(each.image_ids)}
+        positions = {image: position for position, image in enumerate(item.image_ids)}
         order = [positions[image] for image in first.image_ids]
         ordered.append(
             replace(
-                each,
+                item,
                 image_ids=first.image_ids,
-                features=each.features[order],
-                labels=tuple(each.labels[position] for position in order),
-                groups=tuple(each.groups[position] for position in order),
+                features=item.features[order],
+                labels=tuple(item.labels[position] for position in order),
+                groups=tuple(item.groups[position] for position in order),
             )
         )
     return ordered
@@ -167,6 +167,7 @@ def same_images(embeddings: Sequence[Embeddings]) -> list[Embeddings]:
 
 def row_sha256(rows: Features) -> str:
     """Return the SHA-256 of an image's embedding, float32 of shape (augmentations, d), which identifies the image."""
+    # little-endian, so that every machine gets the same checksum
     return hashlib.sha256(
         f"{rows.shape}\n".encode() + np.ascontiguousarray(rows, "<f4").tobytes()
     ).hexdigest()

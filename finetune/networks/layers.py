@@ -1,4 +1,4 @@
-"""What a network is, and the layers that networks share."""
+"""The specification of a network, and the layers that networks share."""
 
 from __future__ import annotations
 
@@ -94,14 +94,14 @@ def _residual_block(x: Any, filters: int, *, stride: int, name: str, **options: 
     """Add two 3x3 convolutions to their input, projected if its shape differs. He et al. 2016, sec. 3.3."""
     from keras import layers
 
-    short = x
+    shortcut = x
     if stride != 1 or x.shape[-1] != filters:
-        short = conv_norm(
+        shortcut = conv_norm(
             x, filters, 1, strides=stride, name=f"{name}_short", relu=False, **options
         )
     x = conv_norm(x, filters, 3, strides=stride, name=f"{name}_a", **options)
     x = conv_norm(x, filters, 3, name=f"{name}_b", relu=False, **options)
-    return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, short]))
+    return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, shortcut]))
 
 
 def local_response(x: Any, *, name: str) -> Any:
