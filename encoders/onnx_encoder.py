@@ -75,8 +75,8 @@ def read_onnx(path: Path) -> OnnxFile:
             if isinstance(part, onnx.NodeProto) and part.domain not in _DOMAINS:
                 # a runtime would load it from a library
                 raise InputError(
-                    f"{path}: has the custom operator {part.domain[:40]}::{part.op_type[:40]}; export it with the "
-                    "only operators of ONNX, and functions inlined"
+                    f"{path}: has the custom operator {part.domain[:40]}::{part.op_type[:40]}; export it with only the "
+                    "operators of ONNX, and functions inlined"
                 )
             if isinstance(part, onnx.TensorProto):
                 locations.update(

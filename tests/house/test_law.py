@@ -37,30 +37,30 @@ WALRUSES = 0.1
 
 TOKENS = {
     "apps": 0,
-    "apps/check": 6_104,
+    "apps/check": 6_092,
     "apps/doctor": 4_303,
-    "apps/explain": 14_407,
-    "apps/next": 5_060,
-    "apps/recipes": 20_014,
-    "apps/serve": 11_506,
-    "apps/slides": 21_607,
-    "apps/submit": 9_817,
-    "boost": 21_928,
-    "commands": 15_658,
-    "core": 45_407,
+    "apps/explain": 14_372,
+    "apps/next": 5_096,
+    "apps/recipes": 19_949,
+    "apps/serve": 11_507,
+    "apps/slides": 21_615,
+    "apps/submit": 9_814,
+    "boost": 21_922,
+    "commands": 15_600,
+    "core": 45_502,
     "crossval": 4_609,
-    "data": 48_245,
+    "data": 48_253,
     "encoders": 25_289,
-    "evaluate": 46_757,
-    "featurize": 31_360,
-    "finetune": 22_536,
+    "evaluate": 46_860,
+    "featurize": 31_368,
+    "finetune": 22_576,
     "predict": 17_692,
     "root": 2_225,
     "stains": 6_727,
 }
 """Tokens of each room, which may grow by `SLACK`. The issue that names a room raises its number, and that of all."""
 SLACK = 1.02
-TOKENS_OF_ALL = 381_251
+TOKENS_OF_ALL = 381_371
 """Of the whole package, without slack."""
 
 
