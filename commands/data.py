@@ -234,7 +234,7 @@ def _write_folds(dataset: Dataset, options: Mapping[str, Any]) -> None:
         group_by=options["group_by"],
         seed=options["seed"],
     )
-    divided = dict.fromkeys(image for image, _, _ in plan.rows)
+    divided = plan.image_ids
     for warning in (*unknown_groups([groups[image] for image in divided]), *plan.warnings):
         _log.warning("%s", warning)
     labels = {record.image_id: record.label_text for record in records}

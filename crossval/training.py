@@ -246,7 +246,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
             "folds_sha256": self.plan.sha256,
             "images_sha256": self.images.digest,
             "classes": list(self.images.classes),
-            "images": len({image for image, _, _ in self.plan.rows}),
+            "images": len(self.plan.image_ids),
         }
 
     def check(self) -> None:
@@ -269,7 +269,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
         }
         new: dict[str, tuple[str, str]] = {}
         if old:
-            for image in sorted({image for image, _, _ in self.plan.rows}):
+            for image in sorted(self.plan.image_ids):
                 new[image] = (self.images.labels[image], self.images.groups[image] or "")
         change = ImageChange.between(old, new)
         if len(change.removed) > _MOST_REMOVED * len(old):
@@ -370,12 +370,12 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
         share : Share, optional
             For a shard, its share of the work.
         """
-        images = dict.fromkeys(image for image, _, _ in self.plan.rows)
-        unknown = unknown_groups([self.images.groups[image] for image in images])
-        chosen_notes = self.images.known.chosen_notes(images)
+        image_ids = self.plan.image_ids
+        unknown = unknown_groups([self.images.groups[image] for image in image_ids])
+        chosen_notes = self.images.known.chosen_notes(image_ids)
         return CrossValidation(
             folder=self.folder,
-            protocol=protocol_text(self.plan, seed=self.settings.seed, dataset=self.images.dataset),
+            protocol=protocol_text(self.plan, seed=self.settings.seed),
             models=len(self.all_units),
             unit=self.unit,
             finished=finished,

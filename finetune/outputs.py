@@ -129,7 +129,10 @@ def write_outputs(
     units: Sequence[FoldUnit],
     outcomes: Sequence[Floats],
 ) -> CrossValidation:
-    """Write all outputs, and return the result with the predictions and metrics of images, if any were tested."""
+    """Write all outputs, and return the result with the predictions and metrics of images, if any were tested.
+
+    An outcome of a unit has the shape (n, classes): its test rows, then its validation rows.
+    """
     settings = training.settings
     records = {record.image_id: record for record in training.dataset.records}
     tested = []
@@ -202,7 +205,7 @@ def _tables(
     folds: Sequence[_FoldRows],
     result: CrossValidation,
 ) -> list[PredictionTable]:
-    """Return the tables of images, of patches, and of images and groups by each rule; write the first two."""
+    """Write the tables of images and of patches, if any; return them with those of images and groups by each rule."""
     table, of_images = _table(training, units, folds, result)
     tables = [of_images]
     levels = ["group"]

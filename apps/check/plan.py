@@ -88,7 +88,7 @@ class ViewFit:
     fits : int
         Number of images that are large enough at its scale.
     too_small : tuple of str
-        IDs of the other images, in the order of the dataset.
+        IDs of the other images, in the order of the dataset; empty if the scale is unknown.
     problem : str
         The reason why it cannot be used at all; empty if it can.
     """

@@ -148,17 +148,17 @@ def _map(
 def _by_place(
     model: BoostedModel, record: ImageRecord, store: str, *, window: int | None
 ) -> tuple[Floats, Places]:
-    """Return the probabilities by the models of one feature file at each grid position, and the positions.
+    """Return what the models of one feature file add to the probabilities at each grid position, and the positions.
 
-    Probabilities have the shape (rows, columns, classes). The features of a position are pooled from the windows around
-    it, in the same way as the crops of an image.
+    These contributions have the shape (rows, columns, classes). The features of a position are pooled from the windows
+    around it, in the same way as the crops of an image.
     """
     settings = model.settings[store]
     encoder = model.encoders[store]
     view = settings.views[0]
-    image = _frame(record, settings)
+    image = _scaled_image(record, settings)
     description = settings.description
-    frame = description.frame(image, crop=view.crop)
+    frame = description.frame(image, crop=view.crop)  # padded if a crop does not fit
     height, width = frame.shape[:2]
     # without a requested side, micrometres per pixel need not be known
     pixels = round(window * view.factor(record.mpp)) if window else 0
@@ -180,8 +180,8 @@ def _by_place(
         descriptors = description.encode(encoder, crops)
     grid = descriptors.reshape(len(tops), len(lefts), -1)
     features = np.stack([description.pool(rows) for rows in around(grid, steps // 4)])
-    shares = model.bundle.store_share(store, features[:, np.newaxis])
-    return shares.reshape(*grid.shape[:2], -1), [
+    contributions = model.bundle.store_share(store, features[:, np.newaxis])
+    return contributions.reshape(*grid.shape[:2], -1), [
         (starts + side / 2 - (padded - length) // 2) / length
         for starts, padded, length in zip((tops, lefts), frame.shape, image.shape, strict=False)
     ]
@@ -204,7 +204,7 @@ def _side(encoder: CropEncoder, window: int, *, crop: int, shorter: int, separat
     return side
 
 
-def _frame(record: ImageRecord, settings: FeaturizeSettings) -> Picture:
+def _scaled_image(record: ImageRecord, settings: FeaturizeSettings) -> Picture:
     """Return the image as the encoder of a feature file sees it: scaled and normalised, without augmentation."""
     (image,) = normalise_images(
         [record], settings=settings, views=settings.views, skip_errors=False, crop_seed="pixels"

@@ -261,7 +261,7 @@ def explain_image(model: Model, record: ImageRecord, *, file: Path, target: str)
     file : Path
         The model file; a file next to it lists the names of its training images.
     target : str
-        The class; by default as in `ExplainSettings`.
+        The class; if empty, as in `ExplainSettings`.
 
     Raises
     ------

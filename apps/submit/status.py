@@ -277,7 +277,9 @@ class _Work:
             return self.tasks[task]
         is_complete = all(unit.done for unit in units)
         if not entries:
-            return "done" if units and is_complete else "not started", ""
+            if units and is_complete:
+                return "done", ""
+            return "not started", ""
         entry = entries[-1]
         status = entry.status
         if status == "not checked" and not self.answered:

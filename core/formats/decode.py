@@ -221,8 +221,8 @@ def decode_given(image: Any, name: str) -> tuple[ImageHeader, Pixels]:
     files.check_size(Path(name), header)
     try:
         image = ImageOps.exif_transpose(image)  # pixels of a picture are first read here
-    except (OSError, ValueError) as error:
-        raise RefusedImageError("{}: damaged or closed: {}", name, error) from error
+    except BROKEN as error:
+        raise RefusedImageError("{}: damaged or closed: {}", name, first_line(error)) from error
     if is_deep:
         samples = Samples(np.atleast_3d(np.asarray(image)).astype(np.uint16))
     elif image.mode not in _PICTURES:

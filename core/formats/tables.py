@@ -138,9 +138,9 @@ def table_rows(path: Path, score: Score = lambda cells: 0) -> TableRows:
     """Read a table from its header on: a file, or a data frame in its place.
 
     CSV files are in UTF-8. Their delimiter is a comma, semicolon or tab: the one with which there is a header, else the
-    most frequent one in the first line. A first line ``sep=`` may name another one. Of a workbook, the first sheet with
-    a header is read, with the stored values; formulas are not computed. Whole numbers have no decimals. Characters that
-    nobody sees are removed, see `visible`, unless the cell names a file beside the table.
+    most frequent one in the first line. A first line ``sep=`` may name another one. Of a workbook, the sheet whose
+    header names most columns is read, with the stored values; formulas are not computed. Whole numbers have no
+    decimals. Characters that nobody sees are removed, see `visible`, unless the cell names a file beside the table.
 
     Parameters
     ----------
@@ -321,7 +321,7 @@ def _cell_text(value: Any) -> str:
 
 
 def _of_sheets(path: Path, book: Any, score: Score) -> TableRows:
-    """Read the first sheet with a header, or the first one; hidden sheets come last."""
+    """Read the sheet whose header names most columns, or else the first one; hidden sheets come last."""
     sheets = sorted(book.worksheets, key=lambda sheet: sheet.sheet_state != "visible")
     if not sheets:
         raise InputError(f"{path}: this workbook has no sheet of cells")
@@ -376,7 +376,7 @@ def _sheet_rows(path: Path, sheet: Any) -> Rows:
         cells += len(row)
         if number > limits.TABLE_ROWS or cells > limits.TABLE_CELLS:
             raise InputError(
-                f"{path}: its first sheet is too large for a table of images; save the table as CSV"
+                f"{path}: its sheet {sheet.title} is too large for a table of images; save the table as CSV"
             )
         texts = [_cell_text(value) for value in row]
         if any(texts):

@@ -426,7 +426,9 @@ def one_thread_of_opencv() -> Iterator[None]:
 
 
 def claim_number(folder: Path, processes: int) -> int:
-    """Return a number below `processes` that only this process has while it runs, for workers that share out GPUs.
+    """Return a number that only this process has while it runs, by which workers share out GPUs.
+
+    It is below `processes`; if none becomes free, it is the id of this process.
 
     Parameters
     ----------
@@ -437,11 +439,10 @@ def claim_number(folder: Path, processes: int) -> int:
     deadline = time.monotonic() + _CLAIM_SECONDS
     while time.monotonic() < deadline:
         for number in range(processes):
-            # open until this process ends
             handle = os.open(folder / f"gpu-{number}", os.O_CREAT | os.O_RDWR)
             with contextlib.suppress(OSError):
                 if _lock(handle):
-                    return number
+                    return number  # the handle stays open until this process ends
             os.close(handle)
         time.sleep(0.05)
-    return os.getpid()  # no number became free; sharing a GPU is better than failing
+    return os.getpid()  # sharing a GPU is better than failing

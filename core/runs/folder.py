@@ -254,9 +254,9 @@ class FolderSettings:
         """
         content = self._read_begun()
         if content:
-            differences = self._differences(content["settings"])
-            if differences:
-                raise other_settings(self.folder, differences, otherwise=self.otherwise)
+            changes = self._differences(content["settings"])
+            if changes:
+                raise other_settings(self.folder, changes, otherwise=self.otherwise)
 
     def begin(self) -> None:
         """Check the folder, then write the settings.
@@ -351,11 +351,11 @@ class FolderSettings:
             {name: value for name, value in settings.items() if name not in left_out}
             for settings in (old, new)
         )
-        if old_settings != new_settings:
+        if differences(old_settings, new_settings):
             clashes.append(describe_differences(old_settings, new_settings))
         new_stores = new.get(_STORES, {})
         for name, store in old.get(_STORES, {}).items():
-            if name in new_stores and store != new_stores[name]:
+            if name in new_stores and differences(store, new_stores[name]):
                 clashes.append(f"{name}: {describe_differences(store, new_stores[name])}")
         return "; ".join(clashes)
 

@@ -229,7 +229,7 @@ def _all_train(pool: Pool, test_list: Path | None) -> FoldPlan:
             (image, 1, "test") for image in sorted(read_image_list(test_list, option="test_list"))
         ]
         fitted = _fit("none", rows, pool, where=Message("{test_list} {}", test_list))
-        tested = {image for image, _, _ in fitted.rows}
+        tested = set(fitted.image_ids)
     parts = tuple((image, 1, "test" if image in tested else "train") for image in pool.image_ids)
     return FoldPlan("none", parts, partition=False, origin="none")
 
@@ -299,7 +299,7 @@ def read_splits(folder: PathInput, image_ids: Sequence[str]) -> list[tuple[Integ
     if not path.is_file():
         raise MissingInputError(f"{path}: no such file; give the folder of a result")
     plan = FoldPlan("", spread(read_fold_list(path)), partition=False)
-    absent = {image for image, _, _ in plan.rows}.difference(image_ids)
+    absent = set(plan.image_ids).difference(image_ids)
     if absent:
         raise InputError(f"{path}: {min(absent)} is not among these images; give those of its run")
 

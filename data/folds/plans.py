@@ -45,7 +45,8 @@ class FoldPlan:
         Drawn at random, the split that came with the images, leave one site out, a published list, no folds, or a list
         of the user.
     source : str
-        The column of a given split; for sites, the column and the site that each fold tests.
+        The column of a given split; for sites, the column and the site that each fold tests; ``cbis-ddsm`` for its own
+        published split.
     units : mapping of str to str
         Image ID to unit, if the units that drawn folds keep together differ from the groups. Near-duplicates form one
         unit, and an image whose group is unknown is a unit of its own.
@@ -61,6 +62,11 @@ class FoldPlan:
     source: str = ""
     units: Mapping[str, str] = field(default_factory=dict, compare=False)
     repeats: int = 1
+
+    @property
+    def image_ids(self) -> list[str]:
+        """Ids of the images of all folds, each once, in the order of the rows."""
+        return list(dict.fromkeys(image for image, _, _ in self.rows))
 
     @property
     def folds(self) -> list[int]:
@@ -232,7 +238,7 @@ def split_groups(
             parts.setdefault((group, fold), set()).add(part)
     mixed = {group for (group, _), names in parts.items() if "test" in names and len(names) > 1}
     mixed_val = {group for (group, _), names in parts.items() if {"train", "val"} <= names} - mixed
-    sizes = Counter(group_of.get(image) for image in {image for image, _, _ in plan.rows})
+    sizes = Counter(group_of.get(image) for image in plan.image_ids)
     group_count = sum(count > 1 for group, count in sizes.items() if group is not None)
     warnings: list[Message] = []
 

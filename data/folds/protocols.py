@@ -143,7 +143,7 @@ def fit_slides(spec: str, group_of: GroupOf) -> FoldPlan:
     """
     if spec == "official" and group_of and all(map(CBIS_NAME.fullmatch, group_of)):
         parts = [(image, 1, "test" if "-Test_" in image else "train") for image in group_of]
-        return FoldPlan(spec, tuple(parts), partition=False, origin="published")
+        return FoldPlan(spec, tuple(parts), partition=False, origin="published", source="cbis-ddsm")
     file, datasets = SLIDE_FOLDS[spec]
     images_of = by_key(group_of, _slide)
     rows: list[Row] = []
@@ -211,7 +211,7 @@ def name_of_list(path: Path) -> str:
     return path.stem
 
 
-def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
+def protocol_text(plan: FoldPlan, *, seed: int) -> str:
     """Describe a protocol in words.
 
     Parameters
@@ -219,8 +219,6 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
     plan : FoldPlan
     seed : int
         Seed of folds that were drawn.
-    dataset : str
-        Layout of the images.
     """
     name = plan.name.removesuffix(f"-repeated{plan.repeats}")
     seeds = f" (seed {seed})"
@@ -230,13 +228,13 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
     texts = {
         "site": f"one site left out after the other by the column {column}, each fold tests one ({sites})",
         "given": f"the split that came with the images (column {plan.source}), tested once",
-        "none": "trained on every image that is not on the test list",
+        "none": "trained on every image that is not tested",
         "file": "a given fold list",
     }
     if plan.origin in texts:
         return f"{name}: {texts[plan.origin]}"
     if plan.origin == "published":
-        return f"{name}: {_PUBLISHED.get(f'{name} {dataset}', _PUBLISHED[name])}"
+        return f"{name}: {_PUBLISHED.get(f'{name} {plan.source}', _PUBLISHED[name])}"
     match = re.fullmatch(r"(\d+)-(\d+)(-\d+)?(-grouped)?", name)
     if match:
         grouping = "patients or slides kept together" if match[4] else "image-level"
@@ -259,4 +257,4 @@ _PUBLISHED = {
     "official-corrected": f"{_HOLD_OUTS}, patient 14-13412 taken out of training in folds that test it",
     "idc-published": "the 84/29/49 published slides, tested once",
 }
-"""Name of a published list, perhaps with a layout, to its description."""
+"""Name of a published list, perhaps with its dataset, to its description."""

@@ -334,7 +334,7 @@ def unique_images(dataset: Dataset, *, cache: Path | ImageFiles | None = None) -
 def compare_contents(
     dataset: Dataset, *, cache: Path | ImageFiles | None = None
 ) -> tuple[UniqueImages, list[Finding]]:
-    """Return the result of `unique_images`, and a finding on each repeated image, an error if it is labelled otherwise.
+    """Return the result of `unique_images`, and a finding on each repeated image, an error if labels or groups differ.
 
     Raises
     ------

@@ -83,7 +83,7 @@ def resize_image(image: RgbImage, scale: float) -> RgbImage:
 
     Returns
     -------
-    ndarray of uint8, shape (round(scale height), round(scale width), 3)
+    ndarray of uint8, shape (scaled_side(height, scale), scaled_side(width, scale), 3)
 
     References
     ----------

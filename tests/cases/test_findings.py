@@ -157,7 +157,7 @@ def test_featurize_and_boost_name_pictures_without_content(completed, empty, tmp
     _, err = completed("boost --out T/run --folds 2 --head logistic --jobs 1")
     assert len(said(err, BLANK)) == 1
     (report,) = (tmp_path / "run" / "boost").rglob("report.html")
-    assert "Of the 18 images, 6 show nothing" in report.read_text()
+    assert "In 6 of the 18 images there is nothing but a single colour." in report.read_text()
 
 
 def test_tissue_and_specks_have_content(cli, tmp_path):

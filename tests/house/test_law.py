@@ -44,12 +44,12 @@ TOKENS = {
     "apps/recipes": 19_949,
     "apps/serve": 11_507,
     "apps/slides": 21_615,
-    "apps/submit": 9_814,
+    "apps/submit": 9_817,
     "boost": 21_922,
-    "commands": 15_600,
-    "core": 45_502,
-    "crossval": 4_609,
-    "data": 48_253,
+    "commands": 15_587,
+    "core": 45_507,
+    "crossval": 4_568,
+    "data": 48_260,
     "encoders": 25_289,
     "evaluate": 46_860,
     "featurize": 31_368,
@@ -60,7 +60,7 @@ TOKENS = {
 }
 """Tokens of each room, which may grow by `SLACK`. The issue that names a room raises its number, and that of all."""
 SLACK = 1.02
-TOKENS_OF_ALL = 381_371
+TOKENS_OF_ALL = 381_332
 """Of the whole package, without slack."""
 
 

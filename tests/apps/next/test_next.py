@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 from bchisto.apps.next import choice
-from bchisto.apps.next.images import RunImages
+from bchisto.apps.next.images import RunImages, read_images
 from bchisto.featurize import open_store
 from conftest import snapshot, write_tissue
 from written_tables import fill, read_json, rows_of, written
@@ -388,6 +388,13 @@ def test_it_waits_for_its_turn(strange, tmp_path, monkeypatch):
     monkeypatch.setattr(choice, "in_turn", turn)
     choice.choose_next(strange, out=tmp_path, settings=choice.NextSettings(count=2))
     assert turns == [tmp_path]
+
+
+def test_an_image_has_the_mean_of_its_draws(strange, tmp_path):
+    (path,) = (strange / "features").glob("*.h5")
+    with open_store(path) as store:
+        expected = store.features().mean(axis=1)
+    np.testing.assert_allclose(read_images(path, tmp_path / "none.csv").rows, expected)
 
 
 def test_a_labelled_image_without_a_patient_is_one():
