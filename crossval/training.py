@@ -123,6 +123,7 @@ class LabelledImages:
         *,
         protocol: str,
         trained: Mapping[int, Sequence[int]],
+        patches: Sequence[str] | None = None,
     ) -> PredictionTable:
         """Return a table of predictions.
 
@@ -134,6 +135,8 @@ class LabelledImages:
         protocol : str
         trained : mapping
             Fold to the class index of each of its training images.
+        patches : sequence of str, optional
+            The patch that each row is about, if rows are not about whole images.
         """
         table = PredictionTable.from_probabilities(
             name=name,
@@ -143,6 +146,7 @@ class LabelledImages:
             probabilities=probabilities,
             folds=[fold for _, fold in keys],
             groups=[self.groups[image] for image, _ in keys],
+            patches=patches,
         )
         counts = (
             np.bincount(trained[fold], minlength=len(self.classes)).tolist()

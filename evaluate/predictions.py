@@ -218,6 +218,7 @@ class PredictionTable:
         image_ids: Iterable[Any] | None = None,
         folds: Iterable[Any] | None = None,
         groups: Iterable[Any] | None = None,
+        patches: Iterable[Any] | None = None,
     ) -> PredictionTable:
         """Make a table; the predicted class is the one of the highest probability, the first of equals.
 
@@ -236,12 +237,14 @@ class PredictionTable:
             The fold that tested each row: the AUC is of pairs within folds. By default all rows are one test set.
         groups : sequence of (str or None), optional
             Patient or slide of each row, by which intervals are made. By default each image counts as a unit.
+        patches : sequence of str, optional
+            The patch of its image that each row is about. By default rows are about whole images.
 
         Raises
         ------
         InputError
-            Another number of rows than `probabilities` has, an image twice in a fold, an unknown label, a probability
-            that is not a number or negative, or probabilities of a row that do not add up to 1.
+            Another number of rows than `probabilities` has, an image or patch twice in a fold, an unknown label, a
+            probability that is not a number or negative, or probabilities of a row that do not add up to 1.
         """
         names = converted(classes, "classes", tuple[str, ...])
         if hasattr(probabilities, "columns"):
@@ -263,6 +266,8 @@ class PredictionTable:
             "folds": (folds, tuple[int | None, ...]),
             "groups": (groups, tuple[str | None, ...]),
         }
+        if patches is not None:
+            given["patches"] = (patches, tuple[str, ...])
         rows: dict[str, Any] = {}
         for parameter, (values, kind) in given.items():
             if values is None:

@@ -186,16 +186,19 @@ def _table(
     ]
     trained = {unit.fold: [unit.labels[position] for position in unit.plan.train] for unit in units}
     settings = training.settings
+    patches = None
+    if settings.rule.kind != "resize":
+        patches = [patch for names, _ in folds for _, patch in names]
     table = training.images.table(
         settings.network,
         keys,
         np.concatenate([rows for _, rows in folds]),
         protocol=result.protocol,
         trained=trained,
+        patches=patches,
     )
-    if settings.rule.kind == "resize":
+    if patches is None:
         return table, table
-    table = replace(table, patches=tuple(patch for names, _ in folds for _, patch in names))
     return table, aggregate(table, level="image")
 
 
