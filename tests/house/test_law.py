@@ -48,19 +48,19 @@ TOKENS = {
     "boost": 21_922,
     "commands": 15_587,
     "core": 45_507,
-    "crossval": 4_568,
+    "crossval": 4_583,
     "data": 48_260,
     "encoders": 25_289,
-    "evaluate": 46_860,
+    "evaluate": 46_892,
     "featurize": 31_368,
-    "finetune": 22_576,
+    "finetune": 22_580,
     "predict": 17_692,
     "root": 2_225,
     "stains": 6_727,
 }
 """Tokens of each room, which may grow by `SLACK`. The issue that names a room raises its number, and that of all."""
 SLACK = 1.02
-TOKENS_OF_ALL = 381_332
+TOKENS_OF_ALL = 381_383
 """Of the whole package, without slack."""
 
 
