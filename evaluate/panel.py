@@ -411,8 +411,10 @@ def read_facts(path: Path) -> Facts:
             versions = joined_versions(settings.get("made_with", ()))
             if versions:
                 run = {**run, "versions": versions}
-            name = _name_in(tables, path)
-            return Facts(run, with_figures(tables.get(name, {})), choice_in_run(path))
+            # the table of images is the first, that of patches the second
+            of_files = dict(zip(_OURS, tables.values(), strict=False))
+            metrics = with_figures(of_files.get(path.name, {}))
+            return Facts(run, metrics, choice_in_run(path))
     return Facts({}, {}, {})
 
 
@@ -432,15 +434,6 @@ def choice_in_run(path: Path) -> Entry:
                 case {"predictions_sha256": digest, **added} if digest == file_sha256(path):
                     return dict(with_figures(added))
     return {}
-
-
-def _name_in(tables: Metrics, path: Path) -> str:
-    """Return what ``metrics.json`` calls the table of a predictions file; empty if it has none."""
-    has_patches = path.name == _OURS[1]
-    for name, metrics in tables.items():
-        if (metrics.get("names", {}).get("row") == "patch") == has_patches:
-            return name
-    return ""
 
 
 def _read_if_there(path: Path) -> Any:

@@ -15,9 +15,10 @@ from bchisto.evaluate import (
     paper_table,
     read_predictions,
 )
+from bchisto.evaluate.panel import read_facts
 from bchisto.evaluate.report import report as run_report
 from bchisto.evaluate.report import thumbnail, write_evaluation, write_report
-from written_tables import predictions, read_json, rows_of, write_lines
+from written_tables import predictions, read_json, rows_of, write_json, write_lines
 
 
 def test_the_published_predictions_give_the_published_figures(shared, tmp_path):
@@ -236,3 +237,12 @@ def test_an_order_of_classes_that_is_given_comes_before_that_of_the_run(rng, tmp
             .values()
         )
         assert metrics["classes"] == [*order]
+
+
+def test_facts_of_a_run_whose_images_are_called_patches_are_read(boosted_result, run_copy):
+    path = run_copy(boosted_result) / "metrics.json"
+    content = read_json(path)
+    for metrics in content["tables"].values():
+        metrics["names"] |= {"row": "patch", "image": "patch"}
+    write_json(path, content)
+    assert read_facts(path.with_name("predictions.csv")).metrics["trained_per_fold"]
