@@ -152,20 +152,15 @@ def _check_options() -> Options:
     yield from options_of(ImageSelection, but=("images",))
 
 
-_HEADERS = (
-    "image_id,path,label,group,magnification,mpp,source",
-    "image_id,label,group,fold",
-    "image_id,label,group,fold,part",
-)
-"""Headers of the table of the images, and of fold lists."""
-
-_COLUMNS = _HEADERS[0].split(",")
+_COLUMNS = ("image_id", "path", "label", "group", "magnification", "mpp", "source")
 
 
 def _checked_outputs(options: Mapping[str, Any]) -> dict[str, Path]:
     """Return the files to write, by their options; refuse one file for both, and tables of others among the images."""
     from ..core.jobs import refuse_among
+    from ..data import FOLD_COLUMNS
 
+    headers = [",".join(columns) for columns in (_COLUMNS, FOLD_COLUMNS, FOLD_COLUMNS[:-1])]
     outputs = {name: options[name] for name in ("table", "write_folds") if options[name]}
     if options["table"] == _PRINTED:
         del outputs["table"]
@@ -174,7 +169,7 @@ def _checked_outputs(options: Mapping[str, Any]) -> dict[str, Path]:
     for name, out in outputs.items():
         if out.is_file():
             with out.open(encoding="latin-1") as file:
-                if file.readline(99).rstrip() not in _HEADERS:
+                if file.readline(99).rstrip() not in headers:
                     refuse_among(out, [options["images"]], name=name)
     return outputs
 

@@ -291,9 +291,10 @@ def plural(name: str) -> str:
     >>> plural("patient"), plural("patch"), plural("epoch"), plural("mouse")
     ('patients', 'patches', 'epochs', 'mice')
     """
-    if name == "mouse":
-        return "mice"
-    if name.endswith(("ch", "ss")) and name != "epoch":
+    irregular = {"mouse": "mice", "epoch": "epochs"}
+    if name in irregular:
+        return irregular[name]
+    if name.endswith(("ch", "ss")):
         return f"{name}es"
     return f"{name}s"
 

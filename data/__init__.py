@@ -24,7 +24,14 @@ from .dataset import (
     write_dataset_facts,
 )
 from .findings import Finding, grouped, mixes_patients, report_findings, warn_left_out
-from .folds.folds import FoldChoice, dataset_plan, fold_plan, read_splits, write_fold_list
+from .folds.folds import (
+    FOLD_COLUMNS,
+    FoldChoice,
+    dataset_plan,
+    fold_plan,
+    read_splits,
+    write_fold_list,
+)
 from .folds.plans import FoldPlan, split_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits

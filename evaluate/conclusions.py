@@ -429,7 +429,7 @@ def _ranked(panels: Sequence[Panel], pairs: Sequence[Metrics]) -> Ranking:
         return Ranking(tuple(panels), by, 0, (Standing(),) * len(panels))
 
     def rank(panel: Panel) -> tuple[bool, float]:
-        return (not panel.metrics["learnt"], -round(panel.metrics[by].value, 12))
+        return (not panel.metrics["learnt"], -_rounded(panel.metrics[by]))
 
     ordered = tuple(sorted(panels, key=rank))
     leaders = 0
@@ -437,6 +437,11 @@ def _ranked(panels: Sequence[Panel], pairs: Sequence[Metrics]) -> Ranking:
         leaders = sum(rank(panel) == rank(ordered[0]) for panel in panels)
     names = [panel.table.name for panel in ordered]
     return Ranking(ordered, by, leaders, _standings(names, leaders, pairs))
+
+
+def _rounded(figure: Figure) -> float:
+    """Return the value of a figure, so that values which differ only by rounding are equal."""
+    return round(figure.value, 12)
 
 
 def ranking_figure(tables: Sequence[Metrics]) -> str:
@@ -502,7 +507,7 @@ def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Ent
     by = ranking_figure(metrics)
     if not by:
         return chosen
-    values = [round(each[by].value, 12) for each in metrics]
+    values = [_rounded(of_table[by]) for of_table in metrics]
     best = values.index(max(values))
     for name, value in corrected_figures(tables, by=by).items():
         if metrics[best][name] is not None:

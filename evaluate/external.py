@@ -166,7 +166,7 @@ def _carried(table: PredictionTable, view: Metrics) -> Iterator[Entry]:
     sides = two_sides(table, view["positive"], view["rule"])
     units = Units.of(table)
     for point in view["wanted"]:
-        is_positive = sides.scores >= point["threshold"]  # a fitted threshold is no tie
+        is_positive = sides.scores >= point["threshold"]  # a fitted threshold is not a tie
         yield {
             "wanted": point["wanted"],
             **called_point(units, sides.truth, is_positive, point["threshold"]),

@@ -217,7 +217,7 @@ def asks_for_class(positive: Mask, rule: str | None) -> bool:
     """Return whether the threshold 0.5 asks which class is predicted, so that this one decides a tie.
 
     It does of two classes, and of the largest of each side: a row is called as the confusion matrix has it, whatever
-    the digits to which a table was rounded. A sum of classes has no class, and a fitted threshold is no tie.
+    the digits to which a table was rounded. A sum of classes has no class, and a fitted threshold is not a tie.
     """
     return len(positive) == 2 or rule == "max"
 

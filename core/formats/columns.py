@@ -77,8 +77,10 @@ class Role(NamedTuple):
         """
         names = [*dict.fromkeys(names)]
         tiers = self._tiers(names, names)
+        if any(tiers):
+            return tiers
         texts = [_REMARK.sub("", name) for name in names]
-        if texts == names or any(tiers):
+        if texts == names:
             return tiers
         return self._tiers(names, texts)
 

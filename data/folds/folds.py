@@ -381,11 +381,15 @@ def _check_whole(plan: FoldPlan, group_of: GroupOf) -> None:
         )
 
 
+FOLD_COLUMNS = ("image_id", "label", "group", "fold", "part")
+"""Columns of a fold list; the last is left out of a partition."""
+
+
 def write_fold_list(path: Path, plan: FoldPlan, *, labels: dict[str, str], groups: GroupOf) -> None:
     """Write a fold list ``image_id,label,group,fold[,part]``; a partition has only the fold that tests each image."""
-    columns = ["image_id", "label", "group", "fold"]
-    if not plan.partition:
-        columns.append("part")
+    columns: Sequence[str] = FOLD_COLUMNS
+    if plan.partition:
+        columns = columns[:-1]
     body = [
         (image, labels[image], groups[image] or "", fold, part)[: len(columns)]
         for image, fold, part in sorted(plan.rows, key=lambda row: (row[1], row[0]))

@@ -46,12 +46,12 @@ TOKENS = {
     "apps/slides": 21_615,
     "apps/submit": 9_817,
     "boost": 21_922,
-    "commands": 15_587,
-    "core": 45_507,
+    "commands": 15_614,
+    "core": 45_520,
     "crossval": 4_583,
-    "data": 48_260,
+    "data": 48_276,
     "encoders": 25_289,
-    "evaluate": 46_847,
+    "evaluate": 46_858,
     "featurize": 31_368,
     "finetune": 22_580,
     "predict": 17_692,
@@ -60,7 +60,7 @@ TOKENS = {
 }
 """Tokens of each room, which may grow by `SLACK`. The issue that names a room raises its number, and that of all."""
 SLACK = 1.02
-TOKENS_OF_ALL = 381_338
+TOKENS_OF_ALL = 381_405
 """Of the whole package, without slack."""
 
 

@@ -13,27 +13,27 @@ PAPER = (718, 1047)
 """The text of an A4 page with margins of 10 mm, in CSS pixels."""
 
 
-HEADS = ("lightgbm", "logistic", "svm")
-
-
 @pytest.fixture(scope="module")
-def pages(described, tissue, tmp_path_factory):
-    return make_pages(tmp_path_factory.mktemp("pages"), described, tissue)
+def pages(every_head, tissue, tmp_path_factory):
+    run, results = every_head
+    return make_pages(tmp_path_factory.mktemp("pages"), run, results.values(), tissue)
 
 
 @pytest.fixture(scope="module")
 def drawn_pages(described, tissue, tmp_path_factory):
     """As `pages`, with the pictures of reports."""
+    out = tmp_path_factory.mktemp("drawn")
+    run = shutil.copytree(described, out / "run")
     with drawn():
-        return make_pages(tmp_path_factory.mktemp("drawn"), described, tissue)
+        results = train_small(run, seeds=2, settings={"heads": ("lightgbm", "logistic", "svm")})
+        return make_pages(out, run, results, tissue)
 
 
-def make_pages(out, described, images):
+def make_pages(out, run, results, images):
     """Reports of a folder, a run of several, an evaluation and a comparison, and the pages of the other commands."""
     from bchisto.cli import main
 
-    run = shutil.copytree(described, out / "run")
-    folders = [result.folder for result in train_small(run, seeds=2, settings={"heads": HEADS})]
+    folders = [result.folder for result in results]
     model = folders[0] / "model.bchisto"
     for line, *given in (
         ("evaluate {} --bootstrap 0 --out {}", folders[0], out / "one"),
