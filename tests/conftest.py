@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import functools
+import gc
 import importlib.util
 import os
 import re
@@ -39,6 +40,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.path.insert(0, str(PLUGINS))
 pytest.register_assert_rewrite("whole_road")
+# what collection imports lives as long as its process: the collector of garbage would look through it again and again
+gc.disable()
 
 
 HOSTILE = (
@@ -84,6 +87,11 @@ def pytest_collection_modifyitems(config, items):
         before = set(PASSED.read_text().splitlines())
         config.hook.pytest_deselected(items=[item for item in items if item.nodeid in before])
         items[:] = [item for item in items if item.nodeid not in before]
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_runtest_setup(item):
