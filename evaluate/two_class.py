@@ -287,9 +287,12 @@ def _two_class_auc(table: PredictionTable, sides: TwoSides, units: Units) -> Ent
     pooled = None
     aucs: list[float | None] = [None] * len(table.fold_numbers)
     if table.probabilities is not None:
+        from sklearn.metrics import auc
+
         part = auc_in_folds(sides.truth, sides.scores, table.fold_array)
         pooled = auc_in_folds(sides.truth, sides.scores, table.fold_array, pooled=True)
-        aucs, _ = fold_curves(table, sides.truth, sides.scores)
+        curves = fold_curves(table, sides.truth, sides.scores)
+        aucs = [None if curve is None else float(auc(*curve)) for curve in curves]
     mean, std = mean_and_std(aucs)
     return {
         "auc": units.figure(part),
@@ -405,9 +408,7 @@ def _ranks(scores: Values, folds: Integers, positive: Mask) -> list[tuple[Values
 Curve = tuple[Values, Values]
 
 
-def fold_curves(
-    table: PredictionTable, truth: Mask, scores: Values
-) -> tuple[list[float | None], list[Curve]]:
+def fold_curves(table: PredictionTable, truth: Mask, scores: Values) -> list[Curve | None]:
     """Compute the ROC of every fold.
 
     Parameters
@@ -420,20 +421,18 @@ def fold_curves(
 
     Returns
     -------
-    (list of float or None, list of (ndarray, ndarray))
-        AUC by fold, None where it tests one side only; and false and true positive rates of the others.
+    list of (ndarray, ndarray) or None
+        False and true positive rates of each fold; None where it tests one side only.
     """
-    from sklearn.metrics import roc_auc_score, roc_curve
+    from sklearn.metrics import roc_curve
 
-    aucs: list[float | None] = []
-    curves = []
+    curves: list[Curve | None] = []
     for _, inside in table.fold_rows():
-        if truth[inside].all() or not truth[inside].any():
-            aucs.append(None)
-            continue
-        aucs.append(float(roc_auc_score(truth[inside], scores[inside])))
-        curves.append(roc_curve(truth[inside], scores[inside])[:2])
-    return aucs, curves
+        curve = None
+        if truth[inside].any() and not truth[inside].all():
+            curve = roc_curve(truth[inside], scores[inside])[:2]
+        curves.append(curve)
+    return curves
 
 
 def net_benefit(truth: Mask, scores: Values) -> Values:

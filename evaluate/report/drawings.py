@@ -206,7 +206,7 @@ def _roc_curves(table: PredictionTable, sides: TwoSides, view: Metrics) -> tuple
     from sklearn.metrics import roc_curve
 
     pooled = roc_curve(sides.truth, sides.scores)[:2]
-    _, fold_rates = fold_curves(table, sides.truth, sides.scores)
+    fold_rates = list(filter(None, fold_curves(table, sides.truth, sides.scores)))
     curves: list[Curve] = []
     kind = "ROC"
     label = f"AUC {view['auc'].value:.3f}"
