@@ -72,13 +72,7 @@ from .layouts.registry import (
     unit_names,
 )
 from .names import NO_GROUPS, PathRule, join_groups, match_names
-from .selection import (
-    ImageSelection,
-    LeastSize,
-    OpenedImages,
-    check_headers,
-    read_dataset,
-)
+from .selection import ImageSelection, LeastSize, OpenedImages, check_headers, read_dataset
 from .synthetic import make_bach, make_tissue
 from .walk import SYSTEM, list_images, walk_files
 

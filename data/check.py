@@ -131,9 +131,8 @@ def _survey_headers(dataset: Dataset, findings: Findings) -> tuple[Dataset, dict
                 records.append(record)
             else:
                 records.append(record.scaled_by(header))
-                size = (header.width, header.height)
-                if published is not None and size != published:
-                    text = "{}x{}, published images are {}x{}".format(*size, *published)
+                if published is not None and header.size != published:
+                    text = "{}x{}, published images are {}x{}".format(*header.size, *published)
                     findings.warning(record.image_id, text)
             progress.update_to(done)
     return replace(dataset, records=tuple(records)), unreadable

@@ -124,9 +124,9 @@ class ImageRecord:
         """The patient or slide as tables have it, empty if unknown."""
         return self.group or ""
 
-    def sides(self, width: int, height: int) -> tuple[int, int]:
-        """Return width and height of the image in pixels, given those of its file."""
-        left, top, right, bottom = self.box or (0, 0, width, height)
+    def sides(self, header: ImageHeader) -> tuple[int, int]:
+        """Return width and height of the image in pixels, given the header of its file."""
+        left, top, right, bottom = self.box or (0, 0, *header.size)
         return right - left, bottom - top
 
     def scaled_by(self, header: ImageHeader | None) -> ImageRecord:
@@ -142,7 +142,7 @@ class ImageRecord:
         mpp = math.nan if self.mpp is None else self.mpp
         if self.header is None:
             return Look(math.nan, math.nan, math.nan, mpp)
-        short, long = sorted(self.sides(self.header.width, self.header.height))
+        short, long = sorted(self.sides(self.header))
         return Look(short, long, 8 + 8 * self.header.deep, mpp)
 
 

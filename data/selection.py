@@ -52,14 +52,8 @@ from .images import (
     headers_of,
     unique_images,
 )
-from .layouts import (
-    CONTEXTS,
-    LABEL_LEVELS,
-    LESIONS,
-    built_in_layouts,
-    find_layout,
-    list_layouts,
-)
+from .layouts import LABEL_LEVELS, LESIONS, built_in_layouts, find_layout, list_layouts
+from .mammograms import CONTEXTS
 from .names import only_listed
 from .read import read_images
 from .walk import other_pictures
@@ -461,7 +455,7 @@ def check_headers(
             unusable[record.image_id] = message_of(header)
             continue
         scaled = record.scaled_by(header)
-        width, height = record.sides(header.width, header.height)
+        width, height = record.sides(header)
         for need in needs:
             misfit = need.misfit(scaled, width=width, height=height)
             if misfit is not None:

@@ -390,7 +390,7 @@ def write_regions(path: Path, explanation: Explanation, record: ImageRecord) -> 
     QuPath does not apply the EXIF orientation, so that of the image is undone, and named in the properties.
     """
     header = read_header(record.path)
-    left, top, right, bottom = record.box or (0, 0, header.width, header.height)
+    left, top, right, bottom = record.box or (0, 0, *header.size)
     features = hottest_regions(
         explanation, width=right - left, height=bottom - top, left=left, top=top
     )

@@ -21,9 +21,10 @@ from typing import Any, TypeVar
 from .. import BchistoError, InputError, Message, system_reason
 from .backend import NETWORK_THREADS, computing_threads
 from .cluster import run_on_dask
+from .locks import claim_number
 from .processes import INTERRUPTS, hold_interrupts, prepare_worker, scratch_folder
 from .progress import Progress, Ticker
-from .work import SHARE, THREADS, Resources, claim_number, default_jobs, one_thread_of_opencv
+from .resources import SHARE, THREADS, Resources, default_jobs, one_thread_of_opencv
 
 U = TypeVar("U")
 R = TypeVar("R")

@@ -141,7 +141,7 @@ def other_sizes(records: Sequence[ImageRecord], size: tuple[int, int]) -> set[st
     return {
         record.image_id
         for record in with_headers(records)
-        if record.header and (record.header.width, record.header.height) != size
+        if record.header and record.header.size != size
     }
 
 

@@ -31,7 +31,7 @@ from ..findings import Finding, Findings, Level
 from ..names import PathRule, match_names
 from ..walk import list_images
 from .folder import path_rules
-from .registry import LayoutSpec
+from .registry import LayoutReading, LayoutSpec
 
 
 class _Row(NamedTuple):
@@ -65,7 +65,7 @@ def read_manifest(
     group_from: str | None = None,
     label_from: str | None = None,
     images: Path | None = None,
-) -> tuple[list[ImageRecord], list[Finding]]:
+) -> LayoutReading:
     r"""Read a manifest with a header ``path,label,group[,image_id][,mpp]``; only ``path`` is required.
 
     Paths are relative to the folder of the manifest, of a data frame to the working folder, and may be written with

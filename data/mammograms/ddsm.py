@@ -16,8 +16,8 @@ import numpy as np
 from ...core import ImageError, InputError
 from ...core.formats import LJPEG_SUFFIX, limits, read_header
 from ..dataset import ImageRecord
-from ..findings import Finding, Findings
-from ..layouts import LESIONS, LayoutSpec
+from ..findings import Findings
+from ..layouts import LESIONS, LayoutReading, LayoutSpec
 from ..walk import walk_files
 
 _STEPS = np.array(
@@ -158,9 +158,7 @@ def pathology_label(text: str) -> str | None:
     return _PATHOLOGY.get(re.sub(r"\s+", "_", text.strip().upper()))
 
 
-def read_ddsm(
-    root: Path, *, lesions: Iterable[str] = ()
-) -> tuple[list[ImageRecord], list[Finding]]:
+def read_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> LayoutReading:
     """Read cases of the DDSM.
 
     Parameters
@@ -271,7 +269,7 @@ def _image(stem: Path, size: _Size, findings: Findings) -> Path | None:
     except ImageError as error:
         findings.error(images[0].name, str(error))
         return None
-    if (header.width, header.height) != size:
+    if header.size != size:
         sizes = f"{header.width}x{header.height}, the .ics has {size[0]}x{size[1]}"
         message = f"{sizes}: its outlines do not fit; convert it again, unscaled"
         findings.error(images[0].name, message)
@@ -284,7 +282,6 @@ LAYOUT = LayoutSpec(
     read=read_ddsm,
     recognise_name=lambda name: name.endswith(".ics"),
     patient_in=re.compile(r"([A-D]_\d{4}_\d)\.(?:LEFT|RIGHT)_(?:CC|MLO)", re.IGNORECASE),
-    group_is="patient",
     classes=PATHOLOGY_CLASSES,
     positive=("malignant",),
     stained=False,
