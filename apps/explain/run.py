@@ -60,10 +60,11 @@ from ...predict import (
     packages_of,
     ready_model,
 )
-from .draw import MAX_PICTURES, colour_limits, draw, page_row, write_image, write_regions
+from .draw import MAX_PICTURES, colour_limits, draw, page_row, write_image
 from .explanation import Explanation
 from .image import ExplainUnit, ExplainUnits
 from .methods import METHODS, Asked, ExplainSettings, Method, choose_method, class_of, legend_of
+from .regions import write_regions
 
 Failures = tuple[tuple[str, str], ...]
 """Images that cannot be used, and why."""
