@@ -42,6 +42,10 @@ UNREAD = re.compile(
 """Suffixes of pictures of other kinds, and of microscopes' files, that are not read."""
 
 
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom of an image within its file, in pixels."""
+
+
 class Look(NamedTuple):
     """Sides of an image in pixels, bits of a sample, and micrometres per pixel; NaN if unknown."""
 
@@ -100,7 +104,7 @@ class ImageRecord:
     magnification: int | None = None
     mpp: float | None = None
     source: str = "folder"
-    box: tuple[int, int, int, int] | None = None
+    box: Box | None = None
     frame: Path | None = None
     mask: Path | None = None
     stretch: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ...core.formats import Flags, Floats32, Integers, as_stored, read_header
 from ...core.jobs import atomic_output, json_text
-from ...data import ImageRecord
+from ...data import Box, ImageRecord
 from .draw import RED, colour_limits
 from .explanation import Explanation
 
@@ -31,14 +31,14 @@ _FLAT = 0.01
 """Smallest range of a map, as a fraction of the colour bar, for any region: a smaller range is invisible."""
 
 
-def hottest_regions(explanation: Explanation, box: Sequence[int]) -> list[dict[str, Any]]:
+def hottest_regions(explanation: Explanation, box: Box) -> list[dict[str, Any]]:
     """Outline the tenth of the image with the highest values, or less, as GeoJSON.
 
     Parameters
     ----------
     explanation : Explanation
         An explanation with a map. The map is slightly smoothed, and only values above its base are outlined.
-    box : sequence of int
+    box : tuple of int
         Left, top, right and bottom of the area that the map covers, in pixels of the image.
 
     Returns

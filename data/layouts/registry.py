@@ -30,7 +30,7 @@ from ...core import (
 from ...core.formats import decode_image, read_header
 from ...core.jobs import Progress
 from ..classes import join_labels, loosely
-from ..dataset import DatasetFacts, ImageRecord
+from ..dataset import Box, DatasetFacts, ImageRecord
 from ..findings import Finding, Findings
 from ..names import BARCODE, barcode_of
 from ..walk import walk_files
@@ -130,8 +130,6 @@ its centre. The last two are those of the published system ``ddsm-masses``."""
 
 _PADDING = 50
 """Pixels that the small context adds on each side, as published."""
-
-Box = tuple[int, int, int, int]
 
 
 def show_context(records: Sequence[ImageRecord], context: str) -> LayoutReading:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...core import ImageError, InputError
 from ...core.formats import LJPEG_SUFFIX, limits, read_header
-from ..dataset import ImageRecord
+from ..dataset import Box, ImageRecord
 from ..findings import Finding, Findings
 from ..layouts import LESIONS, LayoutSpec
 from ..walk import walk_files
@@ -52,7 +52,7 @@ class Abnormality(NamedTuple):
     number: int
     lesions: tuple[str, ...]
     pathology: str
-    box: tuple[int, int, int, int]
+    box: Box
 
 
 def read_overlay(path: Path, size: _Size) -> list[Abnormality]:
