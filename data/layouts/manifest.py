@@ -233,6 +233,11 @@ def _column_findings(
 
     Parameters
     ----------
+    table : CsvTable
+    columns : mapping
+        Name of each role to its column; empty without one.
+    recognised : mapping
+        Role to the column that was recognised by its name; empty without one.
     given : set of str
         Those of ``label`` and ``group`` for which the user named a column or a rule.
     """
