@@ -23,6 +23,7 @@ from ..core import (
     Settings,
     Texts,
     converted,
+    counted,
     limited,
     message_of,
     option,
@@ -483,6 +484,8 @@ def check_headers(
     warn_left_out(unusable)
     if unusable and not usable:
         first = next(iter(unusable.values()))
-        raise RefusedImageError("none of the {} images can be used; first: {}", len(records), first)
+        raise RefusedImageError(
+            "none of {} can be used; first: {}", counted(len(records), "image"), first
+        )
     report_findings(header_findings(usable, most=_MOST_DEEP))
     return tuple(usable), tuple(unusable.items())

@@ -88,7 +88,9 @@ class PredictionTable:
         return len(self.image_ids)
 
     def __repr__(self) -> str:
-        return f"PredictionTable({self.name!r}, {len(self)} rows, classes={self.classes})"
+        return (
+            f"PredictionTable({self.name!r}, {counted(len(self), 'row')}, classes={self.classes})"
+        )
 
     @property
     def keys(self) -> list[tuple[str, str, int | None]]:
@@ -276,7 +278,7 @@ class PredictionTable:
             count = len(rows[parameter])
             if count != len(shares):
                 raise InputError(
-                    f"`{parameter}`: {count} values for {len(shares)} rows of `probabilities`"
+                    f"`{parameter}`: {counted(count, 'value')} for {counted(len(shares), 'row')} of `probabilities`"
                 )
         true = rows.pop("labels")
         for row, (label, row_shares) in enumerate(zip(true, shares.tolist(), strict=True)):

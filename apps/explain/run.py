@@ -363,7 +363,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         ]
         if not units:
             raise ImageError(
-                f"none of the {len(failures)} images can be used; first: {failures[0][1]}"
+                f"none of {counted(len(failures), 'image')} can be used; first: {failures[0][1]}"
             )
         # all maps share one colour bar
         limits = [

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence, Set
 from pathlib import Path, PurePosixPath
 
-from ...core import InputError, Message, Names, by_key, few, one_of
+from ...core import InputError, Message, Names, by_key, counted, few, one_of
 from ...core.formats import PART, column_key, published_rows
 from ..dataset import GIVEN, PARTS, DatasetFacts, given_parts
 from ..layouts import BREAKHIS_NAME, IDC_NAME
@@ -173,8 +173,9 @@ def _slide_warnings(
     unlisted = sorted(images_of.keys() - published)
     if unlisted:
         count = sum(len(images_of[slide]) for slide in unlisted)
-        text = "{} images of {} slides in no published list are left out{}"
-        warnings.append(Message(text, count, len(unlisted), Names(f" ({few(unlisted, most=5)})")))
+        numbers = f"{counted(count, 'image')} of {counted(len(unlisted), 'slide')}"
+        text = "{} in no published list left out{}"
+        warnings.append(Message(text, numbers, Names(f" ({few(unlisted, most=5)})")))
     present = len(published & images_of.keys())
     if present < len(published):
         warnings.append(f"{present} of the {len(published)} published slides are present")

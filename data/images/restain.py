@@ -19,6 +19,7 @@ from ...core import (
     MissingInputError,
     PathInput,
     converted,
+    counted,
     message_of,
     readable_name,
 )
@@ -136,7 +137,9 @@ def stain_images(
             restained.save(path, before, after)
             progress.update_to(number)
     if not restained.written:
-        raise InputError(f"none of the {len(files)} images can be used; first: {failures[0][1]}")
+        raise InputError(
+            f"none of {counted(len(files), 'image')} can be used; first: {failures[0][1]}"
+        )
     restained.write_table()
     if failures:
         write_rows(folder / _TABLES[1], ["path", "error"], failures)

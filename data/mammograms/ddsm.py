@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...core import ImageError, InputError
+from ...core import ImageError, InputError, counted
 from ...core.formats import LJPEG_SUFFIX, limits, read_header
 from ..dataset import Box, ImageRecord
 from ..findings import Finding, Findings
@@ -200,9 +200,11 @@ def read_ddsm(
                 stem = path.with_name(f"{case.replace('-', '_')}.{view}")
                 records.extend(_marked(stem, size, kinds, other, findings))
     if unmarked:
-        findings.note(str(root), f"{unmarked} views without a marked abnormality are left out")
+        findings.note(
+            str(root), f"{counted(unmarked, 'view')} without a marked abnormality left out"
+        )
     for kind, count in sorted(other.items()):
-        findings.note(str(root), f"{count} abnormalities left out: {kind}")
+        findings.note(str(root), f"abnormalities left out: {count} {kind}")
     return records, findings
 
 
