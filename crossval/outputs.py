@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import Banner, Kind, counted, has_kind, html_lines, public
+from ..core import Banner, Kind, Pairs, counted, has_kind, html_lines, public
 from ..core.formats import Pixels
 from ..core.jobs import Share, write_json, write_rows
 from ..core.models import BundleFacts, TrainingImages
@@ -110,7 +110,7 @@ class CrossValidation:
     finished: bool
     banners: tuple[Banner, ...]
     panel: Panel | None = field(default=None, repr=False)
-    failures: tuple[tuple[str, str], ...] = ()
+    failures: Pairs = ()
     assembled: bool = False
     unreported: tuple[str, ...] = ()
     share: Share | None = None

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..core import Banner, InputError, Kind, Message
+from ..core import Banner, InputError, Kind, Message, Pairs
 from ..core.formats import PART, ImageHeader, Pixels, as_frame, read_json, unit_named
 from ..core.jobs import write_json
 from .classes import spell_labels
@@ -108,7 +108,7 @@ class ImageRecord:
     frame: Path | None = None
     mask: Path | None = None
     stretch: bool = False
-    columns: tuple[tuple[str, str], ...] = ()
+    columns: Pairs = ()
     line: int = 0
     header: ImageHeader | None = None
     pixels: Pixels | None = field(default=None, compare=False, repr=False)
@@ -305,7 +305,7 @@ class DatasetFacts:
     flow: Mapping[str, int | None] = field(default_factory=lambda: dict(NO_FLOW))
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
-    copies: tuple[tuple[str, str], ...] | None = None
+    copies: Pairs | None = None
     failed: Collection[str] = ()
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..core import Banner, InputError, Kind, Message, by_key, few, has_kind, readable_name
+from ..core import Banner, InputError, Kind, Message, Pairs, by_key, few, has_kind, readable_name
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Finding:
     message: str
     labels_only: bool = False
     kind: str = ""
-    options: tuple[tuple[str, str], ...] = ()
+    options: Pairs = ()
     perhaps: str = ""
     copy: str = ""
 

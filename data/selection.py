@@ -18,6 +18,7 @@ from ..core import (
     Many,
     Message,
     OptionalPath,
+    Pairs,
     PathInput,
     RefusedImageError,
     Settings,
@@ -97,7 +98,7 @@ class OpenedImages(NamedTuple):
 
     source: Dataset
     unique: UniqueImages
-    refused: tuple[tuple[str, str], ...]
+    refused: Pairs
 
     def settle(
         self, path: Path, *, failed: int, fingerprints: Mapping[str, Fingerprint] | None = None
@@ -429,7 +430,7 @@ def check_headers(
     skip_errors: bool,
     known: Collection[str] | None = None,
     files: ImageFiles | None = None,
-) -> tuple[tuple[ImageRecord, ...], tuple[tuple[str, str], ...]]:
+) -> tuple[tuple[ImageRecord, ...], Pairs]:
     """Check the header of every image before the work starts.
 
     Parameters

@@ -18,6 +18,7 @@ from ...core import (
     Many,
     Message,
     OutputError,
+    Pairs,
     PathInput,
     TextInput,
     converted,
@@ -66,9 +67,6 @@ from .image import ExplainUnit, ExplainUnits
 from .methods import METHODS, Asked, ExplainSettings, Method, choose_method, class_of, legend_of
 from .regions import write_regions
 
-Failures = tuple[tuple[str, str], ...]
-"""Images that cannot be used, and why."""
-
 
 class ExplainResult(NamedTuple):
     """The result of an explanation by one method.
@@ -94,7 +92,7 @@ class ExplainResult(NamedTuple):
     folder: Path
     page: Path
     images: int
-    failures: Failures
+    failures: Pairs
     banners: tuple[Banner, ...]
     legend: str
     unchanged: bool
@@ -206,7 +204,7 @@ def _images(
     mpp: float | None,
     *,
     skip: bool,
-) -> tuple[Sequence[ImageRecord], Failures]:
+) -> tuple[Sequence[ImageRecord], Pairs]:
     """Return the images that can be used, and those that cannot, with the reason; nothing if none are given."""
     if not paths:
         return [], ()
@@ -249,7 +247,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
     file: ModelFile
     model: Model
     records: Sequence[ImageRecord | None]
-    refused: Failures
+    refused: Pairs
     known: Mapping[str, Any]
     work: Work
 
@@ -411,9 +409,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         write_or_remove(self.folder / "explain.csv", _HEADER, rows)
         return result
 
-    def result(
-        self, failures: Failures, *, images: int = 0, unchanged: bool = False
-    ) -> ExplainResult:
+    def result(self, failures: Pairs, *, images: int = 0, unchanged: bool = False) -> ExplainResult:
         """Return the result: where it is, how many images were explained, and which failed."""
         bundle = self.model.bundle
         return ExplainResult(

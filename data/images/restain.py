@@ -17,6 +17,7 @@ from ...core import (
     Many,
     Message,
     MissingInputError,
+    Pairs,
     PathInput,
     converted,
     counted,
@@ -63,7 +64,7 @@ class RestainResult(NamedTuple):
 
     written: tuple[Path, ...]
     sheet: Path
-    failures: tuple[tuple[str, str], ...]
+    failures: Pairs
 
 
 def stain_images(
