@@ -260,8 +260,8 @@ class PredictionTable:
         except (TypeError, ValueError) as error:
             raise InputError("`probabilities`: not rows of numbers ({})", error) from error
         if shares.shape[1:] != (len(names),) or not shares.size:
-            text = "`probabilities`: give a row per image and a column for each of {} classes, not the shape {}"
-            raise InputError(text, len(names), shares.shape)
+            text = "`probabilities`: give a row per image and a column for each of {}, not the shape {}"
+            raise InputError(text, counted(len(names), "class"), shares.shape)
         given = {
             "labels": (labels, tuple[str | None, ...]),
             "image_ids": (range(len(shares)) if image_ids is None else image_ids, tuple[str, ...]),
