@@ -89,7 +89,7 @@ def test_a_table_of_other_images_is_refused(tmp_path, cli):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([("id", "label"), ("im00", "a"), ("im00.png", "b")], "rows of t.csv with no image"),
+        ([("id", "label"), ("im00", "a"), ("im00.png", "b")], "row of t.csv with no image"),
         (
             [("id", "label"), ("im00", "a"), ("im00", "b")],
             "the same image has two labels, a (t.csv:2) and b (t.csv:3)",
