@@ -21,6 +21,7 @@ from ..core import (
     TextInput,
     as_banner,
     converted,
+    counted,
     items_of,
     plain_options,
 )
@@ -315,7 +316,9 @@ def _refuse_larger(folder: Path, stores: Container[str], settings: BoostSettings
     missing_stores = sorted({row["store"] for row in rows if row["store"] not in stores})
     surplus = []
     if missing_stores:
-        surplus.append(f"{len(missing_stores)} more feature files ({', '.join(missing_stores)})")
+        surplus.append(
+            f"{counted(len(missing_stores), 'more feature file')} ({', '.join(missing_stores)})"
+        )
     if seeds > settings.seeds:
         surplus.append(f"{seeds} seeds, not {settings.seeds}")
     if surplus:

@@ -18,6 +18,9 @@ from html import escape
 from itertools import islice
 from typing import Any
 
+Pairs = tuple[tuple[str, str], ...]
+"""Pairs of texts, such as images that cannot be used, and why."""
+
 Write = Callable[[str, str], str]
 """A function that writes a parameter, from its name and the value to set (as typed), or an empty text."""
 

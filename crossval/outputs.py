@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import Banner, Kind, has_kind, html_lines, public
+from ..core import Banner, Kind, Pairs, counted, has_kind, html_lines, public
 from ..core.formats import Pixels
 from ..core.jobs import Share, write_json, write_rows
 from ..core.models import BundleFacts, TrainingImages
@@ -110,7 +110,7 @@ class CrossValidation:
     finished: bool
     banners: tuple[Banner, ...]
     panel: Panel | None = field(default=None, repr=False)
-    failures: tuple[tuple[str, str], ...] = ()
+    failures: Pairs = ()
     assembled: bool = False
     unreported: tuple[str, ...] = ()
     share: Share | None = None
@@ -131,7 +131,7 @@ class CrossValidation:
         return self.folder / "report.html"
 
     def __repr__(self) -> str:
-        return f"CrossValidation({str(self.folder)!r}, {self.models} models, assembled={self.assembled})"
+        return f"CrossValidation({str(self.folder)!r}, {counted(self.models, 'model')}, assembled={self.assembled})"
 
     def _repr_html_(self) -> str:
         lines = self.summary()

@@ -20,6 +20,7 @@ import numpy as np
 from ..core import (
     BchistoError,
     Message,
+    Pairs,
     ReportError,
     SettingsConflictError,
     as_banner,
@@ -92,7 +93,7 @@ class LabelledImages:
     classes: tuple[str, ...]
     labels: dict[str, str]
     groups: dict[str, str | None]
-    failures: tuple[tuple[str, str], ...] = ()
+    failures: Pairs = ()
     known: DatasetFacts = field(default_factory=DatasetFacts)
     pixels: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)

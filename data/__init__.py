@@ -12,6 +12,7 @@ from .dataset import (
     FACTS_FILE,
     GIVEN,
     SYNTHETIC_BANNER,
+    Box,
     Dataset,
     DatasetFacts,
     ImageRecord,

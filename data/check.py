@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core import ImageError, Message, by_key, few, letters_of, message_of
+from ..core import ImageError, Message, Pairs, by_key, few, letters_of, message_of
 from ..core.jobs import Progress
 from .dataset import Dataset, ImageRecord, part_of
 from .findings import LEAVE_OUT, Finding, Findings
@@ -69,7 +69,7 @@ class DatasetSurvey(NamedTuple):
     findings: tuple[Finding, ...]
     dataset: Dataset
     broken: frozenset[str]
-    repeated: tuple[tuple[str, str], ...]
+    repeated: Pairs
     copies: tuple[Copy, ...] | None
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..core import Banner, InputError, Kind, Message
+from ..core import Banner, InputError, Kind, Message, Pairs
 from ..core.formats import PART, ImageHeader, Pixels, as_frame, read_json, unit_named
 from ..core.jobs import write_json
 from .classes import spell_labels
@@ -40,6 +40,10 @@ UNREAD = re.compile(
     r"cr[23]|ne[fw]|nrw|arw|orf|rw2|raf|pef|raw|dib|ico|sgi|lif|lsm|nd2|oi[bfr]|zvi|stk|mh[ad]|nii|nrrd|fi?ts?|qptiff|btf)"
 )
 """Suffixes of pictures of other kinds, and of microscopes' files, that are not read."""
+
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom of an image within its file, in pixels."""
 
 
 class Look(NamedTuple):
@@ -100,11 +104,11 @@ class ImageRecord:
     magnification: int | None = None
     mpp: float | None = None
     source: str = "folder"
-    box: tuple[int, int, int, int] | None = None
+    box: Box | None = None
     frame: Path | None = None
     mask: Path | None = None
     stretch: bool = False
-    columns: tuple[tuple[str, str], ...] = ()
+    columns: Pairs = ()
     line: int = 0
     header: ImageHeader | None = None
     pixels: Pixels | None = field(default=None, compare=False, repr=False)
@@ -301,7 +305,7 @@ class DatasetFacts:
     flow: Mapping[str, int | None] = field(default_factory=lambda: dict(NO_FLOW))
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
-    copies: tuple[tuple[str, str], ...] | None = None
+    copies: Pairs | None = None
     failed: Collection[str] = ()
 
     @property

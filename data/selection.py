@@ -18,11 +18,13 @@ from ..core import (
     Many,
     Message,
     OptionalPath,
+    Pairs,
     PathInput,
     RefusedImageError,
     Settings,
     Texts,
     converted,
+    counted,
     limited,
     message_of,
     option,
@@ -90,7 +92,7 @@ class OpenedImages(NamedTuple):
 
     source: Dataset
     unique: UniqueImages
-    refused: tuple[tuple[str, str], ...]
+    refused: Pairs
 
     def settle(
         self, path: Path, *, failed: int, fingerprints: Mapping[str, Fingerprint] | None = None
@@ -422,7 +424,7 @@ def check_headers(
     skip_errors: bool,
     known: Collection[str] | None = None,
     files: ImageFiles | None = None,
-) -> tuple[tuple[ImageRecord, ...], tuple[tuple[str, str], ...]]:
+) -> tuple[tuple[ImageRecord, ...], Pairs]:
     """Check the header of every image before the work starts.
 
     Parameters
@@ -477,6 +479,8 @@ def check_headers(
     warn_left_out(unusable)
     if unusable and not usable:
         first = next(iter(unusable.values()))
-        raise RefusedImageError("none of the {} images can be used; first: {}", len(records), first)
+        raise RefusedImageError(
+            "none of {} can be used; first: {}", counted(len(records), "image"), first
+        )
     report_findings(header_findings(usable, most=_MOST_DEEP))
     return tuple(usable), tuple(unusable.items())

@@ -88,7 +88,9 @@ class PredictionTable:
         return len(self.image_ids)
 
     def __repr__(self) -> str:
-        return f"PredictionTable({self.name!r}, {len(self)} rows, classes={self.classes})"
+        return (
+            f"PredictionTable({self.name!r}, {counted(len(self), 'row')}, classes={self.classes})"
+        )
 
     @property
     def keys(self) -> list[tuple[str, str, int | None]]:
@@ -258,8 +260,8 @@ class PredictionTable:
         except (TypeError, ValueError) as error:
             raise InputError("`probabilities`: not rows of numbers ({})", error) from error
         if shares.shape[1:] != (len(names),) or not shares.size:
-            text = "`probabilities`: give a row per image and a column for each of {} classes, not the shape {}"
-            raise InputError(text, len(names), shares.shape)
+            text = "`probabilities`: give a row per image and a column for each of {}, not the shape {}"
+            raise InputError(text, counted(len(names), "class"), shares.shape)
         given = {
             "labels": (labels, tuple[str | None, ...]),
             "image_ids": (range(len(shares)) if image_ids is None else image_ids, tuple[str, ...]),
@@ -276,7 +278,7 @@ class PredictionTable:
             count = len(rows[parameter])
             if count != len(shares):
                 raise InputError(
-                    f"`{parameter}`: {count} values for {len(shares)} rows of `probabilities`"
+                    f"`{parameter}`: {counted(count, 'value')} for {counted(len(shares), 'row')} of `probabilities`"
                 )
         true = rows.pop("labels")
         for row, (label, row_shares) in enumerate(zip(true, shares.tolist(), strict=True)):

@@ -14,6 +14,7 @@ from ..core import (
     ImageError,
     Message,
     OutputError,
+    Pairs,
     PathInput,
     StoreError,
     by_key,
@@ -93,7 +94,7 @@ class FeaturizeResult:
     stores: tuple[Path, ...]
     merged: bool
     images: int
-    failures: tuple[tuple[str, str], ...]
+    failures: Pairs
     share: Share | None = None
     trainable: bool = True
 

@@ -29,6 +29,7 @@ from ..core import (
     StoreError,
     WeightsError,
     by_key,
+    counted,
     extension_names,
 )
 from ..core.formats import read_json
@@ -470,10 +471,10 @@ def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
     present = sum(image in unique.sha256 for image in store.image_ids)
     if present < _LEAST_LEFT * len(store.image_ids):
         raise SettingsConflictError(
-            "{}: has features of {} images, and only {} of their names are among these; other options may name them "
+            "{}: has features of {}, and only {} of their names are among these; other options may name them "
             "otherwise",
             store.path,
-            len(store.image_ids),
+            counted(len(store.image_ids), "image"),
             present,
             remedies=[
                 "use the same images and options",

@@ -293,6 +293,8 @@ class Plan:
         For a local plan the process that works on it, see `bchisto.core.jobs.this_process`.
     cluster : str
         Name of the cluster that got its jobs; empty for a local plan, or if Slurm did not tell it.
+    schema_version : int
+        Version of the form of ``plan.json``.
     """
 
     folder: Path

@@ -135,6 +135,8 @@ def network_resources(jobs: int | None = None, *, on_keras: bool = True) -> Reso
     ----------
     jobs : int, optional
         Number of processes, which replaces that default; processes share GPUs if there are more processes than GPUs.
+    on_keras : bool
+        Whether Keras computes.
 
     Raises
     ------

@@ -21,6 +21,7 @@ from ...core import (
     TextInput,
     Texts,
     converted,
+    counted,
     few,
     option,
 )
@@ -335,15 +336,15 @@ def _fit(name: str, listed: Sequence[Row], pool: Pool, *, where: str) -> FoldPla
     unlisted = sorted(set(pool.image_ids) - {image for image, _, _ in rows})
     if unlisted and partition:
         raise InputError(
-            "{}: {} images are in no fold, first {}; add them to the list",
+            "{}: {} in no fold, first {}; add them to the list",
             where,
-            len(unlisted),
+            counted(len(unlisted), "image"),
             unlisted[0],
         )
     plan = FoldPlan(name, spread(rows), partition)
     if not unlisted:
         return plan
-    warning = f"{len(unlisted)} images are in no fold of {name} and are left out"
+    warning = f"{counted(len(unlisted), 'image')} in no fold of {name} left out"
     return replace(plan, warnings=(warning,))
 
 

@@ -20,7 +20,7 @@ from ...core.formats import (
     read_header,
 )
 from ...core.jobs import in_threads
-from ..dataset import ImageRecord
+from ..dataset import Box, ImageRecord
 from ..findings import Finding
 
 RgbImage = Pixels
@@ -43,7 +43,7 @@ def decode_record(record: ImageRecord) -> RgbImage:
     return np.ascontiguousarray(image[top:bottom, left:right])
 
 
-def decode_whole(record: ImageRecord) -> tuple[RgbImage, tuple[int, int, int, int]]:
+def decode_whole(record: ImageRecord) -> tuple[RgbImage, Box]:
     """Decode the whole file of a record, and return its pixels and the box of the image: left, top, right, bottom.
 
     Raises

@@ -17,8 +17,10 @@ from ...core import (
     Many,
     Message,
     MissingInputError,
+    Pairs,
     PathInput,
     converted,
+    counted,
     message_of,
     readable_name,
 )
@@ -62,7 +64,7 @@ class RestainResult(NamedTuple):
 
     written: tuple[Path, ...]
     sheet: Path
-    failures: tuple[tuple[str, str], ...]
+    failures: Pairs
 
 
 def stain_images(
@@ -136,7 +138,9 @@ def stain_images(
             restained.save(path, before, after)
             progress.update_to(number)
     if not restained.written:
-        raise InputError(f"none of the {len(files)} images can be used; first: {failures[0][1]}")
+        raise InputError(
+            f"none of {counted(len(files), 'image')} can be used; first: {failures[0][1]}"
+        )
     restained.write_table()
     if failures:
         write_rows(folder / _TABLES[1], ["path", "error"], failures)

@@ -11,7 +11,7 @@ import numpy as np
 from ...core import ImageError, Message
 from ...core.formats import decode_image, read_header
 from ...core.jobs import Progress
-from ..dataset import ImageRecord
+from ..dataset import Box, ImageRecord
 from ..findings import Findings
 from ..layouts import LayoutReading
 
@@ -60,7 +60,7 @@ def show_context(records: Sequence[ImageRecord], context: str) -> LayoutReading:
     return contexts, findings
 
 
-def _outline(record: ImageRecord) -> tuple[Path, tuple[int, int, int, int]]:
+def _outline(record: ImageRecord) -> tuple[Path, Box]:
     """Return the mammogram of a record and the box of its outline."""
     if record.box is not None:
         return record.path, record.box

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...core import ImageError, InputError
+from ...core import ImageError, InputError, counted
 from ...core.formats import LJPEG_SUFFIX, limits, read_header
-from ..dataset import ImageRecord
+from ..dataset import Box, ImageRecord
 from ..findings import Findings
 from ..layouts import LESIONS, LayoutReading, LayoutSpec
 from ..walk import walk_files
@@ -52,7 +52,7 @@ class Abnormality(NamedTuple):
     number: int
     lesions: tuple[str, ...]
     pathology: str
-    box: tuple[int, int, int, int]
+    box: Box
 
 
 def read_overlay(path: Path, size: _Size) -> list[Abnormality]:
@@ -198,9 +198,11 @@ def read_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> LayoutReading:
                 stem = path.with_name(f"{case.replace('-', '_')}.{view}")
                 records.extend(_marked(stem, size, kinds, other, findings))
     if unmarked:
-        findings.note(str(root), f"{unmarked} views without a marked abnormality are left out")
+        findings.note(
+            str(root), f"{counted(unmarked, 'view')} without a marked abnormality left out"
+        )
     for kind, count in sorted(other.items()):
-        findings.note(str(root), f"{count} abnormalities left out: {kind}")
+        findings.note(str(root), f"abnormalities left out: {count} {kind}")
     return records, findings
 
 
