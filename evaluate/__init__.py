@@ -65,6 +65,7 @@ from .panel import (
     joined_versions,
     paper_table,
     read_facts,
+    regrouped_metrics,
     rows_of,
     variance_split,
 )
@@ -75,6 +76,7 @@ from .predictions import (
     Values,
     apply_temperature,
     constant_folds,
+    known_groups,
     nothing_learnt,
     sampling_units,
     take_rows,

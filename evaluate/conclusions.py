@@ -345,6 +345,11 @@ class Ranking:
     standings: tuple[Standing, ...]
 
     @property
+    def refuted(self) -> bool:
+        """Whether their folds mix groups that those of another result keep apart, see `choices_of`."""
+        return is_mixed(self.panels[0].metrics)
+
+    @property
     def marks(self) -> list[str]:
         """What stands before each table: ``best`` or ``highest`` for leaders with others beside them, else nothing."""
         return [each.kind if each.kind in ("best", "highest") else "" for each in self.standings]
@@ -353,6 +358,8 @@ class Ranking:
 def rankings(panels: Sequence[Panel], pairs: Sequence[Metrics] = ()) -> list[Ranking]:
     """Return tables that can be compared together, each such set ranked, in the order of their first ones.
 
+    Sets that are refuted come last.
+
     Parameters
     ----------
     panels : sequence of Panel
@@ -360,7 +367,13 @@ def rankings(panels: Sequence[Panel], pairs: Sequence[Metrics] = ()) -> list[Ran
         Of `compare_pairs`; without them no table is the best.
     """
     places_of = studies([panel.table for panel in panels])
-    return [_ranked([panels[place] for place in places], pairs) for places in places_of]
+    ranked = [_ranked([panels[place] for place in places], pairs) for places in places_of]
+    return sorted(ranked, key=lambda ranking: ranking.refuted)
+
+
+def is_mixed(added: Metrics) -> bool:
+    """Return whether a result is not to be chosen, by what `choices_of` added to its metrics."""
+    return bool(added.get("choice", {}).get("kind") == "mixed")
 
 
 def _standings(
@@ -433,7 +446,7 @@ def _ranked(panels: Sequence[Panel], pairs: Sequence[Metrics]) -> Ranking:
 
     ordered = tuple(sorted(panels, key=rank))
     leaders = 0
-    if verdict_of(ordered[0].metrics).kind == "better":
+    if not is_mixed(panels[0].metrics) and verdict_of(ordered[0].metrics).kind == "better":
         leaders = sum(rank(panel) == rank(ordered[0]) for panel in panels)
     names = [panel.table.name for panel in ordered]
     return Ranking(ordered, by, leaders, _standings(names, leaders, pairs))
@@ -473,12 +486,19 @@ def choices_of(
         ``highest``: it is not; ``unranked``: no figure has an interval in all tables; ``single``: nothing to compare);
         the ``count`` of what is compared; which was ``chosen``; ``by`` which figure; how many others are ``equal`` by
         it; how many more are ``idle``, since their models learnt nothing, and are not compared beside others that did;
-        how many results are ``elsewhere``, on other images or folds. The chosen one has its corrected figures, such as
+        how many results are ``elsewhere``, on other images or folds. Of results whose folds mix groups that
+        those of another keep apart, the kind is ``mixed``. The chosen one has its corrected figures, such as
         ``accuracy_chosen``.
     """
     added: list[Entry] = [{} for _ in tables]
+    units = [of_table["units"] for of_table in metrics]
+    apart = any(known["kind"] == "group" and not known["divided"] for known in units)
     for places in studies(tables, images):
         elsewhere = max(0, len(images) - len(places))
+        if apart and units[places[0]]["divided"]:
+            for place in places:
+                added[place]["choice"] = {"kind": "mixed", "count": len(places)}
+            continue
         candidates = [place for place in places if metrics[place]["learnt"]] or places
         if len(candidates) == 1 and not elsewhere:
             continue

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import Banner, banners_of, counted, plural
+from ..core import Banner, Kind, banners_of, counted, plural
 from ..core.formats import as_frame, file_sha256, read_json
 from .intervals import Entry, Figure, Metrics, with_figures
-from .metrics import fold_accuracies, list_metrics
+from .metrics import fold_accuracies, list_metrics, metrics_of
 from .predictions import PredictionTable
 from .two_class import TwoClassView
 
@@ -275,6 +275,14 @@ class Panel:
         others = {name: value for name, value in self.metrics.items() if name not in self.choice}
         return replace(self, metrics={**others, **choice}, choice=choice)
 
+    def with_groups(self, groups: Mapping[str, str]) -> Panel:
+        """Return the panel, measured anew if groups of images are known by now that were not when it was made."""
+        table = self.table.with_groups(groups)
+        if table is self.table:
+            return self
+        run = with_known_groups(self.run)
+        return replace(self, table=table, metrics=metrics_of(table, self.view), run=run)
+
     @property
     def banners(self) -> list[Banner]:
         """What a reader must know of the run that made the table."""
@@ -307,6 +315,12 @@ class Panel:
             pandas is not installed.
         """
         return as_frame(self.rows())
+
+
+def with_known_groups(run: Metrics) -> Entry:
+    """Return what a run records, without the banner that no group is known."""
+    banners = [banner for banner in banners_of(run) if banner.kind != Kind.PATIENTS_UNKNOWN]
+    return {**run, "banners": [banner.json() for banner in banners]}
 
 
 def figure_rows(table: str, metrics: Metrics) -> list[Entry]:
@@ -373,6 +387,11 @@ class Facts(NamedTuple):
         return banners_of(self.run)
 
     @property
+    def images(self) -> str:
+        """Identity of the images of the run; empty without a run."""
+        return str(self.run.get("images_sha256", ""))
+
+    @property
     def view(self) -> TwoClassView:
         """The two-class view that the run used."""
         return TwoClassView(**(self.run.get("two_class") or {}))
@@ -426,6 +445,17 @@ def choice_in_run(path: Path) -> Entry:
     path : Path
         ``RUN/boost/NAME/predictions.csv``, or that of a network; if it has changed since, the result is empty.
     """
+    return {name: value for name, value in _added_by_run(path).items() if name != "metrics"}
+
+
+def regrouped_metrics(path: Path) -> Entry:
+    """Return the metrics of a table as for `choice_in_run`, with groups that became known later; empty without such."""
+    metrics: Entry = _added_by_run(path).get("metrics", {})
+    return metrics
+
+
+def _added_by_run(path: Path) -> Entry:
+    """Return what the run of a table has of it in the file of its choice."""
     folder = path.absolute().parent
     content = _read_if_there(folder.parent.parent / CHOICE)
     match content:

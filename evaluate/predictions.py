@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,6 +92,12 @@ class PredictionTable:
         return (
             f"PredictionTable({self.name!r}, {counted(len(self), 'row')}, classes={self.classes})"
         )
+
+    def with_groups(self, groups: Mapping[str, str]) -> PredictionTable:
+        """Return the table with groups that others know of its images; itself if that adds none."""
+        pairs = zip(self.image_ids, self.groups, strict=True)
+        known = tuple(group or groups.get(image) for image, group in pairs)
+        return self if known == self.groups else replace(self, groups=known)
 
     @property
     def keys(self) -> list[tuple[str, str, int | None]]:
@@ -437,6 +444,12 @@ def fold_rest(table: PredictionTable) -> Iterator[tuple[int, Mask, Mask]]:
         tested = np.zeros(len(names), bool)
         tested[image[inside]] = True
         yield fold, inside, ~tested[image]
+
+
+def known_groups(tables: Iterable[PredictionTable]) -> dict[str, str]:
+    """Return image to group, of all images whose group one of the tables names."""
+    pairs = chain.from_iterable(zip(table.image_ids, table.groups, strict=True) for table in tables)
+    return {image: group for image, group in pairs if group is not None}
 
 
 _OF_ROWS = ("image_ids", "labels", "probabilities", "predicted", "folds", "groups", "patches")

@@ -75,21 +75,22 @@ def find_bundle(model: PathInput) -> Path:
         )
     if len(bundles) == 1:
         return bundles[0]
-    best = list(filter(_is_best, bundles))
+    choices = [
+        choice_in_run(path.with_name("predictions.csv")).get("choice", {}) for path in bundles
+    ]
+    best = [
+        path
+        for path, choice in zip(bundles, choices, strict=True)
+        if choice.get("kind") == "best" and choice["chosen"] == path.parent.name
+    ]
     if len(best) != 1:
-        raise InputError(
-            f"{model}: holds {len(bundles)} models, give one of them: {', '.join(map(str, bundles))}"
-        )
+        reason = ""
+        if not best and "highest" in [choice.get("kind") for choice in choices]:
+            reason = ", none of them shown to be better than chance"
+        text = "{}: holds {} models{}; give one of them: {}"
+        raise InputError(text, model, len(bundles), reason, ", ".join(map(str, bundles)))
     _log.info("%s: the highest of its %d models, %s", model, len(bundles), best[0])
     return best[0]
-
-
-def _is_best(bundle: Path) -> bool:
-    """Return whether the run of a model file has chosen it as the highest of several, better than chance."""
-    match choice_in_run(bundle.with_name("predictions.csv")):
-        case {"choice": {"kind": "best", "chosen": str(chosen)}}:
-            return chosen == bundle.parent.name
-    return False
 
 
 def recorded_weights(bundle: Path, options: Sequence[str]) -> list[tuple[str, Path]]:

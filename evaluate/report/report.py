@@ -30,6 +30,7 @@ from .. import (
     as_json,
     choices_of,
     compare_pairs,
+    known_groups,
     rankings,
     read_facts,
     read_predictions,
@@ -309,8 +310,9 @@ def _learning_sections(panels: Sequence[Panel]) -> Iterator[Section]:
 def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel]) -> None:
     """Compare all finished folders of a run about the same images, in ``RUN/report.html``.
 
-    It does not matter which call made a folder: its files hold what a panel does. What the choice of the best among all
-    of them adds to the metrics of each is in ``RUN/choice.json``, see `choice_in_run`.
+    It does not matter which call made a folder: its files hold what a panel does. Results that were made before groups
+    of the images were known are measured anew with them. What that, and the choice of the best among all of them, adds
+    to the metrics of each is in ``RUN/choice.json``, see `choice_in_run`.
 
     Parameters
     ----------
@@ -334,6 +336,17 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel]) -> N
         elif panel:
             banners.append(f"{_name(path, run)} is not shown: {panel}")
     digests = [str(panel.run["images_sha256"]) or images for panel in panels.values()]
+    groups = known_groups(
+        panel.table
+        for panel, digest in zip(panels.values(), digests, strict=True)
+        if digest == images
+    )
+    regrouped: Entry = {}
+    for (path, panel), digest in zip([*panels.items()], digests, strict=True):
+        if digest == images:
+            panels[path] = panel.with_groups(groups)
+        if panels[path] is not panel:
+            regrouped[_name(path, run)] = {"metrics": panels[path].metrics}
     additions = choices_of(
         [panel.table for panel in panels.values()],
         [panel.metrics for panel in panels.values()],
@@ -342,8 +355,10 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel]) -> N
     shown = []
     choices = {}
     for (path, panel), choice, digest in zip(panels.items(), additions, digests, strict=True):
-        if choice:
-            choices[_name(path, run)] = {"predictions_sha256": file_sha256(path), **choice}
+        name = _name(path, run)
+        added = regrouped.get(name, {}) | choice
+        if added:
+            choices[name] = {"predictions_sha256": file_sha256(path), **added}
         if digest == images:
             shown.append(panel.chosen(choice))
         else:
