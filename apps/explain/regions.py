@@ -134,7 +134,7 @@ def write_regions(path: Path, explanation: Explanation, record: ImageRecord) -> 
     QuPath does not apply the EXIF orientation, so that of the image is undone, and named in the properties.
     """
     header = read_header(record.path)
-    features = hottest_regions(explanation, record.box or (0, 0, header.width, header.height))
+    features = hottest_regions(explanation, record.box or (0, 0, *header.size))
     if header.orientation != 1:
         for feature in features:
             rings = feature["geometry"]["coordinates"]
