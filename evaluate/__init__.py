@@ -25,6 +25,7 @@ from .conclusions import (
     choices_of,
     conclude,
     corrected,
+    is_mixed,
     pooled_auc,
     positives_needed,
     power_note,
@@ -65,7 +66,6 @@ from .panel import (
     joined_versions,
     paper_table,
     read_facts,
-    regrouped_metrics,
     rows_of,
     variance_split,
 )

@@ -490,15 +490,14 @@ def choices_of(
         those of another keep apart, the kind is ``mixed``. The chosen one has its corrected figures, such as
         ``accuracy_chosen``.
     """
-    added: list[Entry] = [{} for _ in tables]
-    units = [of_table["units"] for of_table in metrics]
-    apart = any(known["kind"] == "group" and not known["divided"] for known in units)
+    mixed = _mixed(tables)
+    added: list[Entry] = [
+        {"choice": {"kind": "mixed", "count": 1}} if left else {} for left in mixed
+    ]
     for places in studies(tables, images):
-        elsewhere = max(0, len(images) - len(places))
-        if apart and units[places[0]]["divided"]:
-            for place in places:
-                added[place]["choice"] = {"kind": "mixed", "count": len(places)}
+        if mixed[places[0]]:
             continue
+        elsewhere = max(0, len(images) - len(places))
         candidates = [place for place in places if metrics[place]["learnt"]] or places
         if len(candidates) == 1 and not elsewhere:
             continue
@@ -515,6 +514,19 @@ def choices_of(
                 added[place] |= entry
             added[place]["choice"] = choice
     return added
+
+
+def _mixed(tables: Sequence[PredictionTable]) -> list[bool]:
+    """Return of each table whether its folds mix groups, and those of another with some of its images do not."""
+    divided = [table.divided > 0 for table in tables]
+    apart: set[str] = set()
+    for table, is_divided in zip(tables, divided, strict=True):
+        if table.fold_numbers and any(table.groups) and not is_divided:
+            apart.update(table.image_ids)
+    return [
+        is_divided and not apart.isdisjoint(table.image_ids)
+        for table, is_divided in zip(tables, divided, strict=True)
+    ]
 
 
 def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Entry:

@@ -34,17 +34,8 @@ from .conclusions import choices_of, is_mixed, verdict_of
 from .external import column_values, external_validations, of_groups, subgroups
 from .intervals import Entry, Figure, Metrics, as_json, with_figures
 from .metrics import metrics_of
-from .panel import (
-    CHOICE,
-    METRICS,
-    TESTED,
-    Facts,
-    Panel,
-    comparison_rows,
-    read_facts,
-    with_known_groups,
-)
-from .predictions import PredictionTable, constant_folds, known_groups
+from .panel import CHOICE, METRICS, TESTED, Facts, Panel, comparison_rows, read_facts
+from .predictions import PredictionTable, constant_folds
 from .read_table import TableChoice, read_predictions
 from .two_class import TwoClassView, default_positive
 
@@ -306,32 +297,38 @@ class _Reader:
     def panels(self, tables: Sequence[tuple[Path, str]], choice: TableChoice) -> list[Panel]:
         """Return a panel for each table and level."""
         panels = []
-        for path, facts, table in _read_tables(tables, choice):
-            self.banners.update(dict.fromkeys([*facts.banners, *_notes(table, facts)]))
+        for path, name in tables:
+            facts = read_facts(path)
+            self.banners.update(dict.fromkeys(facts.banners))
             view = self.view.over(facts.view)
-            if not table.fold_numbers:
-                groups = self.groups_of_training.intersection(table.groups)
-                table = replace(table, groups_of_training=table.groups_of_training | groups)
-            columns = {
-                column: column_values(path, column, images_sha256=facts.images)
-                for column in choice.by
-            }
-            self._refuse_no_side(view, table)
-            for level, rule in self.steps:
-                level_table = self._at_level(table, view, level=level, rule=rule)
-                metrics = metrics_of(level_table, view, bootstrap=self.bootstrap)
-                if columns:
-                    metrics["subgroups"] = _subgroups(table, level_table, columns, level=level)
-                panels.append(
-                    Panel(
-                        level_table,
-                        metrics,
-                        run=facts.run,
-                        view=view,
-                        folder=path.parent,
-                        choice=_choice_at_level(facts, table, level_table),
+            classes = choice.classes or facts.run.get("classes", ())
+            for predictions in read_predictions(path, classes=classes, name=name):
+                table = facts.described(predictions)
+                self.banners.update(dict.fromkeys(_notes(table, facts)))
+                if not table.fold_numbers:
+                    groups = self.groups_of_training.intersection(table.groups)
+                    table = replace(table, groups_of_training=table.groups_of_training | groups)
+                digest = str(facts.run.get("images_sha256", ""))
+                columns = {
+                    column: column_values(path, column, images_sha256=digest)
+                    for column in choice.by
+                }
+                self._refuse_no_side(view, table)
+                for level, rule in self.steps:
+                    level_table = self._at_level(table, view, level=level, rule=rule)
+                    metrics = metrics_of(level_table, view, bootstrap=self.bootstrap)
+                    if columns:
+                        metrics["subgroups"] = _subgroups(table, level_table, columns, level=level)
+                    panels.append(
+                        Panel(
+                            level_table,
+                            metrics,
+                            run=facts.run,
+                            view=view,
+                            folder=path.parent,
+                            choice=_choice_at_level(facts, table, level_table),
+                        )
                     )
-                )
         return panels
 
     def _refuse_no_side(self, view: TwoClassView, table: PredictionTable) -> None:
@@ -370,28 +367,6 @@ def _subgroups(
             values = of_groups(table, values)
         by_column[column] = subgroups(at_level, values, column=column)
     return by_column
-
-
-def _read_tables(
-    tables: Sequence[tuple[Path, str]], choice: TableChoice
-) -> Iterator[tuple[Path, Facts, PredictionTable]]:
-    """Yield each table with its file and the facts of its run, and with groups that another of its images knows."""
-    contents = []
-    tables_of_images: dict[str, list[PredictionTable]] = {}
-    for path, name in tables:
-        facts = read_facts(path)
-        classes = choice.classes or facts.run.get("classes", ())
-        for predictions in read_predictions(path, classes=classes, name=name):
-            table = facts.described(predictions)
-            contents.append((path, facts, table))
-            tables_of_images.setdefault(facts.images, []).append(table)
-    groups_of = {images: known_groups(others) for images, others in tables_of_images.items()}
-    groups_of[""] = {}
-    for path, facts, table in contents:
-        regrouped = table.with_groups(groups_of[facts.images])
-        if regrouped is not table:
-            facts = facts._replace(run=with_known_groups(facts.run))
-        yield path, facts, regrouped
 
 
 def _choice_at_level(facts: Facts, table: PredictionTable, at_level: PredictionTable) -> Entry:

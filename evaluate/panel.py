@@ -280,7 +280,8 @@ class Panel:
         table = self.table.with_groups(groups)
         if table is self.table:
             return self
-        run = with_known_groups(self.run)
+        banners = [banner for banner in self.banners if banner.kind != Kind.PATIENTS_UNKNOWN]
+        run = {**self.run, "banners": [banner.json() for banner in banners]}
         return replace(self, table=table, metrics=metrics_of(table, self.view), run=run)
 
     @property
@@ -315,12 +316,6 @@ class Panel:
             pandas is not installed.
         """
         return as_frame(self.rows())
-
-
-def with_known_groups(run: Metrics) -> Entry:
-    """Return what a run records, without the banner that no group is known."""
-    banners = [banner for banner in banners_of(run) if banner.kind != Kind.PATIENTS_UNKNOWN]
-    return {**run, "banners": [banner.json() for banner in banners]}
 
 
 def figure_rows(table: str, metrics: Metrics) -> list[Entry]:
@@ -387,11 +382,6 @@ class Facts(NamedTuple):
         return banners_of(self.run)
 
     @property
-    def images(self) -> str:
-        """Identity of the images of the run; empty without a run."""
-        return str(self.run.get("images_sha256", ""))
-
-    @property
     def view(self) -> TwoClassView:
         """The two-class view that the run used."""
         return TwoClassView(**(self.run.get("two_class") or {}))
@@ -445,17 +435,6 @@ def choice_in_run(path: Path) -> Entry:
     path : Path
         ``RUN/boost/NAME/predictions.csv``, or that of a network; if it has changed since, the result is empty.
     """
-    return {name: value for name, value in _added_by_run(path).items() if name != "metrics"}
-
-
-def regrouped_metrics(path: Path) -> Entry:
-    """Return the metrics of a table as for `choice_in_run`, with groups that became known later; empty without such."""
-    metrics: Entry = _added_by_run(path).get("metrics", {})
-    return metrics
-
-
-def _added_by_run(path: Path) -> Entry:
-    """Return what the run of a table has of it in the file of its choice."""
     folder = path.absolute().parent
     content = _read_if_there(folder.parent.parent / CHOICE)
     match content:

@@ -21,7 +21,6 @@ from .. import (
     choice_in_run,
     conclude,
     joined_versions,
-    regrouped_metrics,
     with_figures,
 )
 from .answer import sentences, warnings_of
@@ -184,9 +183,8 @@ def known_of(model: Path) -> Entry:
     path = model.absolute().with_name("metrics.json")
     content = read_json(path) if path.is_file() else {}
     try:
-        table = path.with_name("predictions.csv")
-        added = regrouped_metrics(table) | choice_in_run(table)
-        return measured(path.parent.name or model.stem, content, added)
+        choice = choice_in_run(path.with_name("predictions.csv"))
+        return measured(path.parent.name or model.stem, content, choice)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(
             "{}: not as this version of bchisto writes it; move it away, or train the model again",
@@ -194,7 +192,7 @@ def known_of(model: Path) -> Entry:
         ) from None
 
 
-def measured(name: str, metrics: Metrics, added: Metrics | None = None) -> Entry:
+def measured(name: str, metrics: Metrics, choice: Metrics | None = None) -> Entry:
     """Return what is known of how good a model is, and of the images that it was trained on.
 
     Parameters
@@ -203,8 +201,8 @@ def measured(name: str, metrics: Metrics, added: Metrics | None = None) -> Entry
         Name of the model.
     metrics : mapping
         What ``metrics.json`` beside it holds; empty if there is none.
-    added : mapping, optional
-        What its run adds to the metrics: results of `regrouped_metrics` and `choice_in_run`.
+    choice : mapping, optional
+        Result of `choice_in_run`.
 
     Returns
     -------
@@ -227,7 +225,7 @@ def measured(name: str, metrics: Metrics, added: Metrics | None = None) -> Entry
     }
     entry = tables.get("fusion") or next(iter(tables.values()), None)
     if entry:
-        entry = {**entry, **as_json(added or {})}
+        entry = {**entry, **as_json(choice or {})}
         table = with_figures(entry)
         conclusion = conclude(table)
         facts["table"] = entry

@@ -307,11 +307,15 @@ def _learning_sections(panels: Sequence[Panel]) -> Iterator[Section]:
         yield Section(f"How {name} learnt", [Block(drawings=drawings)])
 
 
+_TABLE = "predictions.csv"
+"""The table of a finished folder of a run."""
+
+
 def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel]) -> None:
     """Compare all finished folders of a run about the same images, in ``RUN/report.html``.
 
     It does not matter which call made a folder: its files hold what a panel does. Results that were made before groups
-    of the images were known are measured anew with them. What that, and the choice of the best among all of them, adds
+    of the images were known are measured anew with them. What the choice of the best among all of them adds
     to the metrics of each is in ``RUN/choice.json``, see `choice_in_run`.
 
     Parameters
@@ -323,53 +327,49 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel]) -> N
     made : mapping of Path to Panel
         Folders that the calling command has made, which need not be read.
     """
+    panels, banners = _finished(run, made)
+    digests = {name: str(panel.run["images_sha256"]) or images for name, panel in panels.items()}
+    here = [name for name, digest in digests.items() if digest == images]
+    groups = known_groups(panels[name].table for name in here)
+    panels |= {name: panels[name].with_groups(groups) for name in here}
+    choices = choices_of(
+        [panel.table for panel in panels.values()],
+        [panel.metrics for panel in panels.values()],
+        images=[*digests.values()],
+    )
+    results = {}
+    for (name, panel), choice in zip(panels.items(), choices, strict=True):
+        panels[name] = panel.chosen(choice)
+        if choice:
+            digest = file_sha256(panel.folder / _TABLE)
+            results[name] = {"predictions_sha256": digest, **choice}
+    write_json(run / CHOICE, as_json({"schema_version": 1, "results": results}))
+    shown = [panels[name] for name in here]
+    read_as = dict.fromkeys(panel.run.get("dataset") for panel in shown)
+    title = ", read as ".join(filter(None, ("All results of this run", *read_as)))
+    tables = [panel.table for panel in shown]
+    pairs = compare_pairs(tables, views=[panel.view for panel in shown])
+    left_out = [name for name in panels if name not in here]
+    banners += [f"{name} is not shown: it is about other images" for name in left_out]
+    banners += unlike_pairs(tables, rows=False)
+    write_report(run / "report.html", title=title, panels=shown, banners=banners, pairs=pairs)
+
+
+def _finished(run: Path, made: Mapping[Path, Panel]) -> tuple[dict[str, Panel], list[str]]:
+    """Return the panels of the finished folders of a run by their paths below it, and why others are not shown."""
     panels = {}
     banners = []
-    paths = [*run.glob("boost/*/predictions.csv"), *run.glob("finetune/*/predictions.csv")]
+    paths = [*run.glob(f"boost/*/{_TABLE}"), *run.glob(f"finetune/*/{_TABLE}")]
     for path in sorted(paths):
         if is_set_aside(path):
             continue
         panel = made.get(path.parent) or _read(path, run)
         if isinstance(panel, Panel):
             table = replace(panel.table, name=path.parent.name)
-            panels[path] = replace(panel, table=table, samples=(), folder=path.parent)
+            panels[_name(path, run)] = replace(panel, table=table, samples=(), folder=path.parent)
         elif panel:
             banners.append(f"{_name(path, run)} is not shown: {panel}")
-    digests = [str(panel.run["images_sha256"]) or images for panel in panels.values()]
-    groups = known_groups(
-        panel.table
-        for panel, digest in zip(panels.values(), digests, strict=True)
-        if digest == images
-    )
-    regrouped: Entry = {}
-    for (path, panel), digest in zip([*panels.items()], digests, strict=True):
-        if digest == images:
-            panels[path] = panel.with_groups(groups)
-        if panels[path] is not panel:
-            regrouped[_name(path, run)] = {"metrics": panels[path].metrics}
-    additions = choices_of(
-        [panel.table for panel in panels.values()],
-        [panel.metrics for panel in panels.values()],
-        images=digests,
-    )
-    shown = []
-    choices = {}
-    for (path, panel), choice, digest in zip(panels.items(), additions, digests, strict=True):
-        name = _name(path, run)
-        added = regrouped.get(name, {}) | choice
-        if added:
-            choices[name] = {"predictions_sha256": file_sha256(path), **added}
-        if digest == images:
-            shown.append(panel.chosen(choice))
-        else:
-            banners.append(f"{_name(path, run)} is not shown: it is about other images")
-    write_json(run / CHOICE, as_json({"schema_version": 1, "results": choices}))
-    read_as = dict.fromkeys(panel.run.get("dataset") for panel in shown)
-    title = ", read as ".join(filter(None, ("All results of this run", *read_as)))
-    tables = [panel.table for panel in shown]
-    pairs = compare_pairs(tables, views=[panel.view for panel in shown])
-    banners += unlike_pairs(tables, rows=False)
-    write_report(run / "report.html", title=title, panels=shown, banners=banners, pairs=pairs)
+    return panels, banners
 
 
 def _name(path: Path, run: Path) -> str:

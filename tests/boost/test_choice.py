@@ -213,17 +213,17 @@ def test_what_patients_refute_is_not_chosen(learnt_by_patient, completed, cli):
     mixed = {name: run / "boost" / name for name in ("4-knn", "4-lda")}
     results = read_json(run / "choice.json")["results"]
     assert {results[f"boost/{name}"]["choice"]["kind"] for name in mixed} == {"mixed"}
-    with pytest.raises(InputError, match="none of them shown to be better than chance; give one"):
+    with pytest.raises(InputError, match="none is shown to be better than chance; to use one all"):
         find_bundle(run)
     _, out, _ = cli("evaluate {} --out {}", run, learnt_by_patient / "Vergleich")
     page = (run / "report.html").read_text()
 
     for text in (" ".join(out.split()), page):
-        assert "4-knn and 4-lda are not to be chosen: 16 patients train and test" in text
+        assert "4-knn and 4-lda are not to be chosen: their folds mix patients" in text
         assert text.index("4-grouped-") < text.index("4-knn")
+    assert "With 16 patients in both training and test sets" in page
     for folder in mixed.values():
         lines = said(folder)
-        assert "With 16 patients in both training and test sets" in lines
         assert "its folds mix patients that other results of this run keep apart" in lines
 
 
