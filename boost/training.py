@@ -25,11 +25,11 @@ from ..core import (
     plain_options,
 )
 from ..core.formats import Pixels, read_rows
-from ..core.jobs import Work, write_or_remove, write_rows
+from ..core.jobs import Work, write_or_remove
 from ..core.models import BundleFacts, Member, check_archive_size
 from ..core.runs import FolderSettings, record_run, versions_of
 from ..crossval import CrossValidation, Outputs, Training, cross_validate
-from ..data import DatasetFacts, FoldChoice, FoldPlan, ImageRecord, decode_image
+from ..data import DatasetFacts, FoldChoice, FoldPlan, ImageRecord, decode_image, write_fold_rows
 from ..evaluate import TwoClassView
 from ..featurize import import_features, load_features
 from .bundle import Bundle
@@ -489,7 +489,7 @@ def _schemes(folds: Any, run: Path, features: Sequence[Path]) -> FoldChoice:
         for image in matrix.names[list(positions)]
     ]
     path = run / f"{type(folds).__name__}-{len(splits)}.csv"
-    write_rows(path, ("image_id", "fold", "part"), rows)
+    write_fold_rows(path, rows)
     return FoldChoice((path,))
 
 
