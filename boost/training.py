@@ -232,16 +232,16 @@ class BoostTraining(Training):
         table = replace(result.panel.table, name=result.folder.name)
         return replace(result, panel=replace(result.panel, table=table))
 
-    def _pictures(self) -> Callable[[str], Pixels | None]:
-        """Return a function that decodes an image for the report, or returns None for embeddings, which have none."""
+    def _pictures(self) -> Callable[[str], Pixels] | None:
+        """Return a function that decodes an image for the report; None for embeddings, which have no images."""
         paths = {
             row["sha256"]: Path(row["path"])
             for row in read_rows(self.run / "features" / "images.csv")
         }
+        if not paths:
+            return None
 
-        def picture(image: str) -> Pixels | None:
-            if not paths:
-                return None
+        def picture(image: str) -> Pixels:
             path = paths.get(self.images.files[image])
             if path is None:
                 raise ImageError(f"{image}: its file is not known")
