@@ -286,16 +286,15 @@ class BoostTraining(Training):
         """Return the images that train a fold; none of them if the checksum of one is not known."""
         images = self.images
         plan = self.plan
-        hashes = images.pixels or images.files
         training_ids = {image for fold in plan.folds for image in plan.images(fold, "train")}
-        if not training_ids <= hashes.keys():
+        if not training_ids <= images.hashes.keys():
             return []
         return [
             TrainingImage(
                 image,
                 position,
                 images.classes.index(label),
-                hashes[image],
+                images.hashes[image],
                 str(images.groups[image] or plan.units.get(image, image)),
             )
             for position, (image, label) in enumerate(images.labels.items())

@@ -341,7 +341,7 @@ class Outputs:
             classes=images.classes,
             protocol=result.protocol,
             banners=result.banners,
-            training=TrainingImages.of(training_images, images.pixels or images.files),
+            training=TrainingImages.of(training_images, images.hashes),
             looks=images.looks_of(training_images),
         )
         if not self.tables:

@@ -30,7 +30,7 @@ R = TypeVar("R")
 _log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
-"""Interval at which the progress bar is updated, and at which a thread with workers looks whether it must stop."""
+"""Interval at which the progress bar is updated, and at which a process with workers looks whether to stop them."""
 
 _SIGNAL_SECONDS = 0.5
 """Time that a signal to all processes may take to reach this one after it has ended a worker."""
@@ -173,7 +173,7 @@ def _results(
     if resources.here:
         yield from _here_first(call, units, resources, in_workers)
     else:
-        yield from in_workers(units, jobs=jobs)
+        yield from in_workers(units, jobs=jobs, stop=threading.Event())
 
 
 def _here_first(
@@ -256,8 +256,8 @@ def _in_processes(
     jobs: int,
     begin: Callable[[], None],
     env: dict[str, str],
+    stop: threading.Event,
     ahead: int = 1,
-    stop: threading.Event | None = None,
 ) -> Iterator[R]:
     """Do units in workers, each with `ahead` further units waiting for it, until all are done or `stop` is set."""
     # joblib does not tell a killed worker from a failed one. Workers of loky are new interpreters, work in any script,
@@ -269,15 +269,14 @@ def _in_processes(
     complete = False
     queue = iter(units)
     futures = set()
-    poll_seconds = None if stop is None else _POLL_SECONDS
     try:
         with _starting():
             pool = ProcessPoolExecutor(jobs, initializer=begin, env=env)
             # Not more than the pool accepts at once: its thread fails if it ends before it has accepted all units.
             for unit in itertools.islice(queue, (1 + ahead) * jobs):
                 futures.add(pool.submit(call, unit))
-        while futures and not (stop is not None and stop.is_set()):
-            finished, futures = wait(futures, poll_seconds, FIRST_COMPLETED)
+        while futures and not stop.is_set():
+            finished, futures = wait(futures, _POLL_SECONDS, FIRST_COMPLETED)
             with hold_interrupts():
                 for unit in itertools.islice(queue, len(finished)):
                     futures.add(pool.submit(call, unit))
