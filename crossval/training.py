@@ -100,6 +100,11 @@ class LabelledImages:
     blank: set[str] = field(default_factory=set)
     looks: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Image id to the SHA-256 of its pixels; to that of its file if no pixels are known."""
+        return self.pixels or self.files
+
     def looks_of(self, trained: Iterable[str]) -> list[dict[str, Any]]:
         """Return the ends of each value of `Look` by class, unless it is not known of an image."""
         looks: list[dict[str, Any]] = []

@@ -32,6 +32,7 @@ from .folds.folds import (
     fold_plan,
     read_splits,
     write_fold_list,
+    write_fold_rows,
 )
 from .folds.plans import FoldPlan, split_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds

@@ -261,7 +261,7 @@ def _less(metrics: Metrics) -> Verdict | None:
         by = "accuracy"
         chance = metrics["chance"]["largest_class"]
     figure = corrected(metrics, by)
-    if figure is None or not figure.interval or figure.low > chance:
+    if not figure.interval or figure.low > chance:
         return None
     return Verdict(_against(figure, chance), by, figure, chance)
 

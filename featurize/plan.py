@@ -40,7 +40,7 @@ from ..core.runs import (
     describe_differences,
     differences,
     other_settings,
-    read_records,
+    read_entries,
     versions_of,
 )
 from ..data import ImageRecord, UniqueImages, make_tissue
@@ -382,10 +382,10 @@ def executed_settings(
 def _as_begun(settings: FeaturizeSettings, records: Path) -> FeaturizeSettings:
     """Return the settings in which ``auto`` means what it did when the run of these records was begun."""
     config: Mapping[str, Any] = {}
-    for record in read_records(records):
+    for entry in read_entries(records):
         # a command that was refused has begun nothing
-        if record.command == "featurize" and (record.status != "error" or record.notes):
-            config = record.config
+        if entry.command == "featurize" and (entry.status != "error" or entry.notes):
+            config = entry.config
     recorded = {
         name: config[name]
         for name in ("engine", "batch_size")

@@ -399,6 +399,14 @@ def write_fold_list(path: Path, plan: FoldPlan, *, labels: dict[str, str], group
     write_rows(path, columns, body)
 
 
+def write_fold_rows(path: Path, rows: Collection[Row]) -> None:
+    """Write rows as `read_fold_list` returns them, so that it reads them again."""
+    columns = ["image_id", "fold", "part"]
+    if not any(part for _, _, part in rows):
+        columns.remove("part")
+    write_rows(path, columns, [row[: len(columns)] for row in rows])
+
+
 @dataclass(frozen=True)
 class FoldChoice(Settings):
     """A choice of cross-validation schemes (protocols), with options for folds that are drawn."""

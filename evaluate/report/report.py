@@ -98,15 +98,15 @@ def thumbnail(image: Pixels, *, side: int = _THUMBNAIL) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def choose_samples(table: PredictionTable, show: Callable[[str], Pixels | None]) -> list[Sample]:
+def choose_samples(table: PredictionTable, show: Callable[[str], Pixels]) -> list[Sample]:
     """Choose right and wrong images of a table with probabilities; none of any other.
 
     Parameters
     ----------
     table : PredictionTable
     show : callable
-        Returns the pixels of an image, None if there are no images, as of imported embeddings; may raise `ImageError`
-        for one that has moved or changed since, which the report then counts as missing.
+        Returns the pixels of an image; may raise `ImageError` for one that has moved or changed since, which the report
+        then counts as missing.
     """
     confidence = table.confidence
     if confidence is None:
@@ -118,15 +118,10 @@ def choose_samples(table: PredictionTable, show: Callable[[str], Pixels | None])
     rows += surest(table, ~table.hits)[:_ERRORS]
     samples = []
     for row in rows:
-        picture = ""
         try:
-            pixels = show(table.image_ids[row])
+            picture = thumbnail(show(table.image_ids[row]))
         except ImageError:
-            pass
-        else:
-            if pixels is None:
-                return []
-            picture = thumbnail(pixels)
+            picture = ""
         samples.append(
             Sample(
                 table.image_ids[row],
