@@ -20,7 +20,7 @@ from ...predict import predict
 from .estimate import Estimate, estimate_step, untrained
 from .image_sets import ImageSet, make_image_sets
 from .pictures import Trained
-from .recipe import Recipe, ReproduceRequest
+from .recipe import Recipe, ReproduceRequest, Scope
 from .settings import build_steps
 from .steps import FinetuneStep, RecipeStep
 from .tables import Key, Obtained, Results, Runs, compare_published, published_predictions, stem_of
@@ -38,7 +38,7 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> RecipeRun:
     InputError
         See `reproduce`. If a variant or magnification has too few images, a quick run leaves it out with a warning.
     """
-    test_images = find_test_images(recipe, request.scope.test_images)  # before work of days
+    test_images = find_test_images(recipe, request.scope)  # before work of days
     first, *others = [
         RecipeRun(replace(recipe, raised=number), request.at_seed(number))
         for number in range(request.seeds)
@@ -272,14 +272,16 @@ def comparable_note(banners: Sequence[Banner]) -> str:
     return f"Not comparable ({', '.join(dict.fromkeys(headings)).lower()})."
 
 
-def find_test_images(recipe: Recipe, folder: Path | None) -> dict[str, Path]:
+def find_test_images(recipe: Recipe, scope: Scope) -> dict[str, Path]:
     """Return the files in a folder and below that are images of a recipe's published predictions, by their names.
 
     Raises
     ------
     InputError
-        The recipe has no published predictions of test images, or the folder has none of these images.
+        The recipe has no published predictions of test images, the folder has none of these images, or the variants
+        leave out the published one, which predicts them.
     """
+    folder = scope.test_images
     if folder is None:
         return {}
     names = {
@@ -292,6 +294,9 @@ def find_test_images(recipe: Recipe, folder: Path | None) -> dict[str, Path]:
         raise InputError(
             "{test_images} {}: {} has no published predictions of test images", folder, recipe.name
         )
+    if recipe.first not in recipe.chosen(scope.variants):
+        text = "{test_images} {}: the variant {} predicts them; add {variants:{}}"
+        raise InputError(text, folder, recipe.first, recipe.first)
     files = {stem_of(path.name): path for path in sorted(folder.rglob("*")) if path.is_file()}
     present = sorted(names & files.keys())
     if not present:
@@ -313,6 +318,7 @@ def predict_test_images(
     """Predict test images with the models of the published variant, once; return classes by names of images.
 
     The table is written to a folder in `folder` that is named after the content of the model file and the images.
+    Nothing is predicted if a quick run has left out that variant, of which it warns.
     """
     if trained is None or not images:
         return {}
