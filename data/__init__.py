@@ -32,7 +32,7 @@ from .folds.folds import (
     read_splits,
     write_fold_list,
 )
-from .folds.plans import FoldPlan, split_groups, unknown_groups
+from .folds.plans import FoldPlan, shared_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
 from .frames import Frame, Image, image_paths, image_records, with_files

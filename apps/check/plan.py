@@ -26,7 +26,7 @@ from ...data import (
     get_layout,
     given_parts,
     scaled_side,
-    split_groups,
+    shared_groups,
     unit_names,
     with_headers,
 )
@@ -423,7 +423,7 @@ def _checked(
         _KEPT.get(plan.origin) or f"by {unit_names(dataset.name, facts)[kind]}",
         parts=_parts(plan, dataset),
         warnings=plan.warnings,
-        splits_patients=plan.origin == "site" and bool(split_groups(plan, facts.groups)),
+        splits_patients=plan.origin == "site" and any(shared_groups(plan, facts.groups)),
     )
 
 
