@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..core import InputError
+from ..core import InputError, one_of
 
 
 @contextlib.contextmanager
@@ -80,18 +80,14 @@ def find_layers(model: Any, layers: Sequence[str], *, encoder: str) -> list[Any]
     Raises
     ------
     InputError
-        There is no such layer, and the message lists similar names; or a layer has no feature map.
+        There is no such layer, and the message names a similar one and the last ones; or a layer has no feature map.
     """
     names = canonical_names(model)
     map_layers = []
     for name in layers:
         if name not in names:
-            import difflib
-
-            hints = difflib.get_close_matches(name, names, n=5) or sorted(names)[-5:]
-            raise InputError(
-                "{encoders} {}: no layer {}; close names are {}", encoder, name, ", ".join(hints)
-            )
+            hint = one_of(name, reversed(names), most=5)
+            raise InputError("{encoders} {}: no layer {}; {}", encoder, name, hint)
         layer = model.get_layer(names[name])
         if len(layer.output.shape) != 4:
             raise InputError(
