@@ -351,9 +351,8 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
             if shown.failures and not shown.table.records:
                 # for example after a fault of the disk
                 first = next(iter(shown.failures.values()))
-                raise ImageError(
-                    f"none of {counted(len(shown.failures), 'image')} can be used; first: {first}"
-                )
+                amount = counted(len(shown.failures), "image")
+                raise ImageError("none of {} can be used; first: {}", amount, first)
             if self._is_same(shown):  # images that failed were tried again
                 images = len(shown.table.records)
                 return PredictResult(outputs.table, images, {}, shown.failures, (), unchanged=True)

@@ -361,9 +361,8 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             if unit.record is None or unit.record.image_id not in left_out
         ]
         if not units:
-            raise ImageError(
-                f"none of the {len(failures)} images can be used; first: {failures[0][1]}"
-            )
+            text = "none of the {} images can be used; first: {}"
+            raise ImageError(text, len(failures), failures[0][1])
         # all maps share one colour bar
         limits = [
             colour_limits(explanation)

@@ -136,7 +136,8 @@ def stain_images(
             restained.save(path, before, after)
             progress.update_to(number)
     if not restained.written:
-        raise InputError(f"none of the {len(files)} images can be used; first: {failures[0][1]}")
+        text = "none of the {} images can be used; first: {}"
+        raise InputError(text, len(files), failures[0][1])
     restained.write_table()
     if failures:
         write_rows(folder / _TABLES[1], ["path", "error"], failures)
