@@ -75,10 +75,10 @@ _MAGNIFICATIONS = (40, 100, 200, 400)
 
 
 class LeastSize(Protocol):
-    """Interface of a requirement on the size of images, such as a `View` or patches."""
+    """Interface of a requirement on the size and scale of images, such as a `View` or patches."""
 
     def misfit(self, record: ImageRecord, *, width: int, height: int) -> str | None:
-        """Return the reason why an image of this size (pixels) is too small; None if it is large enough."""
+        """Return the reason why an image of this size (pixels) cannot be used, such as that it is too small; else None."""
 
 
 class OpenedImages(NamedTuple):

@@ -132,17 +132,15 @@ def _short_sides(view: View, records: Sequence[ImageRecord]) -> dict[str, int] |
 
 def shown_factor(view: View, record: ImageRecord) -> float:
     """Return the factor by which a view resizes an image; 1 if it depends on micrometres per pixel that are unknown."""
-    if view.unit and record.mpp is None:
+    if view.unscaled(record):
         return 1.0
     return view.factor(record.mpp)
 
 
 def unscaled(records: Iterable[ImageRecord], views: Sequence[View]) -> str | None:
     """Return a message on the first image without micrometres per pixel, if a view needs them; else None."""
-    for view, record in itertools.product(views, records):
-        if view.unit and record.mpp is None:
-            return view.misfit(record, width=1, height=1)
-    return None
+    reasons = (view.unscaled(record) for view, record in itertools.product(views, records))
+    return next(filter(None, reasons), None)
 
 
 def fitting_views(records: Sequence[ImageRecord], settings: FeaturizeSettings) -> tuple[View, ...]:
