@@ -151,7 +151,7 @@ class View:
         return mpp / self.scale
 
     def unscaled(self, record: ImageRecord) -> str | None:
-        """Return a message if this view needs the micrometres per pixel of an image and they are not known; else None."""
+        """Return a message if this view needs micrometres per pixel and those of an image are not known; else None."""
         if not self.unit or record.mpp is not None:
             return None
         remedy = Message("{mpp} gives them for all images, a column mpp of a manifest for each")
