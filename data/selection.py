@@ -78,7 +78,7 @@ class LeastSize(Protocol):
     """Interface of a requirement on the size and scale of images, such as a `View` or patches."""
 
     def misfit(self, record: ImageRecord, *, width: int, height: int) -> str | None:
-        """Return the reason why an image of this size (pixels) cannot be used, mostly that it is too small; else None."""
+        """Return the reason why an image of this size (pixels) cannot be used, such as a small size; else None."""
 
 
 class OpenedImages(NamedTuple):
