@@ -25,7 +25,7 @@ from ...core import (
     items_of,
     plain_options,
 )
-from ...core.formats import file_sha256, read_rows
+from ...core.formats import Pixels, file_sha256, read_rows
 from ...core.jobs import (
     Computation,
     Resources,
@@ -339,7 +339,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         in_table = [list(row.values()) for row in read_rows(self.folder / "explain.csv")]
         if self.refused or in_table != rows:
             return False
-        files = ("index.html", *(row[-2] for row in rows))
+        files = ("index.html", *(unit.picture for unit in self.all_units))
         return all((self.folder / file).is_file() for file in files)
 
     def write(self, kept: Sequence[bool | None], made: Sequence[Left]) -> ExplainResult:
@@ -374,19 +374,11 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         rows: list[list[str]] = []
         page_rows: list[dict[str, Any]] = []
         for unit in units:
-            explanation = _saved(unit)
-            row = _row(unit, explanation)
-            picture_file = row[-2]
-            if explanation.values is not None:
-                if unit.record is not None:
-                    regions = self.folder / "regions" / f"{unit.arrays.stem}.geojson"
-                    write_regions(regions, explanation, unit.record)
-                explanation = replace(explanation, limits=(low, high))
-            picture = draw(explanation)
-            write_image(self.folder / picture_file, picture)
+            explanation, picture = self._drawn(unit, (low, high))
             if len(page_rows) < MAX_PICTURES:
-                page_rows.append(page_row(explanation, picture, picture_file))
-            rows.append(row)
+                page_rows.append(page_row(explanation, picture, unit.picture))
+            rows.append(_row(unit, explanation))
+        caution = explanation.caution  # that of the method, which all images share
         write_or_remove(self.folder / "failures.csv", ["image_id", "error"], failures)
         result = self.result(failures, images=len(rows))
         render_page(
@@ -400,7 +392,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             summary=counted(len(rows), "picture"),
             rows=page_rows,
             left_out=len(rows) - len(page_rows),
-            banners=(*result.banners, f"limitations: {explanation.caution}"),
+            banners=(*result.banners, f"limitations: {caution}"),
             failures=failures,
             known=self.known,
             facts=bundle_lines(self.model.bundle, self.file.sha256),
@@ -408,6 +400,18 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         # last, since `is_written` takes it as a sign that all else is written
         write_or_remove(self.folder / "explain.csv", _HEADER, rows)
         return result
+
+    def _drawn(self, unit: ExplainUnit, limits: tuple[float, float]) -> tuple[Explanation, Pixels]:
+        """Draw a saved explanation with the limits of all, in a picture and as regions; return both."""
+        explanation = _saved(unit)
+        if explanation.values is not None:
+            if unit.record is not None:
+                regions = self.folder / "regions" / f"{unit.arrays.stem}.geojson"
+                write_regions(regions, explanation, unit.record)
+            explanation = replace(explanation, limits=limits)
+        picture = draw(explanation)
+        write_image(self.folder / unit.picture, picture)
+        return explanation, picture
 
     def result(
         self, failures: Failures, *, images: int = 0, unchanged: bool = False
@@ -441,7 +445,7 @@ def _row(unit: ExplainUnit, explanation: Explanation) -> list[str]:
         explanation.predicted,
         _number(explanation.score),
         _number(explanation.calibrated),
-        f"pictures/{unit.arrays.stem}.png",
+        unit.picture,
         f"arrays/{unit.arrays.name}",
     ]
 
