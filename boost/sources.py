@@ -60,7 +60,7 @@ class Sources:
         sizes = [look[-1] for look in self.images.looks.values()] or [1.0]
         ends = [float(np.min(sizes)), float(np.max(sizes))]
         is_wide = ends[1] > FAR * ends[0]  # not if one is unknown
-        pairs = len(self.images.known.copies or ())
+        pairs = len(self.images.facts.copies or ())
         return {"stains": len(doubtful), "pairs": pairs, "mpp": ends if is_wide else []}
 
     def banners(self) -> list[Banner]:
@@ -143,7 +143,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         classes=present,
         labels=labels,
         groups=groups,
-        known=facts,
+        facts=facts,
         pixels={image: sha256 for outcome in stains for image, sha256 in outcome.pixels.items()},
         blank={image for outcome in stains for image in outcome.blank},
         files=first.files,

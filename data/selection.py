@@ -426,7 +426,7 @@ def check_headers(
     *,
     needs: Sequence[LeastSize],
     skip_errors: bool,
-    known: Collection[str] | None = None,
+    parameters: Collection[str] | None = None,
     files: ImageFiles | None = None,
 ) -> tuple[tuple[ImageRecord, ...], tuple[tuple[str, str], ...]]:
     """Check the header of every image before the work starts.
@@ -438,8 +438,8 @@ def check_headers(
         Requirements on the size of every image, such as crops that must fit; any object with a method `misfit`.
     skip_errors : bool
         Leave out images that cannot be used, instead of raising an error.
-    known : collection of str, optional
-        Parameters that the caller has, see `bchisto.core.Message.limited`; by default all.
+    parameters : collection of str, optional
+        Those that the caller has, see `bchisto.core.Message.limited`; by default all.
     files : ImageFiles, optional
         Cached headers of the files.
 
@@ -465,8 +465,8 @@ def check_headers(
         for need in needs:
             misfit = need.misfit(scaled, width=width, height=height)
             if misfit is not None:
-                if known is not None:
-                    misfit = limited(misfit, known)
+                if parameters is not None:
+                    misfit = limited(misfit, parameters)
                 unusable[record.image_id] = misfit
                 break
         else:
