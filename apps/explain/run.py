@@ -364,17 +364,17 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             text = "none of the {} images can be used; first: {}"
             raise ImageError(text, len(failures), failures[0][1])
         # all maps share one colour bar
-        limits = [
-            colour_limits(explanation)
+        ends = [
+            end
             for explanation in map(_saved, units)
             if explanation.values is not None
+            for end in colour_limits(explanation)
         ]
-        low = min((low for low, _ in limits), default=0.0)
-        high = max((high for _, high in limits), default=0.0)
+        limits = (min(ends, default=0.0), max(ends, default=0.0))
         rows: list[list[str]] = []
         page_rows: list[dict[str, Any]] = []
         for unit in units:
-            explanation, picture = self._drawn(unit, (low, high))
+            explanation, picture = self._drawn(unit, limits)
             if len(page_rows) < MAX_PICTURES:
                 page_rows.append(page_row(explanation, picture, unit.picture))
             rows.append(_row(unit, explanation))

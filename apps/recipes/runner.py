@@ -128,22 +128,37 @@ class RecipeRun:
     def compare(self, test_images: Mapping[str, Path]) -> None:
         """Compare the figures with the published ones; predict the test images."""
         recipe = self._recipe
-        folder = self._request.run / "reproduce" / recipe.name
         self.results = chosen_anew(self.results)
-        published_run = self.obtained.get((recipe.first, None))
-        predictions = predict_test_images(
-            published_run, test_images, folder=folder, request=self._request
-        )
         runs = Runs(
             first=recipe.first,
             obtained=self.obtained,
             magnifications=recipe.magnifications,
             parameters=self._sizes(),
-            tested=predictions,
+            tested=self._predicted(test_images),
         )
         self.published = compare_published(
             recipe.published, runs, note=comparable_note(self.banners)
         )
+
+    def _predicted(self, images: Mapping[str, Path]) -> dict[str, str]:
+        """Predict test images with the models of the published variant, once; return classes by names of images.
+
+        The table is written to a folder that is named after the content of the model file and the images. Nothing is
+        predicted if a quick run has left out that variant, of which it warns.
+        """
+        trained = self.obtained.get((self._recipe.first, None))
+        if trained is None or not images:
+            return {}
+        request = self._request
+        model = trained.folder / "model.bchisto"
+        contents = {name: file_sha256(path) for name, path in images.items()}
+        key = key_of("test images 1", model=file_sha256(model), images=contents)
+        folder = request.run / "reproduce" / self._recipe.name / f"test-images-{key[:16]}"
+        table = folder / "predictions.csv"
+        if not table.is_file():
+            files = list(images.values())
+            predict(model, files, out=table, weights=request.weights, work=request.work)
+        return {stem_of(row["image_id"]): row["predicted"] for row in read_rows(table)}
 
     def _sizes(self) -> dict[str, int]:
         """Return the number of parameters of each network that tables list, by the names of variants."""
@@ -306,26 +321,3 @@ def find_test_images(recipe: Recipe, scope: Scope) -> dict[str, Path]:
             min(names),
         )
     return {name: files[name] for name in present}
-
-
-def predict_test_images(
-    trained: Obtained | None,
-    images: Mapping[str, Path],
-    *,
-    folder: Path,
-    request: ReproduceRequest,
-) -> dict[str, str]:
-    """Predict test images with the models of the published variant, once; return classes by names of images.
-
-    The table is written to a folder in `folder` that is named after the content of the model file and the images.
-    Nothing is predicted if a quick run has left out that variant, of which it warns.
-    """
-    if trained is None or not images:
-        return {}
-    model = trained.folder / "model.bchisto"
-    contents = {name: file_sha256(path) for name, path in images.items()}
-    key = key_of("test images 1", model=file_sha256(model), images=contents)
-    table = folder / f"test-images-{key[:16]}" / "predictions.csv"
-    if not table.is_file():
-        predict(model, list(images.values()), out=table, weights=request.weights, work=request.work)
-    return {stem_of(row["image_id"]): row["predicted"] for row in read_rows(table)}

@@ -237,19 +237,17 @@ def group_warnings(plan: FoldPlan, group_of: GroupOf, group_is: str = "") -> tup
     sizes = Counter(group_of.get(image) for image in plan.image_ids)
     group_count = sum(count > 1 for group, count in sizes.items() if group is not None)
     warnings: list[Message] = []
-
-    def which(groups: set[str]) -> Names:
-        return Names(f" ({few(sorted(groups), most=5)})")
-
     if tested:
-        validates = any(part == "val" for _, _, part in plan.rows)
+        learning = "train"
+        if any(part == "val" for _, _, part in plan.rows):
+            learning = "train or validate"
         text = Message(
             "{} of {} with several images both {} and test in a fold{}, so "
             "these numbers are too high for new {}",
             len(tested),
             counted(group_count, unit),
-            "train or validate" if validates else "train",
-            which(tested),
+            learning,
+            Names(f" ({few(sorted(tested), most=5)})"),
             plural(unit),
         )
         warnings.append(Banner(Kind.PATIENTS_MIXED, text, mixed=len(tested), patients=group_count))
@@ -258,7 +256,7 @@ def group_warnings(plan: FoldPlan, group_of: GroupOf, group_is: str = "") -> tup
             Message(
                 "{} in both the training and the validation part of a fold{}, so training may stop too late",
                 counted(len(validated), unit),
-                which(validated),
+                Names(f" ({few(sorted(validated), most=5)})"),
             )
         )
     return tuple(warnings)
