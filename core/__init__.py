@@ -49,6 +49,7 @@ from .messages import (
     listed,
     message_of,
     neutral,
+    none_usable,
     plural,
     public,
     readable_name,

@@ -25,6 +25,7 @@ from ..core import (
     converted,
     limited,
     message_of,
+    none_usable,
     option,
 )
 from ..core.formats import FramePath, limits
@@ -482,7 +483,6 @@ def check_headers(
         raise RefusedImageError("{}{}", first, more)
     warn_left_out(unusable)
     if unusable and not usable:
-        first = next(iter(unusable.values()))
-        raise RefusedImageError("none of the {} images can be used; first: {}", len(records), first)
+        raise RefusedImageError(none_usable(list(unusable.values())))
     report_findings(header_findings(usable, most=_MOST_DEEP))
     return tuple(usable), tuple(unusable.items())

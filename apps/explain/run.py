@@ -23,6 +23,7 @@ from ...core import (
     converted,
     counted,
     items_of,
+    none_usable,
     plain_options,
 )
 from ...core.formats import Pixels, file_sha256, read_rows
@@ -361,8 +362,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             if unit.record is None or unit.record.image_id not in left_out
         ]
         if not units:
-            text = "none of the {} images can be used; first: {}"
-            raise ImageError(text, len(failures), failures[0][1])
+            raise ImageError(none_usable([reason for _, reason in failures]))
         # all maps share one colour bar
         ends = [
             end

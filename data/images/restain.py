@@ -20,6 +20,7 @@ from ...core import (
     PathInput,
     converted,
     message_of,
+    none_usable,
     readable_name,
 )
 from ...core.formats import decode_image
@@ -136,8 +137,7 @@ def stain_images(
             restained.save(path, before, after)
             progress.update_to(number)
     if not restained.written:
-        text = "none of the {} images can be used; first: {}"
-        raise InputError(text, len(files), failures[0][1])
+        raise InputError(none_usable([reason for _, reason in failures]))
     restained.write_table()
     if failures:
         write_rows(folder / _TABLES[1], ["path", "error"], failures)
