@@ -154,12 +154,13 @@ class View:
         """Return a message if this view needs micrometres per pixel and those of an image are not known; else None."""
         if not self.unit or record.mpp is not None:
             return None
-        remedy = Message("{mpp} gives them for all images, a column mpp of a manifest for each")
         return Message(
             "{}: its micrometres per pixel are not known, which the view {} needs",
             record.called,
             self,
-            remedies=[remedy],
+            remedies=[
+                Message("{mpp} gives them for all images, a column mpp of a manifest for each")
+            ],
         )
 
     def misfit(self, record: ImageRecord, *, width: int, height: int) -> str | None:
@@ -358,6 +359,11 @@ class FeaturizeSettings(Settings):
             if weights != "imagenet":
                 text = "{weights} {}: {} brings its own; name the encoder that is meant, {weights:NAME={}}"
                 raise InputError(text, weights, choice.name, weights)
+
+    @property
+    def changes_colours(self) -> bool:
+        """Whether augmentations change the stain of an image."""
+        return self.color_range != (1.0, 1.0)
 
     @property
     def description(self) -> CropDescription:
