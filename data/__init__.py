@@ -6,7 +6,15 @@ A `Dataset` is a table with one `ImageRecord` per image. Decoded images are ``ui
 
 from ..core.formats import decode_image
 from .check import DatasetSurvey, survey_dataset
-from .classes import check_order, join_labels, likeness, match_class, missing_labels, spell_labels
+from .classes import (
+    check_order,
+    join_labels,
+    likeness,
+    match_class,
+    missing_labels,
+    not_among,
+    spell_labels,
+)
 from .dataset import (
     CHOSEN,
     FACTS_FILE,

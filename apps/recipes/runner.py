@@ -310,8 +310,8 @@ def find_test_images(recipe: Recipe, scope: Scope) -> dict[str, Path]:
             "{test_images} {}: {} has no published predictions of test images", folder, recipe.name
         )
     if recipe.first not in recipe.chosen(scope.variants):
-        text = "{test_images} {}: the variant {} predicts them; add {variants:{}}"
-        raise InputError(text, folder, recipe.first, recipe.first)
+        text = "{test_images} {}: add {variants:{}}, which predicts them"
+        raise InputError(text, folder, recipe.first)
     files = {stem_of(path.name): path for path in sorted(folder.rglob("*")) if path.is_file()}
     present = sorted(names & files.keys())
     if not present:

@@ -330,7 +330,7 @@ def test_test_images_agree_with_the_predictions_of_the_authors(
         (
             folder,
             f"{recipe} --variant patient-disjoint",
-            "--test-images {}: the variant published predicts them; add --variant published",
+            "--test-images {}: add --variant published, which predicts them",
         ),
         (tmp_path, recipe, "--test-images {}: no test image is in it; their names are test0"),
         (
