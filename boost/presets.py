@@ -329,11 +329,12 @@ def _plain(name: str, value: Any) -> Any:
     else:
         fits = isinstance(value, float) and math.isfinite(value)
     if not fits:
-        text = (
+        raise InputError(
             "{params} {}: cannot be {}; give a word, true, false, a finite number (a whole one below 2**31), or a list "
-            "of these"
+            "of these",
+            name,
+            "nothing" if value is None else repr(value),
         )
-        raise InputError(text, name, "nothing" if value is None else repr(value))
     return value
 
 

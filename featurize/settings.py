@@ -169,7 +169,7 @@ class View:
         The image may be smaller than the crop, or its micrometres per pixel may be unknown or too coarse.
         """
         unscaled = self.unscaled(record)
-        if unscaled is not None:
+        if unscaled:
             return unscaled
         factor = self.factor(record.mpp)
         across = scaled_side(width, factor)

@@ -146,8 +146,10 @@ def write_outputs(
         table = _table(training, units, tested, result)
         tables = _tables(table, result.folder, training.view.positive)
     if any(names for names, _ in held):
-        of_images = _of_images(_table(training, units, held, result))
-        write_table(result.folder / "predictions-validation.csv", of_images)
+        write_table(
+            result.folder / "predictions-validation.csv",
+            _of_images(_table(training, units, held, result)),
+        )
     logs = {str(unit.fold): list(read_rows(unit.log)) for unit in units}
     inner = not any(training.plan.images(unit.fold, "val") for unit in units)
     shown = {**asdict(settings), **resolved(settings)}

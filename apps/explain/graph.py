@@ -196,8 +196,11 @@ class Graph:
                 raise InputError("{method} {}: this network has no feature map", method)
             return list(maps.values())[-1]
         if layer not in maps:
-            hint = one_of(layer, reversed(maps), most=5)
-            raise InputError("{layer} {}: no feature map of this name; {}", layer, hint)
+            raise InputError(
+                "{layer} {}: no feature map of this name; {}",
+                layer,
+                one_of(layer, reversed(maps), most=5),
+            )
         return maps[layer]
 
     @functools.cached_property

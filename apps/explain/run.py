@@ -274,8 +274,10 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         if self.asked.method.of_model is not None:
             self.records = [None]
             self.refused = ()
-        sources = [record.path.parent for record in self.records if record is not None]
-        refuse_overwriting([self.folder, self.folder / "pictures"], sources)
+        refuse_overwriting(
+            [self.folder, self.folder / "pictures"],
+            [record.path.parent for record in self.records if record is not None],
+        )
 
     @functools.cached_property
     def settings(self) -> FolderSettings:
@@ -371,7 +373,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             for end in colour_limits(explanation)
         ]
         limits = (min(ends, default=0.0), max(ends, default=0.0))
-        rows: list[list[str]] = []
+        rows = []
         page_rows: list[dict[str, Any]] = []
         for unit in units:
             explanation, picture = self._drawn(unit, limits)
@@ -406,8 +408,11 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         explanation = _saved(unit)
         if explanation.values is not None:
             if unit.record is not None:
-                regions = self.folder / "regions" / f"{unit.arrays.stem}.geojson"
-                write_regions(regions, explanation, unit.record)
+                write_regions(
+                    self.folder / "regions" / f"{unit.arrays.stem}.geojson",
+                    explanation,
+                    unit.record,
+                )
             explanation = replace(explanation, limits=limits)
         picture = draw(explanation)
         write_image(self.folder / unit.picture, picture)
@@ -435,12 +440,9 @@ _HEADER = ("image_id", "label", "target", "predicted", "score", "calibrated", "p
 
 def _row(unit: ExplainUnit, explanation: Explanation) -> list[str]:
     """Return the row of an explanation in the table."""
-    label = ""
-    if unit.record is not None:
-        label = unit.record.label_text
     return [
         explanation.image_id,
-        label,
+        "" if unit.record is None else unit.record.label_text,
         explanation.target,
         explanation.predicted,
         _number(explanation.score),

@@ -153,11 +153,16 @@ class RecipeRun:
         model = trained.folder / "model.bchisto"
         contents = {name: file_sha256(path) for name, path in images.items()}
         key = key_of("test images 1", model=file_sha256(model), images=contents)
-        folder = request.run / "reproduce" / self._recipe.name / f"test-images-{key[:16]}"
-        table = folder / "predictions.csv"
+        folder = request.run / "reproduce" / self._recipe.name
+        table = folder / f"test-images-{key[:16]}" / "predictions.csv"
         if not table.is_file():
-            files = list(images.values())
-            predict(model, files, out=table, weights=request.weights, work=request.work)
+            predict(
+                model,
+                list(images.values()),
+                out=table,
+                weights=request.weights,
+                work=request.work,
+            )
         return {stem_of(row["image_id"]): row["predicted"] for row in read_rows(table)}
 
     def _sizes(self) -> dict[str, int]:
@@ -310,8 +315,9 @@ def find_test_images(recipe: Recipe, scope: Scope) -> dict[str, Path]:
             "{test_images} {}: {} has no published predictions of test images", folder, recipe.name
         )
     if recipe.first not in recipe.chosen(scope.variants):
-        text = "{test_images} {}: add {variants:{}}, which predicts them"
-        raise InputError(text, folder, recipe.first)
+        raise InputError(
+            "{test_images} {}: add {variants:{}}, which predicts them", folder, recipe.first
+        )
     files = {stem_of(path.name): path for path in sorted(folder.rglob("*")) if path.is_file()}
     present = sorted(names & files.keys())
     if not present:

@@ -134,13 +134,14 @@ def fold_plan(
         raise scarce(error, folds, pool) from error
     leaks = group_warnings(plan, pool.group_of, facts.group_is)
     if leaks and group_by == "group":
-        text = "{folds} {}: {}; correct the list, or use {group_by:none}"
-        raise InputError(text, plan.name, leaks[0])
+        raise InputError(
+            "{folds} {}: {}; correct the list, or use {group_by:none}", plan.name, leaks[0]
+        )
     further = (
         *mixed_parts(plan, facts),
         *_ranked_together(plan, pool),
         *map(public, leaks),
-        *split_copies(plan, facts.copies or ()),
+        *split_copies(plan, pool.copies),
     )
     return replace(plan, warnings=(*absent, *plan.warnings, *further))
 

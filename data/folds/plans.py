@@ -230,7 +230,7 @@ def shared_groups(plan: FoldPlan, group_of: GroupOf) -> tuple[set[str], set[str]
     return tested, validated - tested
 
 
-def group_warnings(plan: FoldPlan, group_of: GroupOf, group_is: str = "") -> tuple[Message, ...]:
+def group_warnings(plan: FoldPlan, group_of: GroupOf, group_is: str) -> tuple[Message, ...]:
     """Return warnings with the number and names of groups that are in two parts of a fold, see `shared_groups`."""
     unit = group_is or "patient"
     tested, validated = shared_groups(plan, group_of)

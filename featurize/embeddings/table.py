@@ -129,7 +129,7 @@ def _finite_rows(path: Path, image_ids: Sequence[str], features: Array) -> Featu
     if len(bad_rows):
         raise InputError(
             f"{path}: NaN, infinity, or a number that float32 cannot hold is in the embedding of "
-            f"{few(image_ids[row] for row in bad_rows)}; leave it out, or make it again"
+            f"{few(image_ids[row] for row in bad_rows.tolist())}; leave it out, or make it again"
         )
     return rows
 

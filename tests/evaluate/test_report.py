@@ -176,7 +176,7 @@ def test_no_name_is_too_odd_to_be_left_out(rng, name):
         table_of(rng, n=8), image_ids=tuple(image for image, *_ in rows[:8]), groups=(name,) * 8
     )
     banners = [
-        *group_warnings(plan, group_of),
+        *group_warnings(plan, group_of, ""),
         *split_copies(plan, [(rows[0][0], rows[6][0]), (rows[1][0], rows[7][0])]),
     ]
     assert [name in banner for banner in banners] == [True, True, True]
