@@ -151,7 +151,7 @@ def parse_reference(data: bytes, *, classes: int) -> Arrays:
         ``mean``, ``scale`` (d,) of the features of all feature files; ``axes`` (d, q), the principal axes, with the
         variance ``variances`` (q,) along them and ``rest`` () along all others. For each training image: ``vectors``
         (m, q), its features scaled to length 1, along the axes; ``classes`` (m,); and ``hashes`` (m, 32), the bytes of
-        the SHA-256 of its pixels. ``left_out`` (r,), ascending: the distances of training images that were left out of
+        its `TrainingImage.sha256`. ``left_out`` (r,), ascending: the distances of training images that were left out of
         the fit.
 
     Raises
@@ -240,7 +240,7 @@ def nearest_names(
     compared : Compared
     classes : sequence of str
     names : mapping
-        SHA-256 of an image's pixels to its name. Other images appear as the first 12 digits of their SHA-256.
+        `TrainingImage.sha256` to the name of the image. Other images appear as the first 12 digits of their SHA-256.
     """
     hashes = [row.astype(np.int8).tobytes().hex() for row in reference["hashes"]]
     labels = [classes[number] for number in reference["classes"].astype(int)]
@@ -266,7 +266,7 @@ class TrainingImage(NamedTuple):
     label : int
         Class number.
     sha256 : str
-        SHA-256 of its pixels.
+        SHA-256 of its pixels; if these are not known, of its file, or of the rows of an imported embedding.
     unit : str
         Its patient or slide, or else itself.
     """

@@ -21,15 +21,16 @@ from ..core import (
     TextInput,
     as_banner,
     converted,
+    counted,
     items_of,
     plain_options,
 )
 from ..core.formats import Pixels, read_rows
-from ..core.jobs import Work, write_or_remove, write_rows
+from ..core.jobs import Work, write_or_remove
 from ..core.models import BundleFacts, Member, check_archive_size
 from ..core.runs import FolderSettings, record_run, versions_of
 from ..crossval import CrossValidation, Outputs, Training, cross_validate
-from ..data import DatasetFacts, FoldChoice, FoldPlan, ImageRecord, decode_image
+from ..data import DatasetFacts, FoldChoice, FoldPlan, ImageRecord, decode_image, write_fold_rows
 from ..evaluate import TwoClassView
 from ..featurize import import_features, load_features
 from .bundle import Bundle
@@ -232,16 +233,16 @@ class BoostTraining(Training):
         table = replace(result.panel.table, name=result.folder.name)
         return replace(result, panel=replace(result.panel, table=table))
 
-    def _pictures(self) -> Callable[[str], Pixels | None]:
-        """Return a function that decodes an image for the report, or returns None for embeddings, which have none."""
+    def _pictures(self) -> Callable[[str], Pixels] | None:
+        """Return a function that decodes an image for the report; None for embeddings, which have no images."""
         paths = {
             row["sha256"]: Path(row["path"])
             for row in read_rows(self.run / "features" / "images.csv")
         }
+        if not paths:
+            return None
 
-        def picture(image: str) -> Pixels | None:
-            if not paths:
-                return None
+        def picture(image: str) -> Pixels:
             path = paths.get(self.images.files[image])
             if path is None:
                 raise ImageError(f"{image}: its file is not known")
@@ -286,16 +287,15 @@ class BoostTraining(Training):
         """Return the images that train a fold; none of them if the checksum of one is not known."""
         images = self.images
         plan = self.plan
-        hashes = images.pixels or images.files
         training_ids = {image for fold in plan.folds for image in plan.images(fold, "train")}
-        if not training_ids <= hashes.keys():
+        if not training_ids <= images.hashes.keys():
             return []
         return [
             TrainingImage(
                 image,
                 position,
                 images.classes.index(label),
-                hashes[image],
+                images.hashes[image],
                 str(images.groups[image] or plan.units.get(image, image)),
             )
             for position, (image, label) in enumerate(images.labels.items())
@@ -315,7 +315,9 @@ def _refuse_larger(folder: Path, stores: Container[str], settings: BoostSettings
     missing_stores = sorted({row["store"] for row in rows if row["store"] not in stores})
     surplus = []
     if missing_stores:
-        surplus.append(f"{len(missing_stores)} more feature files ({', '.join(missing_stores)})")
+        surplus.append(
+            f"{counted(len(missing_stores), 'more feature file')} ({', '.join(missing_stores)})"
+        )
     if seeds > settings.seeds:
         surplus.append(f"{seeds} seeds, not {settings.seeds}")
     if surplus:
@@ -489,7 +491,7 @@ def _schemes(folds: Any, run: Path, features: Sequence[Path]) -> FoldChoice:
         for image in matrix.names[list(positions)]
     ]
     path = run / f"{type(folds).__name__}-{len(splits)}.csv"
-    write_rows(path, ("image_id", "fold", "part"), rows)
+    write_fold_rows(path, rows)
     return FoldChoice((path,))
 
 

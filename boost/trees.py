@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import BundleError, DependencyError, InputError
+from ..core import BundleError, DependencyError, InputError, counted
 from ..core.formats import Array, Floats, Floats32, Integers, limits
 from ..core.models import pack_arrays, unpack_arrays
 
@@ -330,12 +330,12 @@ def parse_model(data: bytes) -> Forest:
         _refuse_if(array.dtype.kind != kind, f"its {name} are of the type {array.dtype}")
     classes = int(arrays["classes"])
     features = int(arrays["features"])
-    _refuse_if(not 2 <= classes <= limits.MODEL_CLASSES, f"{classes:,} classes")
+    _refuse_if(not 2 <= classes <= limits.MODEL_CLASSES, f"{counted(classes, 'class')}")
     _refuse_if(not 1 <= features <= limits.TREE_FEATURES, f"{features:,} features")
     leaves = arrays["leaves"].astype(np.int64)
     value = arrays["value"]
     trees = len(leaves)
-    _refuse_if(trees == 0 or trees % classes > 0, f"{trees:,} trees for {classes} classes")
+    _refuse_if(trees == 0 or trees % classes > 0, f"{counted(trees, 'tree')} for {classes} classes")
     _refuse_if(
         ((leaves < 1) | (leaves > len(value))).any() or leaves.sum() != len(value),
         "its leaves are miscounted",

@@ -19,6 +19,7 @@ from ..core import (
     Message,
     StoreError,
     by_key,
+    counted,
     is_out_of_memory,
 )
 from ..core.jobs import Ticker, atomic_output, key_of, read_pack, write_pack
@@ -297,7 +298,7 @@ def learning_banner(
     counts = [np.bincount(unit.part.labels) * augmentations[unit.part.store] for unit in idle]
     suggested = max(1, int(min(rows[rows > 0].min() for rows in counts)) // _LEAVES_PER_CLASS)
     if suggested >= needed:
-        text = f"{models}, though leaves need {needed} rows only; look at the features."
+        text = f"{models}, though leaves need {counted(needed, 'row')} only; look at the features."
         return Banner(Kind.NOTHING_LEARNT, text)
     text = Message(
         "{}, since their trees have no split. A leaf needs {} rows (min_data_in_leaf), and as few as {} train (images "

@@ -210,7 +210,7 @@ def _counts(dataset: Dataset) -> str:
     unlabelled = len(dataset) - sum(classes.values())
     if unlabelled != 0:
         counts.append(f"without a label {unlabelled}")
-    return f"{len(dataset)} images: {', '.join(counts)}"
+    return f"{counted(len(dataset), 'image')}: {', '.join(counts)}"
 
 
 def _write_folds(dataset: Dataset, options: Mapping[str, Any]) -> None:

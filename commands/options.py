@@ -366,6 +366,8 @@ class Command(click.Command):
 
     Parameters
     ----------
+    *arguments, **attributes : any
+        Those of `click.Command`.
     options : callable
         Yields its parameters.
     first : sequence of str

@@ -37,6 +37,7 @@ from .extensions import extension_names, load_extension, misnamed
 from .messages import (
     Message,
     Names,
+    Pairs,
     Parameter,
     Write,
     Writer,

@@ -18,6 +18,9 @@ from html import escape
 from itertools import islice
 from typing import Any
 
+Pairs = tuple[tuple[str, str], ...]
+"""Pairs of texts, such as images that cannot be used, and why."""
+
 Write = Callable[[str, str], str]
 """A function that writes a parameter, from its name and the value to set (as typed), or an empty text."""
 
@@ -254,9 +257,9 @@ def none_usable(reasons: Sequence[str]) -> Message:
     Examples
     --------
     >>> print(none_usable(["a.png: is empty", "b.png: is too small"]))
-    none of the 2 images can be used; first: a.png: is empty
+    none of 2 images can be used; first: a.png: is empty
     """
-    return Message("none of the {} images can be used; first: {}", len(reasons), reasons[0])
+    return Message("none of {} can be used; first: {}", counted(len(reasons), "image"), reasons[0])
 
 
 def _parts_of(value: Any) -> Any:

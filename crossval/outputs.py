@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import Banner, Kind, has_kind, html_lines, plural, public
+from ..core import Banner, Kind, Pairs, counted, has_kind, html_lines, plural, public
 from ..core.formats import Pixels
 from ..core.jobs import Share, write_json, write_rows
 from ..core.models import BundleFacts, TrainingImages
@@ -110,7 +110,7 @@ class CrossValidation:
     finished: bool
     banners: tuple[Banner, ...]
     panel: Panel | None = field(default=None, repr=False)
-    failures: tuple[tuple[str, str], ...] = ()
+    failures: Pairs = ()
     assembled: bool = False
     unreported: tuple[str, ...] = ()
     share: Share | None = None
@@ -131,7 +131,7 @@ class CrossValidation:
         return self.folder / "report.html"
 
     def __repr__(self) -> str:
-        return f"CrossValidation({str(self.folder)!r}, {self.models} models, assembled={self.assembled})"
+        return f"CrossValidation({str(self.folder)!r}, {counted(self.models, 'model')}, assembled={self.assembled})"
 
     def _repr_html_(self) -> str:
         lines = self.summary()
@@ -238,15 +238,16 @@ class Outputs:
         Entries that the command adds to ``run`` of ``metrics.json``.
     paper : PaperTable or None
         Accuracy per fold and member, also written as ``table.csv``.
-    picture : callable
-        Returns the pixels of an image for the report, see `bchisto.evaluate.report.choose_samples`.
+    picture : callable or None
+        Returns the pixels of an image for the report, see `bchisto.evaluate.report.choose_samples`. None if there are
+        no images, as of imported embeddings.
     """
 
     training: Training
     tables: Sequence[PredictionTable]
     methods: Sequence[tuple[str, str]]
     settings: Mapping[str, str]
-    picture: Callable[[str], Pixels | None]
+    picture: Callable[[str], Pixels] | None
     facts: Mapping[str, Any] = field(default_factory=dict)
     paper: PaperTable | None = None
     members: Sequence[PredictionTable] = ()
@@ -302,7 +303,7 @@ class Outputs:
             # set before pictures are read, which may fail
             result = replace(result, panel=panels[0])
         with reporting(folder / "report.html", unwritten):
-            if panels:
+            if panels and self.picture is not None:
                 samples = choose_samples(panels[0].table, self.picture)
                 panels[0] = replace(panels[0], samples=samples)
             title = f"bchisto {self.training.command}: {folder.name}"
@@ -340,7 +341,7 @@ class Outputs:
             classes=images.classes,
             protocol=result.protocol,
             banners=result.banners,
-            training=TrainingImages.of(training_images, images.pixels or images.files),
+            training=TrainingImages.of(training_images, images.hashes),
             looks=images.looks_of(training_images),
         )
         if not self.tables:

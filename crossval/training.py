@@ -20,6 +20,7 @@ import numpy as np
 from ..core import (
     BchistoError,
     Message,
+    Pairs,
     ReportError,
     SettingsConflictError,
     as_banner,
@@ -92,12 +93,17 @@ class LabelledImages:
     classes: tuple[str, ...]
     labels: dict[str, str]
     groups: dict[str, str | None]
-    failures: tuple[tuple[str, str], ...] = ()
+    failures: Pairs = ()
     facts: DatasetFacts = field(default_factory=DatasetFacts)
     pixels: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     blank: set[str] = field(default_factory=set)
     looks: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Image id to the SHA-256 of its pixels; to that of its file if no pixels are known."""
+        return self.pixels or self.files
 
     def looks_of(self, trained: Iterable[str]) -> list[dict[str, Any]]:
         """Return the ends of each value of `Look` by class, unless it is not known of an image."""

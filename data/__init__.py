@@ -20,6 +20,7 @@ from .dataset import (
     FACTS_FILE,
     GIVEN,
     SYNTHETIC_BANNER,
+    Box,
     Dataset,
     DatasetFacts,
     ImageRecord,
@@ -39,6 +40,7 @@ from .folds.folds import (
     fold_plan,
     read_splits,
     write_fold_list,
+    write_fold_rows,
 )
 from .folds.plans import FoldPlan, shared_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
@@ -80,13 +82,7 @@ from .layouts.registry import (
     unit_names,
 )
 from .names import NO_GROUPS, PathRule, join_groups, match_names
-from .selection import (
-    ImageSelection,
-    LeastSize,
-    OpenedImages,
-    check_headers,
-    read_dataset,
-)
+from .selection import ImageSelection, LeastSize, OpenedImages, check_headers, read_dataset
 from .synthetic import make_bach, make_tissue
 from .walk import SYSTEM, list_images, walk_files
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core import ImageError, Message, by_key, few, letters_of, message_of
+from ..core import ImageError, Message, Pairs, by_key, few, letters_of, message_of
 from ..core.jobs import Progress
 from .dataset import Dataset, ImageRecord, part_of
 from .findings import LEAVE_OUT, Finding, Findings
@@ -69,7 +69,7 @@ class DatasetSurvey(NamedTuple):
     findings: tuple[Finding, ...]
     dataset: Dataset
     broken: frozenset[str]
-    repeated: tuple[tuple[str, str], ...]
+    repeated: Pairs
     copies: tuple[Copy, ...] | None
 
 
@@ -131,9 +131,8 @@ def _survey_headers(dataset: Dataset, findings: Findings) -> tuple[Dataset, dict
                 records.append(record)
             else:
                 records.append(record.scaled_by(header))
-                size = (header.width, header.height)
-                if published is not None and size != published:
-                    text = "{}x{}, published images are {}x{}".format(*size, *published)
+                if published is not None and header.size != published:
+                    text = "{}x{}, published images are {}x{}".format(*header.size, *published)
                     findings.warning(record.image_id, text)
             progress.update_to(done)
     return replace(dataset, records=tuple(records)), unreadable

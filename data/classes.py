@@ -294,7 +294,9 @@ def join_labels(
     for key, forms_of in sorted(spellings.items()):
         name = names[key]
         if len(forms_of) > 1:
-            texts = (f"{form} ({count} images)" for form, count in sorted(forms_of.items()))
+            texts = (
+                f"{form} ({counted(count, 'image')})" for form, count in sorted(forms_of.items())
+            )
             message = f"one class in several spellings: {', '.join(texts)}; named {name}"
             findings.warning(name, message)
         elif name not in forms_of and _NUMBER.fullmatch(key):

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..core import Banner, InputError, Kind, Message
+from ..core import Banner, InputError, Kind, Message, Pairs
 from ..core.formats import PART, ImageHeader, Pixels, as_frame, read_json, unit_named
 from ..core.jobs import write_json
 from .classes import not_among, spell_labels
@@ -40,6 +40,10 @@ UNREAD = re.compile(
     r"cr[23]|ne[fw]|nrw|arw|orf|rw2|raf|pef|raw|dib|ico|sgi|lif|lsm|nd2|oi[bfr]|zvi|stk|mh[ad]|nii|nrrd|fi?ts?|qptiff|btf)"
 )
 """Suffixes of pictures of other kinds, and of microscopes' files, that are not read."""
+
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom of an image within its file, in pixels."""
 
 
 class Look(NamedTuple):
@@ -100,11 +104,11 @@ class ImageRecord:
     magnification: int | None = None
     mpp: float | None = None
     source: str = "folder"
-    box: tuple[int, int, int, int] | None = None
+    box: Box | None = None
     frame: Path | None = None
     mask: Path | None = None
     stretch: bool = False
-    columns: tuple[tuple[str, str], ...] = ()
+    columns: Pairs = ()
     line: int = 0
     header: ImageHeader | None = None
     pixels: Pixels | None = field(default=None, compare=False, repr=False)
@@ -124,9 +128,9 @@ class ImageRecord:
         """The patient or slide as tables have it, empty if unknown."""
         return self.group or ""
 
-    def sides(self, width: int, height: int) -> tuple[int, int]:
-        """Return width and height of the image in pixels, given those of its file."""
-        left, top, right, bottom = self.box or (0, 0, width, height)
+    def sides(self, header: ImageHeader) -> tuple[int, int]:
+        """Return width and height of the image in pixels, given the header of its file."""
+        left, top, right, bottom = self.box or (0, 0, *header.size)
         return right - left, bottom - top
 
     def scaled_by(self, header: ImageHeader | None) -> ImageRecord:
@@ -142,7 +146,7 @@ class ImageRecord:
         mpp = math.nan if self.mpp is None else self.mpp
         if self.header is None:
             return Look(math.nan, math.nan, math.nan, mpp)
-        short, long = sorted(self.sides(self.header.width, self.header.height))
+        short, long = sorted(self.sides(self.header))
         return Look(short, long, 8 + 8 * self.header.deep, mpp)
 
 
@@ -299,7 +303,7 @@ class DatasetFacts:
     flow: Mapping[str, int | None] = field(default_factory=lambda: dict(NO_FLOW))
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
-    copies: tuple[tuple[str, str], ...] | None = None
+    copies: Pairs | None = None
     failed: Collection[str] = ()
 
     @property

@@ -7,7 +7,18 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..core import Banner, InputError, Kind, Message, by_key, few, has_kind, readable_name
+from ..core import (
+    Banner,
+    InputError,
+    Kind,
+    Message,
+    Pairs,
+    by_key,
+    counted,
+    few,
+    has_kind,
+    readable_name,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +64,7 @@ class Finding:
     message: str
     labels_only: bool = False
     kind: str = ""
-    options: tuple[tuple[str, str], ...] = ()
+    options: Pairs = ()
     perhaps: str = ""
     copy: str = ""
 
@@ -153,9 +164,8 @@ def report_findings(findings: Sequence[Finding], *, labels: bool = True) -> None
             log("%s: %s", few(names), message)
         if len(lines) > _LINES:
             log(
-                "%d further %ss; `bchisto data check` shows them all",
-                len(lines) - _LINES,
-                levels[-1],
+                "%s; `bchisto data check` shows them all",
+                counted(len(lines) - _LINES, f"further {levels[-1]}"),
             )
 
 
@@ -165,7 +175,7 @@ def warn_left_out(failures: Mapping[str, str], logged: Container[str] = ()) -> N
     for text in reasons[:_LINES]:
         _log.warning("left out: %s", text)
     if len(reasons) > _LINES:
-        _log.warning("left out: %d further images", len(reasons) - _LINES)
+        _log.warning("left out: %s", counted(len(reasons) - _LINES, "further image"))
 
 
 MIXED = frozenset({Kind.PATIENTS_MIXED, Kind.PATIENTS_PARTLY_UNKNOWN, Kind.PATIENTS_UNKNOWN})

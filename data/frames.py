@@ -24,6 +24,7 @@ from ..core import (
     PathInput,
     TextInput,
     converted,
+    counted,
     few,
     items_of,
     message_of,
@@ -196,8 +197,8 @@ def image_records(
             reasons[called] = message_of(error)
             continue
         if hasattr(image, "to_csv") and len(batch) < len(image):
-            text = "{images}: the {} rows of the data frame are of {} images; give a row for each image"
-            raise InputError(text, len(image), len(batch))
+            text = "{images}: the {} rows of the data frame are of {}; give a row for each image"
+            raise InputError(text, len(image), counted(len(batch), "image"))
         if name:
             batch = [_named_record(batch, image, name)]
         for record in batch:
@@ -234,8 +235,8 @@ def _checked_names(names: Many[TextInput] | None, count: int) -> Sequence[str]:
     distinct = {name for name in texts if name and name.isprintable()}
     if not len(distinct) == len(texts) == count:
         listed = few(map(repr, texts))
-        text = "`names`: give a different printable text for each of {} images, not {} ({})"
-        raise InputError(text, count, len(texts), listed)
+        text = "`names`: give a different printable text for each of {}, not {} ({})"
+        raise InputError(text, counted(count, "image"), len(texts), listed)
     return texts
 
 

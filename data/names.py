@@ -11,7 +11,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from ..core import InputError, Message, MissingInputError, Names, Parameter, by_key, few, letters_of
+from ..core import (
+    InputError,
+    Message,
+    MissingInputError,
+    Names,
+    Parameter,
+    by_key,
+    counted,
+    few,
+    letters_of,
+)
 from ..core.formats import (
     GROUP,
     IMAGE,
@@ -580,11 +590,14 @@ def _replaced(plain: Mapping[str, str], counts: Counter[str], where: str) -> Fin
     if slides:
         patients = {plain[name] for name in slides}
         example = Names(f", such as {plain[slides[0]]} of {slides[0]}")
-        text = "TCGA barcodes name the patient by their first 12 characters: {} patients of {} slides{}"
-        message = Message(text, len(patients), len(slides), example)
+        numbers = f"{counted(len(patients), 'patient')} of {counted(len(slides), 'slide')}"
+        text = "TCGA barcodes name the patient by their first 12 characters: {}{}"
+        message = Message(text, numbers, example)
         findings.note(where, message)
     unknown = [
-        f"{name} ({count} rows)" for name, count in counts.items() if is_missing(name) and name
+        f"{name} ({counted(count, 'row')})"
+        for name, count in counts.items()
+        if is_missing(name) and name
     ]
     if unknown:
         text = f"not taken for names of patients, but for unknown ones: {few(unknown)}"

@@ -28,15 +28,8 @@ from ..core.formats import PART, SLIDE, SLIDE_SUFFIXES, FramePath, limits, mista
 from .classes import cell_findings, check_order, missing_labels
 from .dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, Dataset, ImageRecord, part_of
 from .findings import Finding, Findings, has_errors
-from .layouts import (
-    BESIDE,
-    LayoutSpec,
-    join_classes,
-    order_classes,
-    patient_in,
-    recognise_layout,
-    show_context,
-)
+from .layouts import BESIDE, LayoutSpec, join_classes, order_classes, patient_in, recognise_layout
+from .mammograms import show_context
 from .names import NO_GROUPS, settle_groups
 
 _log = logging.getLogger(__name__)

@@ -18,6 +18,7 @@ from ..core import (
     Many,
     Message,
     OptionalPath,
+    Pairs,
     PathInput,
     RefusedImageError,
     Settings,
@@ -53,14 +54,8 @@ from .images import (
     headers_of,
     unique_images,
 )
-from .layouts import (
-    CONTEXTS,
-    LABEL_LEVELS,
-    LESIONS,
-    built_in_layouts,
-    find_layout,
-    list_layouts,
-)
+from .layouts import LABEL_LEVELS, LESIONS, built_in_layouts, find_layout, list_layouts
+from .mammograms import CONTEXTS
 from .names import only_listed
 from .read import read_images
 from .walk import other_pictures
@@ -97,7 +92,7 @@ class OpenedImages(NamedTuple):
 
     source: Dataset
     unique: UniqueImages
-    refused: tuple[tuple[str, str], ...]
+    refused: Pairs
 
     def settle(
         self, path: Path, *, failed: int, fingerprints: Mapping[str, Fingerprint] | None = None
@@ -429,7 +424,7 @@ def check_headers(
     skip_errors: bool,
     parameters: Collection[str] | None = None,
     files: ImageFiles | None = None,
-) -> tuple[tuple[ImageRecord, ...], tuple[tuple[str, str], ...]]:
+) -> tuple[tuple[ImageRecord, ...], Pairs]:
     """Check the header of every image before the work starts.
 
     Parameters
@@ -462,7 +457,7 @@ def check_headers(
             unusable[record.image_id] = message_of(header)
             continue
         scaled = record.scaled_by(header)
-        width, height = record.sides(header.width, header.height)
+        width, height = record.sides(header)
         for need in needs:
             misfit = need.misfit(scaled, width=width, height=height)
             if misfit is not None:

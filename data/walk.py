@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from ..core import InputError, Message, few, system_reason
+from ..core import InputError, Message, counted, few, system_reason
 from ..core.formats import SLIDE, SLIDE_SUFFIXES, limits
 from .dataset import IMAGE_KINDS, IMAGE_SUFFIXES, UNREAD
 from .findings import LEAVE_OUT, Finding, Level, has_errors
@@ -181,7 +181,7 @@ def list_images(root: Path, findings: list[Finding]) -> dict[str, Path]:
         text = "not a picture, left out"
         if UNREAD.fullmatch(suffix):
             level = "warning"
-            text = f"{len(names)} {suffix} pictures are not read; save them as PNG or TIFF"
+            text = f"{counted(len(names), suffix + ' picture')} not read; save as PNG or TIFF"
         findings.extend(Finding(level, name, text) for name in names)
     if not files and walk.slides:
         raise InputError(f"{root}: no image in this folder; {few(walk.slides)}: {SLIDE}")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, WeightsError
+from ..core import InputError, WeightsError, counted
 from ..core.formats import content_sha256, file_sha256
 from ..core.jobs import write_json
 from .catalogue import CATALOGUE, NamedEncoder
@@ -132,7 +132,7 @@ def fetch(name: str, *, agrees: Callable[[str], bool], revision: str | None = No
             f"{name}: its commit {commit} is in {folder}; remove this folder to fetch {info.sha}"
         )
     terms = f"{published.title}: {published.card.terms()}"
-    if not agrees(f"{terms}; {len(files)} files, {size:,.1f} MB, commit {info.sha}"):
+    if not agrees(f"{terms}; {counted(len(files), 'file')}, {size:,.1f} MB, commit {info.sha}"):
         raise WeightsError(f"{name}: not fetched, since you did not agree")
     hashes = {}
     for file in files:

@@ -15,14 +15,8 @@ import numpy as np
 from ..core import InputError, WeightsError
 from .catalogue import WEIGHTS_KINDS, EncoderCard, NamedEncoder, treated_card
 from .loading import WeightsFolder, import_library, read_folder, refused, side_of, unchanged
-from .torch_network import (
-    TorchNetwork,
-    check_size,
-    read_tensors,
-    timm_folder,
-    timm_network,
-    torch_encoder,
-)
+from .timm_network import timm_folder, timm_network
+from .torch_network import TorchNetwork, check_size, read_tensors, torch_encoder
 from .vectors import EncoderRequest, VectorEncoder, prepared
 
 _MODELS = {

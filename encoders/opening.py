@@ -37,7 +37,8 @@ from .kept import KeptNetwork, kept_key
 from .loading import joint_sha256, read_folder, read_json_object, side_of, stated_mpp
 from .onnx_encoder import open_onnx, read_onnx, read_sidecar
 from .registry import VECTOR_GROUP, WITH_WEIGHTS, EncoderChoice, get_spec, list_encoders, weights_of
-from .torch_network import open_timm, openvino_run, timm_card
+from .timm_network import open_timm, timm_card
+from .torch_network import openvino_run
 from .vectors import EncoderRequest, VectorEncoder, VectorSpec, from_facts, open_vectors
 
 CropEncoder = Encoder | VectorEncoder

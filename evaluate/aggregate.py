@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..core import InputError, Settings, Texts, option
+from ..core import InputError, Settings, Texts, counted, option
 from .predictions import Integers, PredictionTable, Values
 from .two_class import default_positive, positive_mask
 
@@ -105,9 +105,9 @@ def aggregate(
     ]
     if ungrouped:
         raise InputError(
-            "{}: {} rows name no group, first {}; the level group needs them",
+            "{}: {} without a group, first {}; the level group needs them",
             table.name,
-            len(ungrouped),
+            counted(len(ungrouped), "row"),
             ungrouped[0],
         )
     images = table

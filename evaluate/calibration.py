@@ -100,8 +100,9 @@ def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Values]
     Returns
     -------
     (dict of int to float, ndarray of float64, shape (n, classes)) or None
-        Temperature per fold and the scaled probabilities. None without probabilities, with fewer than two folds, or
-        with so many that it would take minutes (more than 3 million, folds times rows).
+        Temperature per fold and the scaled probabilities. None without probabilities, for shares of votes, if a row has
+        no fold, with fewer than two folds, if a fold tests all images of the others too, and if the fits would take
+        more than about ten seconds (more than 3 million, folds times rows).
     """
     folds = len(table.fold_numbers)
     if table.probabilities is None or table.votes or folds < 2 or None in table.folds:
@@ -178,11 +179,12 @@ def calibration(table: PredictionTable, units: Units) -> Entry | None:
     dict or None
         ``ece`` (expected calibration error: mean over images of the gap between accuracy and confidence of their
         bin), ``ece_expected`` (its mean if outcomes were drawn from the probabilities, row by row), ``brier`` (a
-        figure: mean squared distance from the one-hot truth, 0 to 2), ``nll`` (mean negative log-likelihood), ``bins``
+        figure: mean squared distance from the one-hot truth, 0 to 2), ``nll`` (mean negative log-likelihood),
+        ``floored`` (number of rows that give the true class less than `LEAST`, which counts as `LEAST` in it), ``bins``
         (those that hold images: ``confidence``, ``accuracy``, ``n``), the figures ``slope`` and ``intercept``
         (`recalibration` of the confidence), and ``temperature``: per fold the temperature fitted on the other folds,
-        and the first scores after scaling; None with fewer than two
-        folds. None for a table with a `calibration_note`.
+        and some scores after scaling; None if `fold_temperatures` returns none. None for a table with a
+        `calibration_note`.
 
     References
     ----------

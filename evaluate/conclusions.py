@@ -261,7 +261,7 @@ def _less(metrics: Metrics) -> Verdict | None:
         by = "accuracy"
         chance = metrics["chance"]["largest_class"]
     figure = corrected(metrics, by)
-    if figure is None or not figure.interval or figure.low > chance:
+    if not figure.interval or figure.low > chance:
         return None
     return Verdict(_against(figure, chance), by, figure, chance)
 
@@ -345,6 +345,11 @@ class Ranking:
     standings: tuple[Standing, ...]
 
     @property
+    def refuted(self) -> bool:
+        """Whether their folds mix groups that those of another result keep apart, see `choices_of`."""
+        return is_mixed(self.panels[0].metrics)
+
+    @property
     def marks(self) -> list[str]:
         """What stands before each table: ``best`` or ``highest`` for leaders with others beside them, else nothing."""
         return [each.kind if each.kind in ("best", "highest") else "" for each in self.standings]
@@ -353,6 +358,8 @@ class Ranking:
 def rankings(panels: Sequence[Panel], pairs: Sequence[Metrics] = ()) -> list[Ranking]:
     """Return tables that can be compared together, each such set ranked, in the order of their first ones.
 
+    Sets that are refuted come last.
+
     Parameters
     ----------
     panels : sequence of Panel
@@ -360,7 +367,13 @@ def rankings(panels: Sequence[Panel], pairs: Sequence[Metrics] = ()) -> list[Ran
         Of `compare_pairs`; without them no table is the best.
     """
     places_of = studies([panel.table for panel in panels])
-    return [_ranked([panels[place] for place in places], pairs) for places in places_of]
+    ranked = [_ranked([panels[place] for place in places], pairs) for places in places_of]
+    return sorted(ranked, key=lambda ranking: ranking.refuted)
+
+
+def is_mixed(added: Metrics) -> bool:
+    """Return whether a result is not to be chosen, by what `choices_of` added to its metrics."""
+    return bool(added.get("choice", {}).get("kind") == "mixed")
 
 
 def _standings(
@@ -433,7 +446,7 @@ def _ranked(panels: Sequence[Panel], pairs: Sequence[Metrics]) -> Ranking:
 
     ordered = tuple(sorted(panels, key=rank))
     leaders = 0
-    if verdict_of(ordered[0].metrics).kind == "better":
+    if not is_mixed(panels[0].metrics) and verdict_of(ordered[0].metrics).kind == "better":
         leaders = sum(rank(panel) == rank(ordered[0]) for panel in panels)
     names = [panel.table.name for panel in ordered]
     return Ranking(ordered, by, leaders, _standings(names, leaders, pairs))
@@ -473,11 +486,17 @@ def choices_of(
         ``highest``: it is not; ``unranked``: no figure has an interval in all tables; ``single``: nothing to compare);
         the ``count`` of what is compared; which was ``chosen``; ``by`` which figure; how many others are ``equal`` by
         it; how many more are ``idle``, since their models learnt nothing, and are not compared beside others that did;
-        how many results are ``elsewhere``, on other images or folds. The chosen one has its corrected figures, such as
+        how many results are ``elsewhere``, on other images or folds. Of results whose folds mix groups that
+        those of another keep apart, the kind is ``mixed``. The chosen one has its corrected figures, such as
         ``accuracy_chosen``.
     """
-    added: list[Entry] = [{} for _ in tables]
+    mixed = _mixed(tables)
+    added: list[Entry] = [
+        {"choice": {"kind": "mixed", "count": 1}} if left else {} for left in mixed
+    ]
     for places in studies(tables, images):
+        if mixed[places[0]]:
+            continue
         elsewhere = max(0, len(images) - len(places))
         candidates = [place for place in places if metrics[place]["learnt"]] or places
         if len(candidates) == 1 and not elsewhere:
@@ -495,6 +514,19 @@ def choices_of(
                 added[place] |= entry
             added[place]["choice"] = choice
     return added
+
+
+def _mixed(tables: Sequence[PredictionTable]) -> list[bool]:
+    """Return of each table whether its folds mix groups, and those of another with some of its images do not."""
+    divided = [table.divided > 0 for table in tables]
+    apart: set[str] = set()
+    for table, is_divided in zip(tables, divided, strict=True):
+        if table.fold_numbers and any(table.groups) and not is_divided:
+            apart.update(table.image_ids)
+    return [
+        is_divided and not apart.isdisjoint(table.image_ids)
+        for table, is_divided in zip(tables, divided, strict=True)
+    ]
 
 
 def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Entry:

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import Banner, banners_of, counted, plural
+from ..core import Banner, Kind, banners_of, counted, plural
 from ..core.formats import as_frame, file_sha256, read_json
 from .intervals import Entry, Figure, Metrics, with_figures
-from .metrics import fold_accuracies, list_metrics
+from .metrics import fold_accuracies, list_metrics, metrics_of
 from .predictions import PredictionTable
 from .two_class import TwoClassView
 
@@ -274,6 +274,15 @@ class Panel:
         """Return the panel with what a choice adds to its metrics, in place of an older choice."""
         others = {name: value for name, value in self.metrics.items() if name not in self.choice}
         return replace(self, metrics={**others, **choice}, choice=choice)
+
+    def with_groups(self, groups: Mapping[str, str]) -> Panel:
+        """Return the panel, measured anew if groups of images are known by now that were not when it was made."""
+        table = self.table.with_groups(groups)
+        if table is self.table:
+            return self
+        banners = [banner for banner in self.banners if banner.kind != Kind.PATIENTS_UNKNOWN]
+        run = {**self.run, "banners": [banner.json() for banner in banners]}
+        return replace(self, table=table, metrics=metrics_of(table, self.view), run=run)
 
     @property
     def banners(self) -> list[Banner]:

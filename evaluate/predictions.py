@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,7 +89,15 @@ class PredictionTable:
         return len(self.image_ids)
 
     def __repr__(self) -> str:
-        return f"PredictionTable({self.name!r}, {len(self)} rows, classes={self.classes})"
+        return (
+            f"PredictionTable({self.name!r}, {counted(len(self), 'row')}, classes={self.classes})"
+        )
+
+    def with_groups(self, groups: Mapping[str, str]) -> PredictionTable:
+        """Return the table with groups that others know of its images; itself if that adds none."""
+        pairs = zip(self.image_ids, self.groups, strict=True)
+        known = tuple(group or groups.get(image) for image, group in pairs)
+        return self if known == self.groups else replace(self, groups=known)
 
     @property
     def keys(self) -> list[tuple[str, str, int | None]]:
@@ -258,8 +267,8 @@ class PredictionTable:
         except (TypeError, ValueError) as error:
             raise InputError("`probabilities`: not rows of numbers ({})", error) from error
         if shares.shape[1:] != (len(names),) or not shares.size:
-            text = "`probabilities`: give a row per image and a column for each of {} classes, not the shape {}"
-            raise InputError(text, len(names), shares.shape)
+            text = "`probabilities`: give a row per image and a column for each of {}, not the shape {}"
+            raise InputError(text, counted(len(names), "class"), shares.shape)
         given = {
             "labels": (labels, tuple[str | None, ...]),
             "image_ids": (range(len(shares)) if image_ids is None else image_ids, tuple[str, ...]),
@@ -276,7 +285,7 @@ class PredictionTable:
             count = len(rows[parameter])
             if count != len(shares):
                 raise InputError(
-                    f"`{parameter}`: {count} values for {len(shares)} rows of `probabilities`"
+                    f"`{parameter}`: {counted(count, 'value')} for {counted(len(shares), 'row')} of `probabilities`"
                 )
         true = rows.pop("labels")
         for row, (label, row_shares) in enumerate(zip(true, shares.tolist(), strict=True)):
@@ -435,6 +444,12 @@ def fold_rest(table: PredictionTable) -> Iterator[tuple[int, Mask, Mask]]:
         tested = np.zeros(len(names), bool)
         tested[image[inside]] = True
         yield fold, inside, ~tested[image]
+
+
+def known_groups(tables: Iterable[PredictionTable]) -> dict[str, str]:
+    """Return image to group, of all images whose group one of the tables names."""
+    pairs = chain.from_iterable(zip(table.image_ids, table.groups, strict=True) for table in tables)
+    return {image: group for image, group in pairs if group is not None}
 
 
 _OF_ROWS = ("image_ids", "labels", "probabilities", "predicted", "folds", "groups", "patches")

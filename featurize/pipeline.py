@@ -14,6 +14,7 @@ from ..core import (
     ImageError,
     Message,
     OutputError,
+    Pairs,
     PathInput,
     StoreError,
     by_key,
@@ -44,7 +45,7 @@ from ..data import (
     warn_left_out,
 )
 from ..encoders import CropEncoder, Encoder, check_encoder_names
-from ..stains import stain_notes
+from ..stains import StainNotes
 from .plan import StorePlan, describing_resources, encoder_of, executed_settings, plan_stores
 from .presets import seen_scales
 from .settings import FeaturizeSettings, View, images_per_block
@@ -93,7 +94,7 @@ class FeaturizeResult:
     stores: tuple[Path, ...]
     merged: bool
     images: int
-    failures: tuple[tuple[str, str], ...]
+    failures: Pairs
     share: Share | None = None
     trainable: bool = True
 
@@ -532,18 +533,14 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
         """Warn of what the pixels and the stains of the images show."""
         images = self.opened.unique.dataset.records
         owners = {image.image_id: (image.label, image.group) for image in images}
-        foreign: dict[str, float] = {}
+        notes = StainNotes(self.settings.stain)
         for outcome in outcomes:
             report_findings(pixel_findings(outcome.pixels, outcome.blank, owners))
+            notes.skipped |= dict.fromkeys(outcome.skipped)
+            notes.doubtful |= dict.fromkeys(outcome.doubtful)
             for image, share in outcome.foreign.items():
-                foreign[image] = max(share, foreign.get(image, 0.0))
-        skipped = dict.fromkeys(image for outcome in outcomes for image in outcome.skipped)
-        doubtful = dict.fromkeys(image for outcome in outcomes for image in outcome.doubtful)
-        notes = stain_notes(
-            skipped, doubtful, foreign, images=len(images), stain=self.settings.stain
-        )
-        for note in notes:
-            _log.warning("%s", note)
+                notes.foreign[image] = max(share, notes.foreign.get(image, 0.0))
+        notes.warn(len(images))
 
     @property
     def _failures_file(self) -> Path:

@@ -29,6 +29,7 @@ from ..core import (
     StoreError,
     WeightsError,
     by_key,
+    counted,
     extension_names,
     few,
 )
@@ -40,7 +41,7 @@ from ..core.runs import (
     describe_differences,
     differences,
     other_settings,
-    read_records,
+    read_entries,
     versions_of,
 )
 from ..data import ImageRecord, UniqueImages, make_tissue
@@ -382,10 +383,10 @@ def executed_settings(
 def _as_begun(settings: FeaturizeSettings, records: Path) -> FeaturizeSettings:
     """Return the settings in which ``auto`` means what it did when the run of these records was begun."""
     config: Mapping[str, Any] = {}
-    for record in read_records(records):
+    for entry in read_entries(records):
         # a command that was refused has begun nothing
-        if record.command == "featurize" and (record.status != "error" or record.notes):
-            config = record.config
+        if entry.command == "featurize" and (entry.status != "error" or entry.notes):
+            config = entry.config
     recorded = {
         name: config[name]
         for name in ("engine", "batch_size")
@@ -469,10 +470,10 @@ def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
     present = sum(image in unique.sha256 for image in store.image_ids)
     if present < _LEAST_LEFT * len(store.image_ids):
         raise SettingsConflictError(
-            "{}: has features of {} images, and only {} of their names are among these; other options may name them "
+            "{}: has features of {}, and only {} of their names are among these; other options may name them "
             "otherwise",
             store.path,
-            len(store.image_ids),
+            counted(len(store.image_ids), "image"),
             present,
             remedies=[
                 "use the same images and options",

@@ -35,7 +35,7 @@ from ..core import (
 )
 from ..core.formats import Array, checked_dataset, limits, open_for_reading, reading
 from ..core.jobs import atomic_output, claim_space
-from ..core.runs import read_records
+from ..core.runs import read_entries
 from ..data import ImageRecord
 from .pooling import Features
 from .prepare import StainInfo
@@ -449,7 +449,7 @@ def refuse_history(folder: Path, files: Sequence[Path], cure: str) -> None:
     maker = ""
     last_stores = []
     with contextlib.suppress(InputError):  # a folder outside of a run has no record
-        for entry in read_records(folder.resolve().parent / "run.json"):
+        for entry in read_entries(folder.resolve().parent / "run.json"):
             stores = entry.notes.get("stores")
             # a check, which is recorded as submit, makes nothing
             if isinstance(stores, list) and entry.status == "ok" and entry.command != "submit":

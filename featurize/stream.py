@@ -410,8 +410,7 @@ def rehearse(
     files = files or ImageFiles()
 
     def size_of(record: ImageRecord) -> tuple[int, int]:
-        header = files.header(record.path)
-        return record.sides(header.width, header.height)
+        return record.sides(files.header(record.path))
 
     records_by_size = by_key(records, size_of)
     for size in sorted(records_by_size, key=math.prod)[-_LARGEST:]:

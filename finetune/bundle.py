@@ -262,7 +262,7 @@ class CnnModel:
             if not isinstance(image, ImageError)
         }
         ticker.tick(self.steps * (len(records) - len(usable)))
-        treatment.warn(images=None, notes=notes)
+        treatment.warn(None, notes)
         mean = {}
         if usable:
             images, keys = zip(*usable.values(), strict=True)

@@ -24,7 +24,7 @@ from ..data import (
     pixels_sha256,
     report_findings,
 )
-from ..stains import check_stains, get_stain, make_normalizer, stain_notes
+from ..stains import StainNotes, check_stains, get_stain, make_normalizer
 from .model import resolved
 from .samples import ImageRegion, PatchRule, cut_region
 from .settings import FinetuneSettings
@@ -167,23 +167,18 @@ class StainTreatment:
     rule : PatchRule
     size : int
         Side to which a whole image is resized by area averaging, in pixels. Patches are cut at full resolution.
-    skipped, doubtful, blank : dict of str to None
-        Ids of images with too little tissue, which stay unchanged, of images with doubtful stain estimates, and of
-        images that show nothing.
-    foreign : dict of str to float
-        Ids of images with pixels that are not tissue, and their share of the pixels, 0 to 1.
+    blank : dict of str to None
+        Ids of images that show nothing.
     """
 
     method: str
     rule: PatchRule
     size: int
-    skipped: dict[str, None] = field(default_factory=dict)
-    doubtful: dict[str, None] = field(default_factory=dict)
     blank: dict[str, None] = field(default_factory=dict)
-    foreign: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._normalizer: Any = make_normalizer(self.method)
+        self._notes = StainNotes(self.method)
 
     def __call__(self, image: Pixels, image_id: str = "") -> Pixels:
         """Return the treated image, or the image itself if it has too little tissue."""
@@ -192,36 +187,16 @@ class StainTreatment:
         try:
             normalised, estimate = self._normalizer.normalize_with_estimate(image)
         except TissueError:
-            self.skipped[image_id] = None
+            self._notes.skipped[image_id] = None
             return image
         if get_stain(self.method).checked:
-            check = check_stains(image, normalised, estimate)
-            if check.reasons:
-                self.doubtful[image_id] = None
-            if check.foreign:
-                self.foreign[image_id] = check.foreign
+            self._notes.add(image_id, check_stains(image, normalised, estimate))
         return np.asarray(normalised, dtype=np.uint8)
 
-    def warn(self, *, images: int | None, notes: dict[str, list[str]] | None = None) -> None:
-        """Log warnings on images without content, those skipped and doubtful, and those with foreign pixels.
-
-        Parameters
-        ----------
-        images : int or None
-        notes : dict of str to list of str, optional
-            As `each` of `bchisto.stains.stain_notes`.
-        """
+    def warn(self, images: int | None, notes: dict[str, list[str]] | None = None) -> None:
+        """Log warnings on images without content, and those of `bchisto.stains.StainNotes`."""
         report_findings(pixel_findings({}, self.blank, {}))
-        foreign = dict(sorted(self.foreign.items()))
-        for note in stain_notes(
-            sorted(self.skipped),
-            sorted(self.doubtful),
-            foreign,
-            images=images,
-            stain=self.method,
-            each=notes,
-        ):
-            _log.warning("%s", note)
+        self._notes.warn(images, notes)
 
     def read(self, record: ImageRecord) -> Pixels:
         """Decode an image, and return it as `treat` does."""
@@ -326,7 +301,7 @@ def prepare_images(
     index = np.array(rows, dtype=_INDEX)
     with atomic_output(path.with_suffix(".npy")) as temporary, temporary.open("wb") as handle:
         np.save(handle, index, allow_pickle=False)
-    treatment.warn(images=len(records))
+    treatment.warn(len(records))
     return path, _hashes(records, index), failures
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core import InputError, counted
+from ..core import InputError, Pairs, counted
 from ..core.formats import Floats, read_rows
 from ..crossval import CrossValidation, Outputs, citation_of, write_table
 from ..data import decode_record
@@ -119,7 +119,7 @@ def _augmented(settings: FinetuneSettings) -> Iterator[str]:
             yield words.format(value, 100 * value)
 
 
-_FoldRows = tuple[tuple[tuple[str, str], ...], Floats]
+_FoldRows = tuple[Pairs, Floats]
 """Image and patch of each prediction of a fold, and their probabilities."""
 
 

@@ -17,10 +17,8 @@ import numpy as np
 
 from ..core import InputError, Message, one_of
 from ..core.formats import Integers, Pixels
-from ..data import ImageRecord
+from ..data import Box, ImageRecord
 from ..stains import augment_he
-
-Box = tuple[int, int, int, int]
 
 
 class ImageRegion(NamedTuple):

@@ -20,6 +20,7 @@ from ..core import (
     Kind,
     Many,
     Message,
+    Pairs,
     PathInput,
     TextInput,
     WeightsError,
@@ -184,7 +185,7 @@ class CnnTraining(Training):
         source = Source.of(settings, ImageBank.open(self.bank), np.array(labels))
         factors = class_factors(settings.copies, classes)
 
-        def names(positions: Sequence[int]) -> tuple[tuple[str, str], ...]:
+        def names(positions: Sequence[int]) -> Pairs:
             """Return image and patch of each prediction of these images."""
             return tuple(
                 (records[position].image_id, settings.rule.name(number, corner))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import InputError, StoreError
+from ..core import InputError, Pairs, StoreError
 from ..core.formats import Array, Floats, Integers
 from ..core.jobs import Ticker, in_threads, read_pack, write_pack
 from ..core.models import pack_arrays
@@ -66,8 +66,8 @@ class FoldUnit:
     images: Path
     labels: tuple[int, ...]
     test: tuple[int, ...]
-    test_names: tuple[tuple[str, str], ...]
-    held_names: tuple[tuple[str, str], ...]
+    test_names: Pairs
+    held_names: Pairs
     folder: Path
     workers: int
     tensorboard: bool

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,9 +38,7 @@ from ..featurize import (
     time_describing,
     unlike_on_gpu,
 )
-from ..stains import stain_notes
-
-_log = logging.getLogger(__name__)
+from ..stains import StainNotes
 
 Notes = dict[str, list[str]]
 """Name of an image to warnings of it."""
@@ -219,10 +216,7 @@ def _warn_of_stains(
 
     report_findings(pixel_findings({}, images("blank"), {}))
     foreign = {image: info.foreign for image, info in infos if info.foreign}
-    for note in stain_notes(
-        images("skipped"), images("doubtful"), foreign, images=None, stain=stain, each=notes
-    ):
-        _log.warning("%s", note)
+    StainNotes(stain, images("skipped"), images("doubtful"), foreign).warn(None, notes)
 
 
 def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...], engine: str) -> BoostedModel:

@@ -10,7 +10,17 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..core import Banner, InputError, Message, MissingInputError, by_key, few, limited, reworded
+from ..core import (
+    Banner,
+    InputError,
+    Message,
+    MissingInputError,
+    Pairs,
+    by_key,
+    few,
+    limited,
+    reworded,
+)
 from ..core.formats import FramePath
 from ..core.jobs import Work
 from ..data import (
@@ -127,7 +137,7 @@ def check_sizes(
     skip_errors: bool,
     warned: dict[str, str] | None = None,
     notes: Notes | None = None,
-) -> tuple[tuple[ImageRecord, ...], tuple[tuple[str, str], ...]]:
+) -> tuple[tuple[ImageRecord, ...], Pairs]:
     """Check headers, sizes and micrometres per pixel of new images, see `bchisto.data.check_headers`.
 
     Parameters

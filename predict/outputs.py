@@ -156,7 +156,7 @@ class PredictResult:
                 ]
         lines = html_lines([*self.summary(), f"table: {self.path}"])
         return lines + html_table(
-            f"{self.images} images", list(columns), zip(*columns.values(), strict=True)
+            counted(self.images, "image"), list(columns), zip(*columns.values(), strict=True)
         )
 
 

@@ -17,6 +17,7 @@ from ..core import (
     PathInput,
     RefusedImageError,
     TextInput,
+    counted,
     html_lines,
     html_table,
 )
@@ -114,7 +115,9 @@ class Predictions:
         return len(self.image_ids)
 
     def __repr__(self) -> str:
-        return f"Predictions({len(self)} images, {dict(Counter(self.predicted.tolist()))})"
+        return (
+            f"Predictions({counted(len(self), 'image')}, {dict(Counter(self.predicted.tolist()))})"
+        )
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield each image as a dict that `json.dumps` takes.
@@ -168,7 +171,9 @@ class Predictions:
         confidence = (f"{100 * share:.1f} %" for share in self.confidence)
         rows = zip(self.image_ids, self.predicted, confidence, strict=True)
         lines = html_lines(filter(None, [*self.banners, self.mixed]))
-        return lines + html_table(f"{len(self)} images", ["image", "class", "confidence"], rows)
+        return lines + html_table(
+            counted(len(self), "image"), ["image", "class", "confidence"], rows
+        )
 
 
 class Predictor:

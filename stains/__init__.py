@@ -3,7 +3,7 @@
 Input and output are ``uint8`` arrays of shape (height, width, 3), with channels in the order red, green, blue.
 """
 
-from .check import GREY_PICTURE, PALE, StainCheck, check_stains, doubt_causes, is_grey, stain_notes
+from .check import GREY_PICTURE, PALE, StainCheck, StainNotes, check_stains, doubt_causes, is_grey
 from .colours import (
     TRANSMITTED_LIGHT,
     HeAugmenter,

@@ -6,9 +6,10 @@ has hardly any such pixels. Stains estimated from a few dark nuclei then bleach 
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from .colours import RUIFROK_FROM_HED, Image, check_rgb
 from .foreign import beyond_tissue, foreign_pixels
 from .macenko import ROBUST, stained_pixels
 from .spec import StainEstimate
+
+_log = logging.getLogger(__name__)
 
 WHITE = 235
 """A pixel is white if all its channels reach this grey level. It then absorbs less than 2 % of the light that
@@ -224,64 +227,93 @@ def is_grey(image: Image) -> bool:
     return bool(difference <= MOST_DIFFERENCE and stained_pixels(image).any())
 
 
-def stain_notes(
-    skipped: Collection[str],
-    doubtful: Collection[str],
-    foreign: Mapping[str, float],
-    *,
-    images: int | None,
-    stain: str,
-    each: dict[str, list[str]] | None = None,
-) -> list[Message]:
-    """Return notes about images that were not normalised, whose stains are doubtful, or that have foreign pixels.
+_SKIPPED = "too little tissue, used without stain normalisation"
 
-    Parameters
+
+@dataclass
+class StainNotes:
+    """Images that were not normalised, whose stains are doubtful, or that have pixels which are not tissue.
+
+    Attributes
     ----------
-    skipped, doubtful : collection of str
-        Names of these images.
-    foreign : mapping of str to float
-        Names of images with pixels that are not tissue, and their share of the pixels, 0 to 1.
-    images : int or None
-        Number of all images. None for the prediction of new images, whose number is unknown and whose stain method
-        cannot be changed.
     stain : str
         The stain method.
-    each : dict of str to list of str, optional
-        Gets the notes on each of these images, without its name.
-
-    Examples
-    --------
-    >>> stain_notes(["a.png"], [], {}, images=12, stain="macenko")
-    ['1 of 12 images: too little tissue, used without stain normalisation: a.png']
-    >>> stain_notes(["a.png", "b.png"], [], {}, images=None, stain="macenko")
-    ['2 images: too little tissue, used without stain normalisation: a.png, b.png']
+    skipped, doubtful : dict of str to None
+        Names of images with too little tissue, and of those whose stains are doubtful.
+    foreign : dict of str to float
+        Names of images with pixels that are not tissue, and their share of the pixels, 0 to 1.
     """
 
-    def areas(shares: Iterable[float]) -> Message:
-        text = (
-            "ink, black or single-coloured areas are left as they are, {} % of the pixels at most"
-        )
-        return Message(text, f"{100 * max(shares, default=0):.1f}")
+    stain: str
+    skipped: dict[str, None] = field(default_factory=dict)
+    doubtful: dict[str, None] = field(default_factory=dict)
+    foreign: dict[str, float] = field(default_factory=dict)
 
-    remedies = []
-    if images is not None and stain != ROBUST.name:
-        text = "{stain:macenko-robust} takes all of the stained tissue, and {stain:none} is for other stains"
-        remedies.append(Message(text))
-    text = "{} turned tissue white, or rests on few pixels or implausible stains"
-    kinds: list[tuple[Collection[str], str, list[Message]]] = [
-        (skipped, "too little tissue, used without stain normalisation", []),
-        (doubtful, Message(text, stain), remedies),
-        (foreign, areas(foreign.values()), []),
-    ]
-    notes = []
-    for names, text, cures in kinds:
-        number = counted(len(names), "image")
-        if images is not None:
-            number = f"{len(names)} of {images} images"
-        if names:
-            notes.append(Message("{}: {}: {}", number, text, few(names), remedies=cures))
-        for image in names:
-            if each is not None:
-                note = areas([foreign[image]]) if names is foreign else text
-                each.setdefault(image, []).append(note)
-    return notes
+    def add(self, name: str, check: StainCheck) -> None:
+        """Note what a check shows of an image."""
+        if check.reasons:
+            self.doubtful[name] = None
+        if check.foreign:
+            self.foreign[name] = check.foreign
+
+    def texts(self, images: int | None) -> list[Message]:
+        """Return a note on the images of each kind, with the first of their names.
+
+        Parameters
+        ----------
+        images : int or None
+            Number of all images. None for the prediction of new images, whose number is unknown and whose stain method
+            cannot be changed.
+
+        Examples
+        --------
+        >>> StainNotes("macenko", {"a.png": None}).texts(12)
+        ['1 of 12 images: too little tissue, used without stain normalisation: a.png']
+        >>> StainNotes("macenko", {"a.png": None, "b.png": None}).texts(None)
+        ['2 images: too little tissue, used without stain normalisation: a.png, b.png']
+        """
+        remedies = []
+        if images is not None and self.stain != ROBUST.name:
+            remedy = "{stain:macenko-robust} takes all of the stained tissue, and {stain:none} is for other stains"
+            remedies.append(Message(remedy))
+        kinds: list[tuple[Collection[str], str, list[Message]]] = [
+            (self.skipped, _SKIPPED, []),
+            (self.doubtful, self._doubt, remedies),
+            (self.foreign, _areas(max(self.foreign.values(), default=0)), []),
+        ]
+        notes = []
+        for names, text, cures in kinds:
+            number = counted(len(names), "image")
+            if images is not None:
+                number = f"{len(names)} of {images} images"
+            if names:
+                listed = few(sorted(names))
+                notes.append(Message("{}: {}: {}", number, text, listed, remedies=cures))
+        return notes
+
+    def by_image(self) -> Iterator[tuple[str, str]]:
+        """Yield the name of each image with a note on it; one of several kinds comes several times."""
+        for name in self.skipped:
+            yield name, _SKIPPED
+        for name in self.doubtful:
+            yield name, self._doubt
+        for name, share in self.foreign.items():
+            yield name, _areas(share)
+
+    def warn(self, images: int | None, notes: dict[str, list[str]] | None = None) -> None:
+        """Log `texts`, and if `notes` is given, add to it those of `by_image`."""
+        for text in self.texts(images):
+            _log.warning("%s", text)
+        if notes is not None:
+            for name, note in self.by_image():
+                notes.setdefault(name, []).append(note)
+
+    @property
+    def _doubt(self) -> Message:
+        text = "{} turned tissue white, or rests on few pixels or implausible stains"
+        return Message(text, self.stain)
+
+
+def _areas(share: float) -> Message:
+    text = "ink, black or single-coloured areas are left as they are, {} % of the pixels at most"
+    return Message(text, f"{100 * share:.1f}")

@@ -399,7 +399,7 @@ def cli(request, capsys, monkeypatch, tmp_path):
     """
     from bchisto.cli import main
 
-    monkeypatch.setattr("bchisto.core.jobs.work.default_jobs", lambda: 1)
+    monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 1)
     if not request.path.relative_to(TESTS).as_posix().startswith(TIMED):
         monkeypatch.setattr("bchisto.apps.check.run.measure_describing", lambda *_: None)
 
@@ -479,7 +479,7 @@ def seen_gpus(seen):
             "featurize.stream",
             "featurize.plan",
             "encoders.engines",
-            "core.jobs.work",
+            "core.jobs.resources",
         ):
             patch.setattr(f"bchisto.{module}.visible_gpus", lambda: gpus)
         patch.setattr(DeviceDescriber, "start", counted)

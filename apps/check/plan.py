@@ -48,8 +48,7 @@ _SMALLEST = 32
 """Side in pixels of the smallest possible crop."""
 
 _ODD_ONES = 0.05
-"""Fraction of images that may be left out so that two views fit the others; otherwise one view is used."""
-
+"""Fraction of images that may be left out so that two views fit the others; otherwise one view is enough."""
 
 _PUBLISHED = {
     "bach": ("rakhlin10", "eva", "thunder"),
@@ -146,15 +145,17 @@ def unscaled(records: Iterable[ImageRecord], views: Sequence[View]) -> str | Non
 
 
 def fitting_views(records: Sequence[ImageRecord], settings: FeaturizeSettings) -> tuple[View, ...]:
-    """Return the views unchanged if they fit all images, else at most two views that fit the smallest image.
+    """Return the views unchanged if they fit all images, else at most two smaller ones.
 
-    Views in micrometres keep their scale, and get the largest crop that fits all images.
+    Views in micrometres keep their scale, and get the largest crop that fits all images. Others are made for the short
+    side of an image, and do not fit smaller images: for the shortest side that gives two views, if hardly any image is
+    smaller, else for the shortest that gives one.
 
     Returns
     -------
     tuple of View
-        Empty if the images are too small for any view. A few percent of the images may be too small for two views that
-        fit the others.
+        Empty if all images are too small for any view. For views in micrometres also if one image is too small for a
+        crop that the encoders take, or has no micrometres per pixel.
     """
     if not records:
         return ()
@@ -172,7 +173,7 @@ def fitting_views(records: Sequence[ImageRecord], settings: FeaturizeSettings) -
             return ()
         return tuple(smaller)
     sides = sorted(int(record.look.short) for record in records)
-    # two views that fit all but the odd ones, else one that fits all
+    # two views that fit all but the odd ones, else those that fit as many images as any can
     odd_sides = sides[: int(_ODD_ONES * len(sides)) + 1]
     for view_count, candidates in ((2, odd_sides), (1, sides)):
         for side in dict.fromkeys(candidates):
@@ -278,15 +279,16 @@ def plan_describing(
     Raises
     ------
     InputError
-        The images are too small for any view.
+        The size of no image can be read, or no view fits, see `fitting_views`.
     """
     dataset = ImageSelection.of(images).table()
     records = tuple(record for record in with_headers(dataset.records) if record.header)
+    if not records:
+        raise InputError("{}: the size of no image can be read", dataset.root)
     result, fits = fitted(replace(dataset, records=records), settings, keep=keep)
     if not fits:
-        message = Message(
-            "{}: no view fits these images: every one is too small for {encoders}", dataset.root
-        )
+        text = "{}: no view fits these images: some or all are too small for {encoders}"
+        message = Message(text, dataset.root)
         raise InputError("{}", unscaled(records, settings.views) or message)
     return result
 

@@ -287,9 +287,7 @@ class Preflight:
     def sizes(self) -> list[dict[str, int]]:
         """Each width and height in pixels, with the number of its images, the most frequent first."""
         sizes = Counter(
-            record.sides(record.header.width, record.header.height)
-            for record in self.dataset.records
-            if record.header
+            record.sides(record.header) for record in self.dataset.records if record.header
         )
         return [
             {"width": width, "height": height, "images": images}

@@ -16,7 +16,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core import how_to_install, system_reason
+from ...core import counted, how_to_install, system_reason
 from ...core.jobs import default_jobs, write_json
 from .check import Check, Status
 
@@ -39,7 +39,7 @@ def check_memory() -> Iterator[Check]:
     """Compare the memory that this process may use with the need of one process per core."""
     limit, source = _memory_limit()
     cores = default_jobs()
-    text = f"{limit / _GB:.1f} GB {source}, {cores} cores"
+    text = f"{limit / _GB:.1f} GB {source}, {counted(cores, 'core')}"
     fitting = int(limit / _GB / _PROCESS_GB)
     if fitting >= cores:
         yield Check("memory", "ok", text)

@@ -75,7 +75,9 @@ def check_dataset(images: Path) -> Iterator[Check]:
 
     dataset = read_dataset(images)
     labels = Counter(record.label for record in dataset.records if record.label)
-    text = f"{dataset.name}, {len(dataset.records)} images, {len(labels)} classes"
+    text = (
+        f"{dataset.name}, {counted(len(dataset.records), 'image')}, {counted(len(labels), 'class')}"
+    )
     outcomes: dict[str, Status] = {"error": "failure", "warning": "warning"}
     for level, status in outcomes.items():
         # only the message, since a file may be named after a patient

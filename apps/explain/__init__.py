@@ -6,16 +6,12 @@ From a model file and images it computes an `Explanation` of each image, which i
 from .draw import (
     colour_limits,
     draw,
-    geojson_feature,
-    joined,
     lay_over,
     rendered,
     stacked,
     where_highest,
     with_bar,
-    write_features,
     write_image,
-    write_regions,
 )
 from .explanation import Explanation, UnitPictures
 from .gradient_maps import (
@@ -29,6 +25,7 @@ from .gradient_maps import (
 from .graph import Floats, Graph, LayerStep, linear
 from .image import explain_image
 from .methods import METHODS, ExplainSettings, Method, default_method, settings_of
+from .regions import geojson_feature, joined, write_features, write_regions
 from .run import ExplainResult, explain
 
 __all__ = ["ExplainResult", "ExplainSettings", "Explanation", "explain"]

@@ -1,4 +1,4 @@
-"""Draw explanations: a heat map over its image, small pictures, the page of all, and regions for QuPath."""
+"""Draw explanations: a heat map over its image, small pictures, and the page of all."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import io
 import math
 import textwrap
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
-from ...core.formats import Flags, Floats, Floats32, Integers, as_stored, read_header
-from ...core.jobs import atomic_output, json_text
-from ...data import ImageRecord
+from ...core.formats import Floats
+from ...core.jobs import atomic_output
 from ...evaluate.report import thumbnail
 from .explanation import Explanation, Picture
-
-if TYPE_CHECKING:
-    from shapely import Geometry
 
 _SIDE = 560
 """Longest side of a picture in a drawing, in pixels; smaller pictures are enlarged to it."""
@@ -49,7 +45,7 @@ _CAPTION_LETTERS = 26
 _SHORTEST_BAR = 400
 """Length of the colour bar of a narrow picture, in pixels."""
 
-_RED = np.array([178, 12, 36])
+RED = np.array([178, 12, 36])
 _BLUE = np.array([18, 72, 168])
 """Ends of the two-sided colour scale, see `Explanation.warm_above`."""
 
@@ -98,7 +94,7 @@ def _blend(grey: Floats, values: Floats, explanation: Explanation) -> Picture:
         up = np.clip((values - white) / max(high - white, least), 0, 1)[..., np.newaxis]
         down = np.clip((white - values) / max(white - low, least), 0, 1)[..., np.newaxis]
         strength = 0.8 * np.sqrt(up + down)
-        colour = np.where((up > 0) == explanation.warm_above, _RED, _BLUE)
+        colour = np.where((up > 0) == explanation.warm_above, RED, _BLUE)
     else:
         share = np.clip((values - low) / max(high - low, 1e-30), 0, 1)
         # from dark to light
@@ -268,150 +264,3 @@ def where_highest(explanation: Explanation) -> str:
         f"{explanation.unit} from {values.min():.3g} to {values.max():.3g}, highest {100 * across:.0f} % from the left "
         f"and {100 * down:.0f} % from the top."
     )
-
-
-_HOTTEST = 0.1
-"""Largest fraction of the image that is outlined, by its highest values."""
-
-_BLUR = 0.01
-"""Standard deviation of the smoothing, as a fraction of the longer side, so that single pixels are not outlined."""
-
-_LEAST = 0.001
-_MOST = 25
-"""Smallest area of a region as a fraction of the image, and the largest number of regions."""
-
-_FLAT = 0.01
-"""Smallest range of a map, as a fraction of the colour bar, for any region: a smaller range is invisible."""
-
-
-def hottest_regions(
-    explanation: Explanation, *, width: int, height: int, left: int = 0, top: int = 0
-) -> list[dict[str, Any]]:
-    """Outline the tenth of the image with the highest values, or less, as GeoJSON.
-
-    Parameters
-    ----------
-    explanation : Explanation
-        An explanation with a map. The map is slightly smoothed, and only values above its base are outlined.
-    width, height : int
-        Size of the area that the map covers, in pixels of the image.
-    left, top : int
-        Position of that area in the image.
-
-    Returns
-    -------
-    list of dict
-        Features, which QuPath reads as annotations: polygons in pixels of the image, the one with the highest mean
-        first. Rings neither touch nor cross themselves. Empty if the map is flat.
-    """
-    import cv2
-    import shapely
-
-    values = explanation.values
-    assert values is not None
-    hot = _hottest(explanation, values)
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats(hot.astype(np.uint8), connectivity=4)
-    sizes = boxes[:, cv2.CC_STAT_AREA]
-    largest = 1 + np.argsort(-sizes[1:], kind="stable")[:_MOST]
-    scale = (width / values.shape[1], height / values.shape[0])
-    polygons = []
-    for label in largest[sizes[largest] >= _LEAST * values.size].tolist():
-        y, x = np.nonzero(labels == label)
-        pixels = joined(np.stack([x, y, x + 1, y + 1], axis=1))
-        polygon = shapely.transform(pixels, lambda points: points * scale + (left, top))
-        polygons.append((float(values[y, x].mean()), polygon))
-    polygons.sort(key=lambda region: -region[0])
-    name = f"{explanation.method} {explanation.target}".strip()
-    of_map = {"name": name, "color": _RED.tolist()}
-    return [
-        geojson_feature(
-            "annotation", polygon, {"mean": mean}, name=f"{name} {mean:.3g}", classification=of_map
-        )
-        for mean, polygon in polygons
-    ]
-
-
-def geojson_feature(
-    kind: str, polygon: Geometry, measured: Mapping[str, float], **further: Any
-) -> dict[str, Any]:
-    """Return a polygon as a GeoJSON feature in QuPath's form.
-
-    Parameters
-    ----------
-    kind : {"annotation", "tile"}
-    polygon : shapely.Polygon
-        In pixels.
-    measured : mapping of str to float
-    **further : JSON-ready values
-        More properties. QuPath takes a class only with name and colour.
-    """
-    from shapely.geometry import mapping
-
-    return {
-        "type": "Feature",
-        "geometry": mapping(polygon),
-        "properties": {"objectType": kind, **further, "measurements": measured},
-    }
-
-
-def _hottest(explanation: Explanation, values: Floats32) -> Flags:
-    """Return which values are the highest tenth of a map, or fewer; none if the map is flat."""
-    import cv2
-
-    smooth = cv2.GaussianBlur(values.astype(np.float64), (0, 0), _BLUR * max(values.shape))
-    low, high = colour_limits(explanation)
-    if np.ptp(smooth) <= _FLAT * (high - low):
-        return np.zeros(values.shape, np.bool_)
-    # a little more than the quantile, which excludes ties, also after rounding
-    least = float(np.quantile(smooth, 1 - _HOTTEST)) + 1e-6 * (high - low)
-    return np.asarray((smooth > least) & (values > explanation.centre))
-
-
-def joined(boxes: Integers) -> Geometry:
-    """Return what boxes cover together, without points along straight edges.
-
-    Parts that touch only at a corner are parts of their own. Outlines run clockwise on screen, holes the other way.
-
-    Parameters
-    ----------
-    boxes : ndarray of int64, shape (boxes, 4)
-        Left, top, right and bottom of each; if two share a part of an edge, they share all of it.
-    """
-    import shapely
-
-    # each ring then begins at a corner, so that no point of it is on a straight edge
-    area = shapely.coverage_union_all(shapely.box(*boxes.T)).normalize()
-    return area.simplify(0).reverse()
-
-
-def write_regions(path: Path, explanation: Explanation, record: ImageRecord) -> None:
-    """Write the regions with the highest values as GeoJSON, in pixels as the file stores them.
-
-    QuPath does not apply the EXIF orientation, so that of the image is undone, and named in the properties.
-    """
-    header = read_header(record.path)
-    left, top, right, bottom = record.box or (0, 0, header.width, header.height)
-    features = hottest_regions(
-        explanation, width=right - left, height=bottom - top, left=left, top=top
-    )
-    if header.orientation != 1:
-        for feature in features:
-            rings = feature["geometry"]["coordinates"]
-            feature["geometry"]["coordinates"] = [
-                [as_stored(*point, header=header) for point in ring] for ring in rings
-            ]
-            feature["properties"]["frame"] = (
-                f"pixels as stored, without the EXIF orientation {header.orientation}"
-            )
-    write_features(path, features)
-
-
-def write_features(path: Path, features: Iterable[Mapping[str, Any]]) -> None:
-    """Write features as GeoJSON, one after the other, since there may be very many."""
-    with atomic_output(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
-        handle.write('{"type": "FeatureCollection", "features": [')
-        between = "\n"
-        for feature in features:
-            handle.write(f"{between}{json_text(feature)}")
-            between = ",\n"
-        handle.write("\n]}\n")

@@ -18,6 +18,7 @@ from ...core import (
     Many,
     Message,
     OutputError,
+    Pairs,
     PathInput,
     TextInput,
     converted,
@@ -61,13 +62,11 @@ from ...predict import (
     packages_of,
     ready_model,
 )
-from .draw import MAX_PICTURES, colour_limits, draw, page_row, write_image, write_regions
+from .draw import MAX_PICTURES, colour_limits, draw, page_row, write_image
 from .explanation import Explanation
 from .image import ExplainUnit, ExplainUnits
 from .methods import METHODS, Asked, ExplainSettings, Method, choose_method, class_of, legend_of
-
-Failures = tuple[tuple[str, str], ...]
-"""Images that cannot be used, and why."""
+from .regions import write_regions
 
 
 class ExplainResult(NamedTuple):
@@ -94,7 +93,7 @@ class ExplainResult(NamedTuple):
     folder: Path
     page: Path
     images: int
-    failures: Failures
+    failures: Pairs
     banners: tuple[Banner, ...]
     legend: str
     unchanged: bool
@@ -206,7 +205,7 @@ def _images(
     mpp: float | None,
     *,
     skip: bool,
-) -> tuple[Sequence[ImageRecord], Failures]:
+) -> tuple[Sequence[ImageRecord], Pairs]:
     """Return the images that can be used, and those that cannot, with the reason; nothing if none are given."""
     if not paths:
         return [], ()
@@ -249,7 +248,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
     file: ModelFile
     model: Model
     records: Sequence[ImageRecord | None]
-    refused: Failures
+    refused: Pairs
     known: Mapping[str, Any]
     work: Work
 
@@ -418,9 +417,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         write_image(self.folder / unit.picture, picture)
         return explanation, picture
 
-    def result(
-        self, failures: Failures, *, images: int = 0, unchanged: bool = False
-    ) -> ExplainResult:
+    def result(self, failures: Pairs, *, images: int = 0, unchanged: bool = False) -> ExplainResult:
         """Return the result: where it is, how many images were explained, and which failed."""
         bundle = self.model.bundle
         return ExplainResult(

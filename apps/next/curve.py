@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ...boost import Classifier, TrainingPart, fit_head, get_head
-from ...core import InputError
+from ...core import InputError, Pairs
 from ...core.formats import Array, Flags, Floats32
 from ...data import DatasetFacts, FoldChoice
 from ...evaluate import Figure, PredictionTable, compare_tables, metrics_of, take_rows
 from ...evaluate.report import page_templates
-from .images import Pairs, RunImages
+from .images import RunImages
 
 _HEAD = "logistic"
 """The classifier that ranks images and is measured: linear ones lead with few labels, and it gives probabilities."""
@@ -99,7 +99,7 @@ def learning_curves(table: RunImages, *, seed: int) -> list[LearningCurve]:
     return curves
 
 
-def _draw_folds(truth: PredictionTable, copies: Pairs, seed: int) -> Flags:
+def _draw_folds(truth: PredictionTable, copies: Pairs | None, seed: int) -> Flags:
     """Return which images each fold holds out, bool of shape (folds, images).
 
     Raises

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core import InputError, from_options
+from ...core import InputError, Pairs, from_options
 from ...core.formats import Floats32, is_missing, read_csv, read_rows
 from ...core.jobs import atomic_output, write_rows
 from ...data import ImageFiles, ImageSelection, likeness, spell_labels
@@ -24,9 +24,6 @@ from ...featurize import AT_ONCE, FeaturizeSettings, Store, featurize, known_fac
 
 _CHOSEN = re.compile(r"\w+ [1-9]\d{0,5}(, random [1-9]\d{0,5})?")
 """What the column ``chosen`` holds: how an image was chosen, and in which round."""
-
-Pairs = tuple[tuple[str, str], ...] | None
-"""Near-duplicates by names; None if they were not searched for."""
 
 Cells = dict[str, dict[str, str]]
 """Column to image to cell; an empty cell is left out."""
@@ -53,7 +50,7 @@ class RunImages:
     names: list[str]
     rows: Floats32
     twins: list[set[int]]
-    copies: Pairs
+    copies: Pairs | None
     cells: Cells
 
     def labelled(self) -> PredictionTable:

@@ -10,7 +10,15 @@ from typing import Any
 
 from ...core import Banner, InputError, Kind, from_options
 from ...core.jobs import write_rows
-from ...data import Dataset, FoldChoice, FoldPlan, ImageSelection, facts_of, published_folds
+from ...data import (
+    Dataset,
+    FoldChoice,
+    FoldPlan,
+    ImageSelection,
+    facts_of,
+    published_folds,
+    write_fold_rows,
+)
 from ..check import one_of_each
 from .recipe import Recipe, ReproduceRequest
 
@@ -233,11 +241,8 @@ def write_quick(
                 name,
                 len(rows),
             )
-        header = ["image_id", "fold", "part"]
-        if _is_partition(quick_rows):
-            header.remove("part")
         path = folder / f"{name}-quick.csv"
-        write_rows(path, header, [row[: len(header)] for row in quick_rows])
+        write_fold_rows(path, quick_rows)
         paths.append(str(path))
     return paths, images
 

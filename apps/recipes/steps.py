@@ -18,9 +18,9 @@ import numpy as np
 
 from ...boost import BoostSettings, train
 from ...core import Banner, InputError, Kind, Settings, option
-from ...core.jobs import Work, write_rows
+from ...core.jobs import Work
 from ...crossval import CrossValidation
-from ...data import FoldChoice, unique_images
+from ...data import FoldChoice, FoldPlan, unique_images, write_fold_rows
 from ...evaluate import TwoClassView
 from ...featurize import (
     FeaturizeSettings,
@@ -162,25 +162,31 @@ class FixedTest(NamedTuple):
     folder: Path
     seed: int
 
-    def choice(
-        self, image_set: ImageSet, folds: FoldChoice, *, reading: Reading, held: bool
-    ) -> FoldChoice:
-        """Write the lists of a set of images, and return the cross-validation scheme with the fixed test part.
-
-        Parameters
-        ----------
-        image_set : ImageSet
-        folds : FoldChoice
-            ``none`` trains one network on all other images; any other value trains one network per fold.
-        reading : mapping
-        held : bool
-            Whether the images that a fold leaves out of its training part are its validation part.
-        """
+    def plan(self, image_set: ImageSet, reading: Reading) -> FoldPlan:
+        """Return the split of a set of images; refuse it if it has no such part."""
         (plan,) = image_set.plans(self.split, reading=reading, seed=self.seed)
         if self.fold not in plan.folds:
             raise InputError(
                 f"test_fold {self.fold}: choose one of {', '.join(map(str, plan.folds))}"
             )
+        return plan
+
+    def write_lists(
+        self, image_set: ImageSet, folds: FoldChoice, *, reading: Reading, held: bool
+    ) -> FoldChoice:
+        """Write the lists of a set of images, and return the cross-validation scheme that reads them.
+
+        Parameters
+        ----------
+        image_set : ImageSet
+        folds : FoldChoice
+            ``none`` trains one network on all other images; any other value trains one network per fold, and is
+            replaced by a fold list.
+        reading : mapping
+        held : bool
+            Whether the images that a fold leaves out of its training part are its validation part.
+        """
+        plan = self.plan(image_set, reading)
         folder = image_set.run / self.folder
         test_images = plan.images(self.fold, "test")
         list_file = write_list(folder / "test-list.csv", test_images)
@@ -199,7 +205,7 @@ class FixedTest(NamedTuple):
         if not held:
             name += "-unvalidated"
         path = folder / f"{name}.csv"
-        write_rows(path, ["image_id", "fold", "part"], rows)
+        write_fold_rows(path, rows)
         return FoldChoice((str(path),))
 
 
@@ -257,11 +263,11 @@ class FinetuneStep:
     kind = "finetune"
 
     def check(self, image_set: ImageSet) -> None:
-        """Refuse images that do not fit the folds."""
+        """Refuse images that do not fit the folds, and a split without the fixed test part."""
         if self.test is None:
             image_set.plans(self.folds, reading=self.reading, seed=self.settings.seed)
         else:
-            image_set.plans(self.test.split, reading=self.reading, seed=self.test.seed)
+            self.test.plan(image_set, self.reading)
 
     def run(
         self, image_set: ImageSet, *, work: Work, notes: Sequence[str]
@@ -272,7 +278,7 @@ class FinetuneStep:
         if self.extras.undersample_first:
             image_set = replace(image_set, only=self._undersampled(image_set))
         if self.test is not None:
-            folds = self.test.choice(
+            folds = self.test.write_lists(
                 image_set, folds, reading=self.reading, held=self.settings.validation
             )
             remarks.append(FIXED)

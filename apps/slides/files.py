@@ -308,13 +308,13 @@ def _cells_of(slides: Sequence[SlideFile], read: CsvTable, role: Role) -> dict[s
     rows = by_key((row for _, row in read.rows), lambda row: row[image])
     names, _ = match_slides(rows, slides, where=read.path)
     values: dict[str, str] = {}
-    for name, slide in names.items():
+    for name, slide_name in names.items():
         for row in rows[name]:
             value = row[column]
-            first = values.setdefault(slide, value)
+            first = values.setdefault(slide_name, value)
             if first != value:
                 raise InputError(
-                    f"{read.path}: {role.name} of {slide} is {first!r} and {value!r}; keep one row"
+                    f"{read.path}: {role.name} of {slide_name} is {first!r} and {value!r}; keep one row"
                 )
     return values
 
@@ -349,19 +349,19 @@ def with_mpp(slides: Sequence[SlideFile], settings: SlideSettings) -> list[Slide
     table_mpp = {}
     if table is not None:
         csv_table = read_csv(table, needed=(IMAGE,), expected="slide,patient,mpp")
-        for slide, cell in _cells_of(slides, csv_table, MPP).items():
+        for name, cell in _cells_of(slides, csv_table, MPP).items():
             mpp, problem = spacing_of(cell)
             if problem:
-                raise InputError(f"{table}: {slide}: {problem}")
+                raise InputError(f"{table}: {name}: {problem}")
             if mpp is not None:
-                table_mpp[slide] = mpp
+                table_mpp[name] = mpp
     option_mpp = settings.mpp
     if option_mpp is None:
         # a table that does not name a slide gives it none
-        return [file._replace(mpp=table_mpp.get(file.name)) for file in slides]
+        return [slide._replace(mpp=table_mpp.get(slide.name)) for slide in slides]
     others = [name for name, mpp in table_mpp.items() if abs(mpp / option_mpp - 1) > ALIKE]
     if others:
         text = "{}: states other micrometres per pixel of {}: {}; {mpp} {:g} is used"
         number = counted(len(others), "slide")
         _log.warning(Message(text, table, number, few(others), option_mpp))
-    return [file._replace(mpp=option_mpp) for file in slides]
+    return [slide._replace(mpp=option_mpp) for slide in slides]

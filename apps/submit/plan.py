@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ...core import DAMAGE, InputError
 from ...core.formats import read_json
 from ...core.jobs import atomic_output, ensure_folder, write_json
-from ...core.runs import RunEntry, read_ending, read_listing, read_records
+from ...core.runs import RunEntry, read_ending, read_entries, read_listing
 
 
 class Unit(NamedTuple):
@@ -229,7 +229,7 @@ class JobStage:
         # the output is a folder, or a table
         for path in (Path(self.run, "run.json"), Path(f"{self.run}.run.json")):
             if path.is_file():
-                entries += read_records(path)
+                entries += read_entries(path)
         return [entry for entry in entries if entry.command == self.command]
 
     def since(self) -> list[RunEntry]:
@@ -293,6 +293,8 @@ class Plan:
         For a local plan the process that works on it, see `bchisto.core.jobs.this_process`.
     cluster : str
         Name of the cluster that got its jobs; empty for a local plan, or if Slurm did not tell it.
+    schema_version : int
+        Version of the form of ``plan.json``.
     """
 
     folder: Path

@@ -29,7 +29,7 @@ from ...core import (
     written,
 )
 from ...core.jobs import NOTHING_NEW, UnderWayError, is_running, write_json
-from ...core.runs import ENDING, read_ending, read_records
+from ...core.runs import ENDING, read_ending, read_entries
 from ...evaluate.report import is_evaluated
 from . import scheduler
 from .plan import SINGLE, STAGES, JobStage, Plan, is_made, last_stages, read_plans, typed, units_of
@@ -306,7 +306,7 @@ def _check(stage: JobStage, warn: Callable[[str], None], *, repeats: bool) -> bo
     if command == "featurize":
         checks = [
             entry
-            for entry in read_records(Path(stage.run, "run.json"))
+            for entry in read_entries(Path(stage.run, "run.json"))
             if entry.command == "submit"
         ]
         stage.stores = checks[-1].notes["stores"]

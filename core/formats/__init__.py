@@ -36,7 +36,6 @@ from .files import (
     Integers,
     Pixels,
     Remark,
-    check_size,
     content_sha256,
     file_identity,
     file_sha256,

@@ -36,16 +36,7 @@ import numpy as np
 from .. import ImageError, PathInput, RefusedImageError, converted, first_line
 from . import files
 from .dicom import DICOM_SUFFIXES, read_dicom
-from .files import (
-    BROKEN,
-    SLIDE,
-    SLIDE_SUFFIXES,
-    Container,
-    ImageHeader,
-    Pixels,
-    Remark,
-    Samples,
-)
+from .files import BROKEN, SLIDE, SLIDE_SUFFIXES, Container, ImageHeader, Pixels, Remark, Samples
 from .pictures import JPEG_BEGIN, LJPEG_SUFFIX, PNG_BEGIN, read_jpeg, read_ljpeg, read_picture
 from .tiff import TIFF_BEGINS, read_tiff
 

@@ -301,7 +301,7 @@ def _decode(path: Path, header: ImageHeader) -> Samples:
     elements = _read(path, pixels=True)
     is_grey = elements.PhotometricInterpretation in _GREYS
     axes = 2 if is_grey else 3
-    _check_packed(path, elements, (header.width, header.height))
+    _check_packed(path, elements, header.size)
     try:
         values = np.asarray(elements.pixel_array)
         if values.shape[:2] != (header.height, header.width) or values.ndim != axes:

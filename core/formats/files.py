@@ -100,6 +100,11 @@ class ImageHeader:
     date: str = ""
     remarks: tuple[Remark, ...] = ()
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.width, self.height
+
 
 def remarks_on(profile: bytes = b"", *, pages: int = 1, page: int = 1) -> tuple[Remark, ...]:
     """Return remarks on pages that are not used, and on a colour profile that is not sRGB by its name.
@@ -197,7 +202,7 @@ def too_large(path: Path, what: str) -> ImageError:
 
 def check_size(path: Path, header: ImageHeader) -> None:
     """Refuse an image without pixels, or with more than `limits.PIXELS`."""
-    width, height = header.width, header.height
+    width, height = header.size
     if width < 1 or height < 1:
         raise damaged(path, f"its header has {width}x{height} pixels")
     if width * height > limits.PIXELS:

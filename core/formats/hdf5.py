@@ -219,14 +219,14 @@ def refuse_deadly(paths: Sequence[Path]) -> None:
     Parameters
     ----------
     paths : sequence of Path
-        Files; missing ones are ignored.
+        Files; missing ones are ignored, and those of NumPy, which HDF5 does not read.
 
     Raises
     ------
     StoreError
         The process that read them first was ended; the message names the file that it read.
     """
-    files = [path for path in paths if path.is_file()]
+    files = [path for path in paths if path.is_file() and path.suffix.casefold() != ".npz"]
     if not files:
         return
     seconds = _SECONDS + sum(path.stat().st_size for path in files) // _BYTES_A_SECOND

@@ -259,7 +259,7 @@ def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) 
         Pixels are missing, the size is wrong, or the JPEG cannot be decoded.
     """
     header = _jpeg_header(path, data)
-    if size not in (None, (header.width, header.height)):
+    if size not in (None, header.size):
         raise files.truncated(path, f"a JPEG of {header.width}x{header.height} pixels is in it")
     try:
         _jpeg_pixels(path, data, header.width * header.height)

@@ -15,6 +15,7 @@ from .backend import (
 )
 from .computation import Computation, compute, compute_all
 from .executor import in_threads, map_ahead, run_units
+from .locks import in_turn
 from .packs import (
     atomic_output,
     check_file_name,
@@ -51,20 +52,15 @@ from .processes import (
     when_orphaned,
 )
 from .progress import Progress, Ticker, format_seconds, rough_duration
-from .work import (
+from .resources import (
     GPU_SECONDS,
-    NOTHING_NEW,
     THREADS,
     Resources,
-    Shard,
-    Share,
-    UnderWayError,
-    Work,
     cpu_resources,
     default_jobs,
-    in_turn,
     network_resources,
     one_thread_of_opencv,
 )
+from .work import NOTHING_NEW, Shard, Share, UnderWayError, Work
 
 __all__ = ["Shard", "UnderWayError", "Work"]

@@ -16,7 +16,8 @@ from typing import ClassVar, Generic, TypeVar
 from .cluster import ask_workers
 from .executor import run_units
 from .progress import Ticker, rough_duration
-from .work import Resources, Share, Work, cpu_resources
+from .resources import Resources, cpu_resources
+from .work import Share, Work
 
 U = TypeVar("U")
 """A unit."""

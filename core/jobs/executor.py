@@ -21,16 +21,17 @@ from typing import Any, TypeVar
 from .. import BchistoError, InputError, Message, system_reason
 from .backend import NETWORK_THREADS, computing_threads
 from .cluster import run_on_dask
+from .locks import claim_number
 from .processes import INTERRUPTS, hold_interrupts, prepare_worker, scratch_folder
 from .progress import Progress, Ticker
-from .work import SHARE, THREADS, Resources, claim_number, default_jobs, one_thread_of_opencv
+from .resources import SHARE, THREADS, Resources, default_jobs, one_thread_of_opencv
 
 U = TypeVar("U")
 R = TypeVar("R")
 _log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
-"""Interval at which the progress bar is updated."""
+"""Interval at which the progress bar is updated, and at which a process with workers looks whether to stop them."""
 
 _SIGNAL_SECONDS = 0.5
 """Time that a signal to all processes may take to reach this one after it has ended a worker."""
@@ -164,6 +165,7 @@ def _results(
     if jobs == 1 and (threads is None or computing_threads() in (threads, None)):
         yield from map(call, units)
         return
+    _ignore_loky()
     env = dict.fromkeys(THREADS, "1")
     if threads is not None:
         env[NETWORK_THREADS] = str(threads)
@@ -172,7 +174,7 @@ def _results(
     if resources.here:
         yield from _here_first(call, units, resources, in_workers)
     else:
-        yield from in_workers(units, jobs=jobs)
+        yield from in_workers(units, jobs=jobs, stop=threading.Event())
 
 
 def _here_first(
@@ -255,8 +257,8 @@ def _in_processes(
     jobs: int,
     begin: Callable[[], None],
     env: dict[str, str],
+    stop: threading.Event,
     ahead: int = 1,
-    stop: threading.Event | None = None,
 ) -> Iterator[R]:
     """Do units in workers, each with `ahead` further units waiting for it, until all are done or `stop` is set."""
     # joblib does not tell a killed worker from a failed one. Workers of loky are new interpreters, work in any script,
@@ -264,55 +266,65 @@ def _in_processes(
     from loky import ProcessPoolExecutor
     from loky.process_executor import BrokenProcessPool, TerminatedWorkerError
 
-    with warnings.catch_warnings():
-        # a worker is replaced if its memory grew, for example after it built a network; nothing is lost
-        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-        # without psutil and pgrep loky cannot find a worker's child processes; bchisto's workers have none
-        warnings.filterwarnings("ignore", "Failed to kill subprocesses", UserWarning)
-        pool = None
-        started = False
-        complete = False
-        queue = iter(units)
-        futures = set()
-        poll_seconds = None if stop is None else _POLL_SECONDS
-        try:
+    pool = None
+    complete = False
+    queue = iter(units)
+    futures = set()
+    try:
+        with _starting():
+            pool = ProcessPoolExecutor(jobs, initializer=begin, env=env)
+            # Not more than the pool accepts at once: its thread fails if it ends before it has accepted all units.
+            for unit in itertools.islice(queue, (1 + ahead) * jobs):
+                futures.add(pool.submit(call, unit))
+        while futures and not stop.is_set():
+            finished, futures = wait(futures, _POLL_SECONDS, FIRST_COMPLETED)
             with hold_interrupts():
-                pool = ProcessPoolExecutor(jobs, initializer=begin, env=env)
-                # Not more than the pool accepts at once: its thread fails if it ends before it has accepted all units.
-                for unit in itertools.islice(queue, (1 + ahead) * jobs):
+                for unit in itertools.islice(queue, len(finished)):
                     futures.add(pool.submit(call, unit))
-            started = True
-            while futures and not (stop is not None and stop.is_set()):
-                finished, futures = wait(futures, poll_seconds, FIRST_COMPLETED)
-                with hold_interrupts():
-                    for unit in itertools.islice(queue, len(finished)):
-                        futures.add(pool.submit(call, unit))
-                for future in finished:
-                    yield future.result()
-            complete = not futures
-        except OSError as error:
-            if started or error.filename is not None:
-                raise
-            remedies = ["free /dev/shm", "allow more (ulimit -u)", Message("use {jobs:1}")]
-            text = "worker processes cannot be started ({})"
-            raise BchistoError(text, system_reason(error), remedies=remedies) from error
-        except TerminatedWorkerError as error:
-            # a signal to all processes is an interrupt, not a lack of memory
-            time.sleep(_SIGNAL_SECONDS)
-            raise BchistoError(_KILLED) from error
-        except BrokenProcessPool as error:
-            raise BchistoError(
-                "worker processes fail ({})",
-                error.__cause__ or error,
-                remedies=["run it again", Message("try {jobs:1}")],
-            ) from error
-        finally:
-            if pool is not None:
-                # workers are killed at once unless all units are done
-                with hold_interrupts():
-                    if not complete:
-                        time.sleep(_TAKEN_SECONDS)
-                    pool.shutdown(wait=True, kill_workers=not complete)
+            for future in finished:
+                yield future.result()
+        complete = not futures
+    except TerminatedWorkerError as error:
+        # a signal to all processes is an interrupt, not a lack of memory
+        time.sleep(_SIGNAL_SECONDS)
+        raise BchistoError(_KILLED) from error
+    except BrokenProcessPool as error:
+        raise BchistoError(
+            "worker processes fail ({})",
+            error.__cause__ or error,
+            remedies=["run it again", Message("try {jobs:1}")],
+        ) from error
+    finally:
+        if pool is not None:
+            # workers are killed at once unless all units are done
+            with hold_interrupts():
+                if not complete:
+                    time.sleep(_TAKEN_SECONDS)
+                pool.shutdown(wait=True, kill_workers=not complete)
+
+
+@contextlib.contextmanager
+def _starting() -> Iterator[None]:
+    """Hold interrupts while workers are started, and refuse with remedies if they cannot be."""
+    try:
+        with hold_interrupts():
+            yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        remedies = ["free /dev/shm", "allow more (ulimit -u)", Message("use {jobs:1}")]
+        text = "worker processes cannot be started ({})"
+        raise BchistoError(text, system_reason(error), remedies=remedies) from error
+
+
+def _ignore_loky() -> None:
+    """Ignore the warnings of loky from now on: its threads may give them whenever there are workers.
+
+    They say that a worker was replaced because its memory grew, for example after it built a network; that its child
+    processes cannot be looked for, of which it has none; and that another number of workers waits for an item or two
+    that a stopped call has left. Nothing is lost by any of these.
+    """
+    warnings.filterwarnings("ignore", category=UserWarning, module="loky")
 
 
 def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int) -> Iterator[R]:
@@ -336,17 +348,15 @@ def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int)
     """
     from loky import get_reusable_executor
 
-    with warnings.catch_warnings():
-        # a call that stopped early leaves an item or two, which another number of workers has to wait for
-        warnings.filterwarnings("ignore", "Trying to resize an executor", UserWarning)
-        # now, and not when the first item is asked for, since loky keeps one for each thread
-        executor = get_reusable_executor(
-            max_workers=processes,
-            timeout=_IDLE_SECONDS,
-            initializer=prepare_worker,
-            initargs=(os.getpid(),),
-            env=dict.fromkeys(THREADS, "1"),
-        )
+    _ignore_loky()
+    # now, and not when the first item is asked for, since loky keeps one for each thread
+    executor = get_reusable_executor(
+        max_workers=processes,
+        timeout=_IDLE_SECONDS,
+        initializer=prepare_worker,
+        initargs=(os.getpid(),),
+        env=dict.fromkeys(THREADS, "1"),
+    )
     return _by_workers(executor, function, items, workers=processes)
 
 

@@ -10,7 +10,7 @@ from .folder import (
     remove_listing,
     write_listing,
 )
-from .history import RunEntry, diff_runs, list_runs, read_records, read_run
+from .history import RunEntry, diff_runs, list_runs, read_entries, read_run
 from .record import (
     ENDING,
     RunRecord,

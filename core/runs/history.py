@@ -26,7 +26,7 @@ class RunEntry(NamedTuple):
     Attributes
     ----------
     run : Path
-        The run folder.
+        The folder of its record: the run folder, or that of the table beside which the record is.
     command, status, started : str
         The name of the command; its status; its start in UTC. The status is running, ok, error, interrupted, or
         ``not checked`` if a process on another host ran it and did not record its end.
@@ -83,10 +83,10 @@ def read_run(run: PathInput) -> list[RunEntry]:
     if not path.is_file():
         missing = "run.json in this folder" if path.parent.is_dir() else "such folder"
         raise MissingInputError(f"{run}: no {missing}; give a folder that featurize or boost made")
-    return read_records(path)
+    return read_entries(path)
 
 
-def read_records(path: Path) -> list[RunEntry]:
+def read_entries(path: Path) -> list[RunEntry]:
     """Read the commands of a ``run.json``, or of the record next to a table, oldest first.
 
     Raises

@@ -214,8 +214,9 @@ def record_table(
     ----------
     table : Path
         The table that the command writes.
-    command, config
-        As in `record_run`. The file records only this command; ``--config`` accepts it like any ``run.json``.
+    command, config, work
+        As in `record_run`, but a command that only checks writes nothing. The file records only this command;
+        ``--config`` accepts it like any ``run.json``.
     **kept : JSON-ready values
         Further entries of the record, from its start on, also if the command fails: ``overwrite``, so that a command
         that resumes replaces the table too, and ``notes`` of earlier calls.

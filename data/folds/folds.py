@@ -21,6 +21,7 @@ from ...core import (
     TextInput,
     Texts,
     converted,
+    counted,
     few,
     option,
     public,
@@ -338,15 +339,15 @@ def _fit(name: str, listed: Sequence[Row], pool: Pool, *, where: str) -> FoldPla
     unlisted = sorted(set(pool.image_ids) - {image for image, _, _ in rows})
     if unlisted and partition:
         raise InputError(
-            "{}: {} images are in no fold, first {}; add them to the list",
+            "{}: {} in no fold, first {}; add them to the list",
             where,
-            len(unlisted),
+            counted(len(unlisted), "image"),
             unlisted[0],
         )
     plan = FoldPlan(name, spread(rows), partition)
     if not unlisted:
         return plan
-    warning = f"{len(unlisted)} images are in no fold of {name} and are left out"
+    warning = f"{counted(len(unlisted), 'image')} in no fold of {name} left out"
     return replace(plan, warnings=(warning,))
 
 
@@ -390,6 +391,14 @@ def write_fold_list(path: Path, plan: FoldPlan, *, labels: dict[str, str], group
         if part == "test" or not plan.partition
     ]
     write_rows(path, columns, body)
+
+
+def write_fold_rows(path: Path, rows: Collection[Row]) -> None:
+    """Write rows as `read_fold_list` returns them, so that it reads them again."""
+    columns = ["image_id", "fold", "part"]
+    if not any(part for _, _, part in rows):
+        columns.remove("part")
+    write_rows(path, columns, [row[: len(columns)] for row in rows])
 
 
 @dataclass(frozen=True)

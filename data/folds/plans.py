@@ -45,13 +45,14 @@ class FoldPlan:
         Drawn at random, the split that came with the images, leave one site out, a published list, no folds, or a list
         of the user.
     source : str
-        The column of a given split; for sites, the column and the site that each fold tests; ``cbis-ddsm`` for its own
-        published split.
+        The column of a given split or of sites; ``cbis-ddsm`` for its own published split.
     units : mapping of str to str
         Image ID to unit, if the units that drawn folds keep together differ from the groups. Near-duplicates form one
         unit, and an image whose group is unknown is a unit of its own.
     repeats : int
         Number of splits in the plan, each with the same number of folds.
+    sites : tuple of str
+        The site that each fold tests, in the order of the folds.
     """
 
     name: str
@@ -62,6 +63,7 @@ class FoldPlan:
     source: str = ""
     units: Mapping[str, str] = field(default_factory=dict, compare=False)
     repeats: int = 1
+    sites: tuple[str, ...] = ()
 
     @property
     def image_ids(self) -> list[str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence, Set
 from pathlib import Path, PurePosixPath
 
-from ...core import InputError, Message, Names, by_key, few, one_of
+from ...core import InputError, Message, Names, by_key, counted, few, one_of
 from ...core.formats import PART, column_key, published_rows
 from ..dataset import GIVEN, PARTS, DatasetFacts, given_parts
 from ..layouts import BREAKHIS_NAME, IDC_NAME
@@ -76,13 +76,13 @@ def site_plan(column: str, *, image_ids: Sequence[str], facts: DatasetFacts) -> 
         raise ScarceError("{folds} {}{}: {}, first {}; fill it in", SITES, column, gap, missing[0])
     sites = sorted({values[image] for image in image_ids})
     number = {site: fold for fold, site in enumerate(sites, start=1)}
-    numbered = few((f"{fold} {site}" for site, fold in number.items()), most=10)
     return FoldPlan(
         "site-" + re.sub(r"[^\w.-]+", "-", column),
         spread([(image, number[values[image]], "") for image in image_ids]),
         partition=True,
         origin="site",
-        source=f"{column}; {numbered}",
+        source=column,
+        sites=tuple(sites),
     )
 
 
@@ -173,8 +173,9 @@ def _slide_warnings(
     unlisted = sorted(images_of.keys() - published)
     if unlisted:
         count = sum(len(images_of[slide]) for slide in unlisted)
-        text = "{} images of {} slides in no published list are left out{}"
-        warnings.append(Message(text, count, len(unlisted), Names(f" ({few(unlisted, most=5)})")))
+        numbers = f"{counted(count, 'image')} of {counted(len(unlisted), 'slide')}"
+        text = "{} in no published list left out{}"
+        warnings.append(Message(text, numbers, Names(f" ({few(unlisted, most=5)})")))
     present = len(published & images_of.keys())
     if present < len(published):
         warnings.append(f"{present} of the {len(published)} published slides are present")
@@ -224,9 +225,9 @@ def protocol_text(plan: FoldPlan, *, seed: int) -> str:
     seeds = f" (seed {seed})"
     if plan.repeats > 1:
         seeds = f", on {plan.repeats} splits (seeds {seed} to {seed + plan.repeats - 1})"
-    column, _, sites = plan.source.partition("; ")
+    sites = few((f"{fold} {site}" for fold, site in enumerate(plan.sites, start=1)), most=10)
     texts = {
-        "site": f"one site left out after the other by the column {column}, each fold tests one ({sites})",
+        "site": f"one site left out after the other by the column {plan.source}, each fold tests one ({sites})",
         "given": f"the split that came with the images (column {plan.source}), tested once",
         "none": "trained on every image that is not tested",
         "file": "a given fold list",
@@ -234,7 +235,7 @@ def protocol_text(plan: FoldPlan, *, seed: int) -> str:
     if plan.origin in texts:
         return f"{name}: {texts[plan.origin]}"
     if plan.origin == "published":
-        return f"{name}: {_PUBLISHED.get(f'{name} {plan.source}', _PUBLISHED[name])}"
+        return f"{name}: {_PUBLISHED[plan.source or name]}"
     match = re.fullmatch(r"(\d+)-(\d+)(-\d+)?(-grouped)?", name)
     if match:
         grouping = "patients or slides kept together" if match[4] else "image-level"
@@ -252,9 +253,9 @@ _PUBLISHED = {
     "rakhlin10": "the ten published stratified folds, image-level (patients of 145 of the 400 images known)",
     "eva": "the patient-disjoint 268/132 split, tested once",
     "thunder": "the 132 test images of eva, with 50 of its 268 training images set aside, tested once",
-    "official cbis-ddsm": "the training and test parts of CBIS-DDSM, patient-disjoint, tested once",
+    "cbis-ddsm": "the training and test parts of CBIS-DDSM, patient-disjoint, tested once",
     "official": _HOLD_OUTS,
     "official-corrected": f"{_HOLD_OUTS}, patient 14-13412 taken out of training in folds that test it",
     "idc-published": "the 84/29/49 published slides, tested once",
 }
-"""Name of a published list, perhaps with its dataset, to its description."""
+"""Name of a published list, or of the dataset whose own it is, to its description."""

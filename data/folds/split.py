@@ -166,11 +166,11 @@ def _in_three(
     for label in classes:
         if min(quota.values()) < 1 or counts[label] <= sum(quota.values()):
             raise ScarceError(
-                "{folds} {}: class {} has {} images; a balanced split of {} needs {} to validate, {} "
+                "{folds} {}: class {} has {}; a balanced split of {} needs {} to validate, {} "
                 "to test and at least one to train",
                 spec,
                 label,
-                counts[label],
+                counted(counts[label], "image"),
                 len(images),
                 *(max(1, most) for most in quota.values()),
             )
@@ -192,7 +192,7 @@ def _in_three(
         else:
             rows.append((image, 1, part))
     warnings = [
-        f"{count} images in the {part} part are left out, so that it holds as many of each class"
+        f"{counted(count, 'image')} in the {part} part left out, so that it holds as many of each class"
         for part, count in sorted(surplus.items())
     ]
     for part, most in quota.items():
@@ -356,7 +356,7 @@ def _stratified_plan(spec: str, pool: Pool, units: Sequence[str]) -> FoldPlan:
     if not pool.grouped:
         positions = _representatives(count, pool.labels, units)
     elif len(set(units)) < count:
-        raise ScarceError("{} groups are fewer than the {} folds", len(set(units)), count)
+        raise ScarceError("{}, fewer than the {} folds", counted(len(set(units)), "group"), count)
     splits = _stratified(
         [pool.labels[index] for index in positions],
         units if pool.grouped else None,

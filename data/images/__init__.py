@@ -4,17 +4,6 @@ Decoded images are ``uint8`` RGB arrays of shape (height, width, 3). This module
 `bchisto.data` use.
 """
 
-from .content import (
-    ImageFiles,
-    UniqueImages,
-    compare_contents,
-    pixel_findings,
-    unique_images,
-)
+from .content import ImageFiles, UniqueImages, compare_contents, pixel_findings, unique_images
 from .copies import MOST_COMPARED, Copy, Fingerprint, Pixels, find_copies
-from .decode import (
-    given_record,
-    header_findings,
-    headers_of,
-    other_sizes,
-)
+from .decode import given_record, header_findings, headers_of, other_sizes

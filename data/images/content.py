@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...core import DAMAGE, ImageError, InputError, Message
+from ...core import DAMAGE, ImageError, InputError, Message, Pairs
 from ...core.formats import ImageHeader, file_identity, file_sha256, read_header, read_rows
 from ...core.jobs import in_threads, write_rows
 from ..dataset import Dataset, ImageRecord
@@ -216,7 +216,7 @@ class UniqueImages(NamedTuple):
     dataset: Dataset
     sha256: dict[str, str]
     digest: str
-    repeated: tuple[tuple[str, str], ...]
+    repeated: Pairs
 
 
 class ImageFiles:

@@ -315,8 +315,7 @@ def find_copies(
 
 def _sides(record: ImageRecord) -> tuple[int, ...]:
     with suppress(ImageError):  # an unreadable image is reported when its pixels are read
-        header = read_header(record.path)
-        return record.sides(header.width, header.height)
+        return record.sides(read_header(record.path))
     return ()
 
 

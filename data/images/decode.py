@@ -20,7 +20,7 @@ from ...core.formats import (
     read_header,
 )
 from ...core.jobs import in_threads
-from ..dataset import ImageRecord
+from ..dataset import Box, ImageRecord
 from ..findings import Finding
 
 RgbImage = Pixels
@@ -43,7 +43,7 @@ def decode_record(record: ImageRecord) -> RgbImage:
     return np.ascontiguousarray(image[top:bottom, left:right])
 
 
-def decode_whole(record: ImageRecord) -> tuple[RgbImage, tuple[int, int, int, int]]:
+def decode_whole(record: ImageRecord) -> tuple[RgbImage, Box]:
     """Decode the whole file of a record, and return its pixels and the box of the image: left, top, right, bottom.
 
     Raises
@@ -141,7 +141,7 @@ def other_sizes(records: Sequence[ImageRecord], size: tuple[int, int]) -> set[st
     return {
         record.image_id
         for record in with_headers(records)
-        if record.header and (record.header.width, record.header.height) != size
+        if record.header and record.header.size != size
     }
 
 

@@ -17,6 +17,7 @@ from ...core import (
     Many,
     Message,
     MissingInputError,
+    Pairs,
     PathInput,
     converted,
     message_of,
@@ -27,11 +28,11 @@ from ...core.formats import decode_image
 from ...core.jobs import Progress, atomic_output, ensure_folder, refuse_overwriting, write_rows
 from ...stains import (
     StainEstimate,
+    StainNotes,
     augment_he,
     check_stains,
     get_stain,
     make_normalizer,
-    stain_notes,
 )
 from ..dataset import ImageRecord
 from ..findings import Finding, report_findings
@@ -63,7 +64,7 @@ class RestainResult(NamedTuple):
 
     written: tuple[Path, ...]
     sheet: Path
-    failures: tuple[tuple[str, str], ...]
+    failures: Pairs
 
 
 def stain_images(
@@ -113,7 +114,7 @@ def stain_images(
     )
     ensure_folder(folder)
     failures = []
-    restained = _Restained(folder, stain)
+    restained = _Restained(folder, StainNotes(stain))
     records = [ImageRecord(image_id=path.name, path=path, label=None) for path in files]
     report_findings(header_findings(with_headers(records)))
     with Progress(total=len(files), label="treating stains", unit="images") as progress:
@@ -151,12 +152,10 @@ class _Restained:
     """Images that were restained, with the rows of their table, and the pairs of the sheet before and after."""
 
     folder: Path
-    stain: str
+    notes: StainNotes
     written: list[Path] = field(default_factory=list)
     rows: list[list[object]] = field(default_factory=list)
     pairs: list[RgbImage] = field(default_factory=list)
-    doubtful: list[str] = field(default_factory=list)
-    foreign: dict[str, float] = field(default_factory=dict)
 
     def check(
         self,
@@ -167,10 +166,7 @@ class _Restained:
     ) -> None:
         """Check the stains of an image, and note them for the table."""
         check = check_stains(before, after, estimate)
-        if check.reasons:
-            self.doubtful.append(path.name)
-        if check.foreign:
-            self.foreign[path.name] = check.foreign
+        self.notes.add(path.name, check)
         if estimate is not None:
             numbers = (*estimate.stains.T.ravel(), estimate.tissue, estimate.residual)
             numbers += (check.whitened, check.basis, check.foreign)
@@ -189,10 +185,7 @@ class _Restained:
 
     def write_table(self) -> None:
         """Warn of stains in doubt, and write ``stains.csv``."""
-        for note in stain_notes(
-            (), self.doubtful, self.foreign, images=len(self.written), stain=self.stain
-        ):
-            _log.warning("%s", note)
+        self.notes.warn(len(self.written))
         channels = [
             f"{name}_{channel}"
             for name in ("hematoxylin", "eosin")

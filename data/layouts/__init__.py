@@ -10,9 +10,9 @@ from .breakhis import BREAKHIS_NAME
 from .idc import IDC_NAME
 from .manifest import BESIDE
 from .registry import (
-    CONTEXTS,
     LABEL_LEVELS,
     LESIONS,
+    LayoutReading,
     LayoutSpec,
     built_in_layouts,
     find_layout,
@@ -21,5 +21,4 @@ from .registry import (
     order_classes,
     patient_in,
     recognise_layout,
-    show_context,
 )

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core import Message, Names, few
+from ...core import Message, Names, Pairs, few
 from ...core.formats import PART
 from ..dataset import ImageRecord, part_of
 from ..findings import Finding, Findings
@@ -340,9 +340,7 @@ def _label(name: str, label: Level | None) -> str | None:
     return folder
 
 
-def _columns(
-    name: str, first: Mapping[str, Level], split: Level | None
-) -> tuple[tuple[str, str], ...]:
+def _columns(name: str, first: Mapping[str, Level], split: Level | None) -> Pairs:
     """Return the fold, the set and the part of a split that the folders of an image name."""
     folders = {"fold": _folder(name, first.get(FOLDS)), "set": _folder(name, first.get(SETS))}
     if split is not None:

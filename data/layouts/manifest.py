@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core import InputError, Message, Parameter, few, system_reason
+from ...core import InputError, Message, Parameter, counted, few, system_reason
 from ...core.formats import (
     GROUP,
     IMAGE,
@@ -31,7 +31,7 @@ from ..findings import Finding, Findings, Level
 from ..names import PathRule, match_names
 from ..walk import list_images
 from .folder import path_rules
-from .registry import LayoutSpec
+from .registry import LayoutReading, LayoutSpec
 
 
 class _Row(NamedTuple):
@@ -65,7 +65,7 @@ def read_manifest(
     group_from: str | None = None,
     label_from: str | None = None,
     images: Path | None = None,
-) -> tuple[list[ImageRecord], list[Finding]]:
+) -> LayoutReading:
     r"""Read a manifest with a header ``path,label,group[,image_id][,mpp]``; only ``path`` is required.
 
     Paths are relative to the folder of the manifest, of a data frame to the working folder, and may be written with
@@ -233,6 +233,11 @@ def _column_findings(
 
     Parameters
     ----------
+    table : CsvTable
+    columns : mapping
+        Name of each role to its column; empty without one.
+    recognised : mapping
+        Role to the column that was recognised by its name; empty without one.
     given : set of str
         Those of ``label`` and ``group`` for which the user named a column or a rule.
     """
@@ -355,7 +360,7 @@ def unmatched(table: Path, rows: Sequence[str], images: Sequence[str], count: in
         level = "error"
     texts = {
         f"{len(images)} of {count} images have no row of their own in {table.name}, so no label": images,
-        f"{len(rows)} rows of {table.name} name no image, or not only one; nothing is read from them": rows,
+        f"{counted(len(rows), 'row')} of {table.name} with no image, or not only one, from which nothing is read": rows,
     }
     return [Finding(level, few(names), text) for text, names in texts.items() if names]
 

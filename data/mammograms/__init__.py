@@ -1,3 +1,4 @@
-"""Layouts of mammograms: INbreast, DDSM and CBIS-DDSM."""
+"""Layouts of mammograms: INbreast, DDSM and CBIS-DDSM, and the contexts of their abnormalities."""
 
 from .cbis_ddsm import CBIS_NAME
+from .context import CONTEXTS, show_context

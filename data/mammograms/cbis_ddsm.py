@@ -5,6 +5,7 @@ Each record is one abnormality. Its image is the published crop.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Container, Iterable
 from dataclasses import replace
@@ -14,7 +15,8 @@ from typing import NamedTuple
 from ...core import ImageError, message_of
 from ...core.formats import read_csv, read_header
 from ..dataset import ImageRecord
-from ..findings import Finding, Findings
+from ..findings import Findings
+from ..layouts import LayoutReading
 from ..walk import walk_files
 from .ddsm import LAYOUT as DDSM
 from .ddsm import pathology_label
@@ -41,9 +43,7 @@ class _Mammogram(NamedTuple):
     mammogram: str
 
 
-def read_cbis_ddsm(
-    root: Path, *, lesions: Iterable[str] = ()
-) -> tuple[list[ImageRecord], list[Finding]]:
+def read_cbis_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> LayoutReading:
     """Read the tables and find the files of each row.
 
     Parameters
@@ -137,11 +137,10 @@ def _record(
     ImageError
         Crop and mask cannot be distinguished, or a file cannot be read.
     """
-    headers = {path: read_header(path) for path in (*files, *frames[:1])}
-    sizes = {path: (header.width, header.height) for path, header in headers.items()}
+    sizes = {path: read_header(path).size for path in (*files, *frames[:1])}
     if len(files) > 2:
         raise ImageError(f"{len(files)} files where a crop and a mask belong; remove the others")
-    by_area = sorted(files, key=lambda path: sizes[path][0] * sizes[path][1])
+    by_area = sorted(files, key=lambda path: math.prod(sizes[path]))
     crop = by_area[0]
     mask = by_area[1] if len(files) == 2 else None
     frame = frames[0] if frames else None

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...core import ImageError, InputError
+from ...core import ImageError, InputError, counted
 from ...core.formats import LJPEG_SUFFIX, limits, read_header
-from ..dataset import ImageRecord
-from ..findings import Finding, Findings
-from ..layouts import LESIONS, LayoutSpec
+from ..dataset import Box, ImageRecord
+from ..findings import Findings
+from ..layouts import LESIONS, LayoutReading, LayoutSpec
 from ..walk import walk_files
 
 _STEPS = np.array(
@@ -52,7 +52,7 @@ class Abnormality(NamedTuple):
     number: int
     lesions: tuple[str, ...]
     pathology: str
-    box: tuple[int, int, int, int]
+    box: Box
 
 
 def read_overlay(path: Path, size: _Size) -> list[Abnormality]:
@@ -158,9 +158,7 @@ def pathology_label(text: str) -> str | None:
     return _PATHOLOGY.get(re.sub(r"\s+", "_", text.strip().upper()))
 
 
-def read_ddsm(
-    root: Path, *, lesions: Iterable[str] = ()
-) -> tuple[list[ImageRecord], list[Finding]]:
+def read_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> LayoutReading:
     """Read cases of the DDSM.
 
     Parameters
@@ -200,9 +198,11 @@ def read_ddsm(
                 stem = path.with_name(f"{case.replace('-', '_')}.{view}")
                 records.extend(_marked(stem, size, kinds, other, findings))
     if unmarked:
-        findings.note(str(root), f"{unmarked} views without a marked abnormality are left out")
+        findings.note(
+            str(root), f"{counted(unmarked, 'view')} without a marked abnormality left out"
+        )
     for kind, count in sorted(other.items()):
-        findings.note(str(root), f"{count} abnormalities left out: {kind}")
+        findings.note(str(root), f"abnormalities left out: {count} {kind}")
     return records, findings
 
 
@@ -271,7 +271,7 @@ def _image(stem: Path, size: _Size, findings: Findings) -> Path | None:
     except ImageError as error:
         findings.error(images[0].name, str(error))
         return None
-    if (header.width, header.height) != size:
+    if header.size != size:
         sizes = f"{header.width}x{header.height}, the .ics has {size[0]}x{size[1]}"
         message = f"{sizes}: its outlines do not fit; convert it again, unscaled"
         findings.error(images[0].name, message)
@@ -284,7 +284,6 @@ LAYOUT = LayoutSpec(
     read=read_ddsm,
     recognise_name=lambda name: name.endswith(".ics"),
     patient_in=re.compile(r"([A-D]_\d{4}_\d)\.(?:LEFT|RIGHT)_(?:CC|MLO)", re.IGNORECASE),
-    group_is="patient",
     classes=PATHOLOGY_CLASSES,
     positive=("malignant",),
     stained=False,

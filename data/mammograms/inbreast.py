@@ -8,8 +8,8 @@ from pathlib import Path
 from ...core import InputError
 from ...core.formats import read_csv
 from ..dataset import ImageRecord
-from ..findings import Finding, Findings
-from ..layouts import LayoutSpec
+from ..findings import Findings
+from ..layouts import LayoutReading, LayoutSpec
 from ..walk import walk_files
 
 INBREAST_NAME = re.compile(r"(\d{8})_([0-9a-f]+)_MG_([LR])_(CC|ML|FB)_ANON\.dcm")
@@ -29,7 +29,7 @@ _COLUMNS = ("Laterality", "View", "File Name", "Bi-Rads")
 _VIEWS = {"CC": "CC", "MLO": "ML", "ML": "ML", "FB": "FB"}
 
 
-def read_inbreast(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
+def read_inbreast(root: Path) -> LayoutReading:
     """Read the table and the images.
 
     Parameters
@@ -117,7 +117,6 @@ LAYOUT = LayoutSpec(
     patient_in=re.compile(r"\d{8}_([0-9a-f]+)_MG_[LR]_(?:CC|ML|FB)_ANON", re.IGNORECASE),
     images=410,
     unopened=PRIVATE_FOLDERS,
-    group_is="patient",
     classes=BIRADS_CLASSES,
     positive=("positive",),
     stained=False,

@@ -30,6 +30,7 @@ from .. import (
     as_json,
     choices_of,
     compare_pairs,
+    known_groups,
     rankings,
     read_facts,
     read_predictions,
@@ -97,15 +98,15 @@ def thumbnail(image: Pixels, *, side: int = _THUMBNAIL) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def choose_samples(table: PredictionTable, show: Callable[[str], Pixels | None]) -> list[Sample]:
+def choose_samples(table: PredictionTable, show: Callable[[str], Pixels]) -> list[Sample]:
     """Choose right and wrong images of a table with probabilities; none of any other.
 
     Parameters
     ----------
     table : PredictionTable
     show : callable
-        Returns the pixels of an image, None if there are no images, as of imported embeddings; may raise `ImageError`
-        for one that has moved or changed since, which the report then counts as missing.
+        Returns the pixels of an image; may raise `ImageError` for one that has moved or changed since, which the report
+        then counts as missing.
     """
     confidence = table.confidence
     if confidence is None:
@@ -117,15 +118,10 @@ def choose_samples(table: PredictionTable, show: Callable[[str], Pixels | None])
     rows += surest(table, ~table.hits)[:_ERRORS]
     samples = []
     for row in rows:
-        picture = ""
         try:
-            pixels = show(table.image_ids[row])
+            picture = thumbnail(show(table.image_ids[row]))
         except ImageError:
-            pass
-        else:
-            if pixels is None:
-                return []
-            picture = thumbnail(pixels)
+            picture = ""
         samples.append(
             Sample(
                 table.image_ids[row],
@@ -306,11 +302,16 @@ def _learning_sections(panels: Sequence[Panel]) -> Iterator[Section]:
         yield Section(f"How {name} learnt", [Block(drawings=drawings)])
 
 
+_TABLE = "predictions.csv"
+"""The table of a finished folder of a run."""
+
+
 def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel]) -> None:
     """Compare all finished folders of a run about the same images, in ``RUN/report.html``.
 
-    It does not matter which call made a folder: its files hold what a panel does. What the choice of the best among all
-    of them adds to the metrics of each is in ``RUN/choice.json``, see `choice_in_run`.
+    It does not matter which call made a folder: its files hold what a panel does. Results that were made before groups
+    of the images were known are measured anew with them. What the choice of the best among all of them adds
+    to the metrics of each is in ``RUN/choice.json``, see `choice_in_run`.
 
     Parameters
     ----------
@@ -321,40 +322,49 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel]) -> N
     made : mapping of Path to Panel
         Folders that the calling command has made, which need not be read.
     """
+    panels, banners = _finished(run, made)
+    digests = {name: str(panel.run["images_sha256"]) or images for name, panel in panels.items()}
+    here = [name for name, digest in digests.items() if digest == images]
+    groups = known_groups(panels[name].table for name in here)
+    panels |= {name: panels[name].with_groups(groups) for name in here}
+    choices = choices_of(
+        [panel.table for panel in panels.values()],
+        [panel.metrics for panel in panels.values()],
+        images=[*digests.values()],
+    )
+    results = {}
+    for (name, panel), choice in zip(panels.items(), choices, strict=True):
+        panels[name] = panel.chosen(choice)
+        if choice:
+            digest = file_sha256(panel.folder / _TABLE)
+            results[name] = {"predictions_sha256": digest, **choice}
+    write_json(run / CHOICE, as_json({"schema_version": 1, "results": results}))
+    shown = [panels[name] for name in here]
+    read_as = dict.fromkeys(panel.run.get("dataset") for panel in shown)
+    title = ", read as ".join(filter(None, ("All results of this run", *read_as)))
+    tables = [panel.table for panel in shown]
+    pairs = compare_pairs(tables, views=[panel.view for panel in shown])
+    left_out = [name for name in panels if name not in here]
+    banners += [f"{name} is not shown: it is about other images" for name in left_out]
+    banners += unlike_pairs(tables, rows=False)
+    write_report(run / "report.html", title=title, panels=shown, banners=banners, pairs=pairs)
+
+
+def _finished(run: Path, made: Mapping[Path, Panel]) -> tuple[dict[str, Panel], list[str]]:
+    """Return the panels of the finished folders of a run by their paths below it, and why others are not shown."""
     panels = {}
     banners = []
-    paths = [*run.glob("boost/*/predictions.csv"), *run.glob("finetune/*/predictions.csv")]
+    paths = [*run.glob(f"boost/*/{_TABLE}"), *run.glob(f"finetune/*/{_TABLE}")]
     for path in sorted(paths):
         if is_set_aside(path):
             continue
         panel = made.get(path.parent) or _read(path, run)
         if isinstance(panel, Panel):
             table = replace(panel.table, name=path.parent.name)
-            panels[path] = replace(panel, table=table, samples=(), folder=path.parent)
+            panels[_name(path, run)] = replace(panel, table=table, samples=(), folder=path.parent)
         elif panel:
             banners.append(f"{_name(path, run)} is not shown: {panel}")
-    digests = [str(panel.run["images_sha256"]) or images for panel in panels.values()]
-    additions = choices_of(
-        [panel.table for panel in panels.values()],
-        [panel.metrics for panel in panels.values()],
-        images=digests,
-    )
-    shown = []
-    choices = {}
-    for (path, panel), choice, digest in zip(panels.items(), additions, digests, strict=True):
-        if choice:
-            choices[_name(path, run)] = {"predictions_sha256": file_sha256(path), **choice}
-        if digest == images:
-            shown.append(panel.chosen(choice))
-        else:
-            banners.append(f"{_name(path, run)} is not shown: it is about other images")
-    write_json(run / CHOICE, as_json({"schema_version": 1, "results": choices}))
-    read_as = dict.fromkeys(panel.run.get("dataset") for panel in shown)
-    title = ", read as ".join(filter(None, ("All results of this run", *read_as)))
-    tables = [panel.table for panel in shown]
-    pairs = compare_pairs(tables, views=[panel.view for panel in shown])
-    banners += unlike_pairs(tables, rows=False)
-    write_report(run / "report.html", title=title, panels=shown, banners=banners, pairs=pairs)
+    return panels, banners
 
 
 def _name(path: Path, run: Path) -> str:

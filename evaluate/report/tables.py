@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core import aligned, counted
-from ...core.jobs import check_file_name, write_rows
+from ...core.jobs import check_file_name, write_or_remove, write_rows
 from .. import (
     HEADLINE,
     Figure,
@@ -217,8 +217,14 @@ def _fold_spread(spec: MetricSpec, metrics: Metrics) -> str:
     return f"{form(mean)} ± {form(spread)}"
 
 
+TABLES = ("tables", "per-fold", "confusion", "figures", "comparisons")
+"""Names of the CSV files of an evaluation."""
+
+
 def write_tables(folder: Path, *, tables: Mapping[str, Metrics], pairs: Sequence[Metrics]) -> None:
-    """Write each table as CSV with full precision; those without a row are left out.
+    """Write the figures of all prediction tables as CSV files, with full precision.
+
+    A file without rows is not written, and that of an earlier call is removed.
 
     Parameters
     ----------
@@ -237,13 +243,9 @@ def write_tables(folder: Path, *, tables: Mapping[str, Metrics], pairs: Sequence
         rows_of_file["per-fold"] += [{"table": name, **row} for row in _per_fold(metrics, specs)]
         rows_of_file["confusion"] += [{"table": name, **row} for row in _confusion(metrics)]
     for file, rows in rows_of_file.items():
-        if rows:
-            cells = [[_defined(value) for value in row.values()] for row in rows]
-            write_rows(folder / f"{file}.csv", list(rows[0]), cells)
-
-
-TABLES = ("tables", "per-fold", "confusion", "figures", "comparisons")
-"""Names of the CSV files."""
+        header = list(rows[0]) if rows else []
+        cells = [[_defined(value) for value in row.values()] for row in rows]
+        write_or_remove(folder / f"{file}.csv", header, cells)
 
 
 def _defined(value: Any) -> Any:

@@ -85,13 +85,18 @@ def read_embeddings(
         The file is missing, damaged or of another format; `by` or `pool` does not go with it; or see `Embeddings.of`.
     """
     path = converted(path, "path", Path)
+    refuse_deadly(files_of([path]))
+    return read_probed(path, by, pool)
+
+
+def read_probed(path: Path, by: str | None = None, pool: str | None = None) -> Embeddings:
+    """Read embeddings as `read_embeddings` does, from files that `refuse_deadly` has read."""
     pooling = pool_named(pool or MEAN.name)
     if by is not None:
         if is_foreign(path):
             raise InputError(
                 f"{path}: not a feature file of bchisto, whose images have a column {by}"
             )
-        refuse_deadly([path])
         return pool_fields(path, by, pooling)
     if path.is_dir():
         files = _slide_files(path)
@@ -116,7 +121,6 @@ def read_embeddings(
         remedy = "numpy.savez(FILE, features=array, image_id=names) writes one (docs/embeddings.md)"
         no_file = f"{path}: embeddings are read from .npz and .h5 files; {remedy}"
         raise InputError(mistaken(path, "a file of embeddings (.npz, .h5)") or no_file)
-    refuse_deadly([path])
     if not _is_store(path):
         return read_slides(path, [path], pooling)
     _refuse_pool(path, pool)
@@ -149,7 +153,10 @@ def files_of(sources: Sequence[Path]) -> list[Path]:
 
 
 def is_foreign(path: Path) -> bool:
-    """Return whether a source contains embeddings of another program, and not feature files."""
+    """Return whether a source contains embeddings of another program, and not feature files.
+
+    `refuse_deadly` has read its files before.
+    """
     if path.is_dir():
         files = _slide_files(path)
         return bool(files) and not any(path.glob("*.parts")) and not any(map(_is_store, files))
@@ -323,7 +330,7 @@ class SlideEmbedding(NamedTuple):
 
 
 def read_slides(path: Path, files: Sequence[Path], pool: TilePool = MEAN) -> Embeddings:
-    """Read slides, each from a file of its name, and pool their tiles.
+    """Read slides, each from a file of its name that `refuse_deadly` has read, and pool their tiles.
 
     Raises
     ------
@@ -331,7 +338,6 @@ def read_slides(path: Path, files: Sequence[Path], pool: TilePool = MEAN) -> Emb
         Slides are of different lengths or encoders; or a file is damaged, or not that of a slide; or it holds no tiles,
         but the embedding of the slide, which only the mean leaves as it is.
     """
-    refuse_deadly(files)
     slides = {}
     empty = []  # TRIDENT writes such files for slides without tissue
     for source in files:

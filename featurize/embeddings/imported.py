@@ -30,7 +30,7 @@ from ...data import (
 from ..prepare import StainInfo
 from ..store import open_store, stain_columns, write_store
 from .facts import IMPORTED, UNKNOWN
-from .files import files_of, is_foreign, read_embeddings
+from .files import files_of, is_foreign, read_probed
 from .table import Embeddings, row_sha256, same_images
 
 
@@ -66,6 +66,7 @@ def import_features(
     SettingsConflictError
         The folder contains a feature file of this name, made from other embeddings or from images.
     """
+    refuse_deadly(files_of(sources))
     foreign = [path for path in sources if is_foreign(path)]
     if not foreign:
         if labels is not None and all(path.exists() for path in sources):
@@ -73,7 +74,6 @@ def import_features(
                 "{labels} {}: goes with embeddings of other programs; leave it out, features have their own",
                 labels,
             )
-        refuse_deadly(files_of(sources))
         return list(sources)
     feature_files = [path for path in sources if path not in foreign]
     if feature_files:
@@ -84,7 +84,7 @@ def import_features(
     table = LabelTable.read(labels) if labels is not None else None
     labelled = []
     for path in foreign:
-        embeddings = read_embeddings(path)
+        embeddings = read_probed(path)
         if table is not None:
             # programs name embeddings after the file of the slide without its suffix, and people write tables
             table = table.renamed(embeddings.image_ids)

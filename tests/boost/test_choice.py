@@ -4,8 +4,10 @@ import shutil
 
 import numpy as np
 import pytest
+from bchisto.core import InputError
 from bchisto.evaluate import choice_in_run
 from bchisto.evaluate.report import known_of
+from bchisto.predict import find_bundle
 from conftest import typed
 from written_tables import read_json
 
@@ -181,6 +183,48 @@ def test_a_choice_holds_only_of_what_was_compared(three, run_copy, content):
     table.write_text("".join(lines))
     (run / "choice.json").write_text(content)
     assert choice_in_run(table) == {}
+
+
+@pytest.fixture
+def learnt_by_patient(tmp_path):
+    """Embeddings by which patients are known again, and not their classes: without patients, and with them."""
+    rng = np.random.default_rng(5)
+    patients = np.repeat(np.arange(16), 4)
+    contents = {
+        "features": rng.normal(size=(16, 6))[patients] + rng.normal(scale=0.05, size=(64, 6)),
+        "image_id": [f"Bild {k:02d}.png" for k in range(64)],
+        "label": [
+            ("gutartig", "bösartig")[k] for k in rng.permutation(np.arange(16) % 2)[patients]
+        ],
+    }
+    np.savez(tmp_path / "unknown.npz", **contents)
+    np.savez(tmp_path / "known.npz", **contents, group=[f"Pat {k}" for k in patients])
+    return tmp_path
+
+
+def test_what_patients_refute_is_not_chosen(learnt_by_patient, completed, cli):
+    """Folds that turn out to mix patients lead nowhere once others keep them apart; by its file such a model works."""
+    run = learnt_by_patient / "Lauf 1"
+    for file in ("unknown", "known"):
+        for head in ("knn", "lda"):
+            boost(completed, run, learnt_by_patient / f"{file}.npz", head, folds=4)
+        if file == "unknown":
+            assert find_bundle(run).parent.name == "4-knn"
+    mixed = {name: run / "boost" / name for name in ("4-knn", "4-lda")}
+    results = read_json(run / "choice.json")["results"]
+    assert {results[f"boost/{name}"]["choice"]["kind"] for name in mixed} == {"mixed"}
+    with pytest.raises(InputError, match="none is shown to be better than chance; to use one all"):
+        find_bundle(run)
+    _, out, _ = cli("evaluate {} --out {}", run, learnt_by_patient / "Vergleich")
+    page = (run / "report.html").read_text()
+
+    for text in (" ".join(out.split()), page):
+        assert "4-knn and 4-lda are not to be chosen: their folds mix patients" in text
+        assert text.index("4-grouped-") < text.index("4-knn")
+    assert "With 16 patients in both training and test sets" in page
+    for folder in mixed.values():
+        lines = said(folder)
+        assert "its folds mix patients that other results of this run keep apart" in lines
 
 
 def test_evaluate_gives_the_same_choice(three, tmp_path, completed):

@@ -179,7 +179,7 @@ def test_a_chain_trains_on_what_its_featurize_makes(
     assert stores_of(tmp_path / "run") == ["tiny-1.0-64"]
     err = refused(*CHAIN, *second, *boost)
     assert (
-        "boost: run/boost/3-prototype: holds a larger result: 1 more feature files (tiny-1.0-64)"
+        "boost: run/boost/3-prototype: holds a larger result: 1 more feature file (tiny-1.0-64)"
         in err
     )
     # which submit refuses

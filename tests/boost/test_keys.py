@@ -27,7 +27,7 @@ def test_a_smaller_result_does_not_replace_a_larger_one(boosted, run_copy):
         train_small(run)
     (run / "features" / "tiny-1.0-64.h5").rename(run / "features" / "other-1.0-64.h5")
     with pytest.raises(
-        SettingsConflictError, match=r"result: 1 more feature files \(tiny-1\.0-64\); ask for all"
+        SettingsConflictError, match=r"result: 1 more feature file \(tiny-1\.0-64\); ask for all"
     ):
         train_small(run, seeds=2)
     assert {

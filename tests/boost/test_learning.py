@@ -53,7 +53,7 @@ def test_what_is_suggested_follows_from_the_data():
         assert f"set it to 3, {option}, or use more augmentations" in shown
     assert learning_banner(units[1:], [learnt], augmentations={"s": 3}) is None
     banner = learning_banner([unit((0, 1), min_data_in_leaf=1)], [idle], augmentations={"s": 3})
-    assert "leaves need 1 rows only" in banner
+    assert "leaves need 1 row only" in banner
 
 
 def test_tables_of_constant_folds():

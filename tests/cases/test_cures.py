@@ -74,7 +74,7 @@ def test_a_class_of_one_patient_needs_a_second_patient(tmp_path, refused, comple
         (
             [("a", f"p{n % 3}") for n in range(12)] + [("bb", f"p{n % 3}") for n in range(12)],
             "8",
-            "3 groups are fewer",
+            "3 groups, fewer",
         ),
         (
             [("a", f"p{n}") for n in range(9)] + [("bb", "q"), ("bb", "r")] * 6,

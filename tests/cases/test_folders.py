@@ -334,13 +334,13 @@ def test_pictures_that_are_not_read(suffixes, tmp_path, cli):
     code, out = checked(cli, root, "--stain", "none")
     assert code == 1
     for suffix in suffixes:
-        assert f": 3 .{suffix.casefold()} pictures are not read; save them as PNG or TIFF" in out
+        assert f": 3 .{suffix.casefold()} pictures not read; save as PNG or TIFF" in out
     assert "note notes.txt, table.xlsx: not a picture, left out" in out
     code, rows, err = listed(cli, root)
     assert (code, len(rows)) == (0, 8)
-    assert f"3 .{suffixes[0].casefold()} pictures are not read" in err
+    assert f"3 .{suffixes[0].casefold()} pictures not read" in err
     code, _, err = cli("stain {} --out T/stained --stain none", root / "benign")
-    assert f"3 .{suffixes[0].casefold()} pictures are not read" in err
+    assert f"3 .{suffixes[0].casefold()} pictures not read" in err
 
 
 @pytest.mark.parametrize("suffix", ["heic", "gif", "jp2"])

@@ -38,8 +38,8 @@ SPELT = "one class in several spellings: 0 (2 images), 0.0 (2 images)"
         ("xlsx", "0 0.0 1 1.0 0 0.0", {"0": 4, "1": 2}, SPELT),
         ("xlsx", "0.0 0.0 1.0 1 0.0 1.0", {"0": 3, "1": 3}, "; named 1"),
         ("xlsx", "0.0 0.0 1.0 1.0 0.0 1.0", {"0": 3, "1": 3}, "the class of 0.0"),
-        ("semicolons", "00 0 1e0 1 0 1", {"0": 3, "1": 3}, "0 (2 images), 00 (1 images)"),
-        ("semicolons", "2,0 2 3 3,0 2 3", {"2": 3, "3": 3}, "2 (2 images), 2,0 (1 images)"),
+        ("semicolons", "00 0 1e0 1 0 1", {"0": 3, "1": 3}, "0 (2 images), 00 (1 image)"),
+        ("semicolons", "2,0 2 3 3,0 2 3", {"2": 3, "3": 3}, "2 (2 images), 2,0 (1 image)"),
         ("xlsx", "0.5 0.50 1.5 1.5 0.5 1.5", {"0.5": 3, "1.5": 3}, "0.5 (2 images), 0.50 (1"),
     ],
 )

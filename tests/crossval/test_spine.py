@@ -116,7 +116,7 @@ def test_a_selection_opens(pictures, tmp_path, caplog):
     # what cannot be used is a part of the identity
     assert kept.unique.digest != images.unique.digest
     assert opened(pictures, tmp_path, skip_errors=True).unique.digest == images.unique.digest
-    with pytest.raises(InputError, match="none of the 6 images can be used"):
+    with pytest.raises(InputError, match="none of 6 images can be used"):
         opened(pictures, tmp_path, skip_errors=True, needs=(AtLeast(99),))
     # nothing is kept that is not to be skipped
     refuses(InputError, "20x40 is smaller", opened, pictures, tmp_path, keep_refused=True)
@@ -177,7 +177,7 @@ def test_a_temperature_is_drawn_by_units(groups, names, unit):
     """The penalty is that of five more independent units: patients where they are known."""
     p = np.array([[0.8, 0.2], [0.3, 0.7], [0.6, 0.4], [0.4, 0.6]])
     table = predictions(p, "abaa", "ab", folds=[1, 1, 2, 2], groups=groups)
-    outputs = Outputs(None, tables=[table], methods=(), settings={}, picture=lambda _: None)
+    outputs = Outputs(None, tables=[table], methods=(), settings={}, picture=None)
     text = outputs._calibration(
         BundleFacts(classes=("a", "b"), protocol="", temperature=1.2), names
     )["text"]

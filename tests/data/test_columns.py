@@ -328,7 +328,7 @@ def test_names_that_differ_in_case_are_one_class_and_said(tmp_path):
     )
     assert dataset.class_counts() == {"Tumor": 3, "other": 1}
     assert findings(dataset, "warning") == [
-        "Tumor: one class in several spellings: TUMOR (1 images), Tumor (2 images); named Tumor"
+        "Tumor: one class in several spellings: TUMOR (1 image), Tumor (2 images); named Tumor"
     ]
     chosen = read_dataset(tmp_path, classes=["other", "TUMOR"])
     assert chosen.class_counts() == {"other": 1, "TUMOR": 3}

@@ -120,7 +120,7 @@ def test_thunder_is_eva_with_fifty_images_set_aside():
             "image_id,fold\n" + "".join(f"i00{n}.png,1\n" for n in range(4)),
             "no image of class a, b trains in fold 1",
         ),
-        ("image_id,fold\ni000.png,1\ni001.png,2\n", "2 images are in no fold, first i002.png"),
+        ("image_id,fold\ni000.png,1\ni001.png,2\n", "2 images in no fold, first i002.png"),
         (
             "image_id,fold,part\ni000.png,1,train\ni001.png,1,train\n",
             "no image tests in fold 1; correct the list",
@@ -146,7 +146,7 @@ def test_hold_outs_may_leave_images_out(tmp_path):
     rows = "i000.png,1,train\ni001.png,1,train\ni002.png,1,test\ni002.png,2,train\ni003.png,2,train\ni000.png,2,test\n"
     (tmp_path / "hold.csv").write_text("image_id,fold,part\n" + rows)
     plan = fold_plan(str(tmp_path / "hold.csv"), **images(6))
-    assert plan.warnings == ("2 images are in no fold of hold and are left out",)
+    assert plan.warnings == ("2 images in no fold of hold left out",)
     assert plan.images(2, "test") == ["i000.png"]
 
 
@@ -208,7 +208,7 @@ def test_the_published_lists_of_idc(shared):
     }
     for part, slides in lists.items():
         assert {image.split("_")[0] for image in plan.images(1, part)} <= slides
-    assert "3 slides in no published list are left out (8863, 8950, 8984)" in plan.warnings[0]
+    assert "3 slides in no published list left out (8863, 8950, 8984)" in plan.warnings[0]
     assert "of the 162 published slides are present" in plan.warnings[1]
 
 
@@ -251,8 +251,8 @@ def test_holdout_leaves_surplus_images_out(rng):
         }
     assert len(plan.rows) == 58
     assert plan.warnings == (
-        "1 images in the test part are left out, so that it holds as many of each class",
-        "1 images in the val part are left out, so that it holds as many of each class",
+        "1 image in the test part left out, so that it holds as many of each class",
+        "1 image in the val part left out, so that it holds as many of each class",
     )
 
 

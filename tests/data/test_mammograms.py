@@ -280,7 +280,7 @@ def test_ddsm_abnormalities_become_rows(ddsm):
         dataset,
         "note",
         "2 views without a marked abnormality",
-        "1 abnormalities left out: of pathology UNPROVEN",
+        "abnormalities left out: 1 of pathology UNPROVEN",
     )
     assert findings(survey_dataset(dataset, decode=True), "error") == []
 

@@ -32,7 +32,7 @@ def test_what_does_not_fit():
     ):
         aggregate(table(), rule="median")
     with pytest.raises(
-        InputError, match="t: 1 rows name no group, first i0; the level group needs them"
+        InputError, match="t: 1 row without a group, first i0; the level group needs them"
     ):
         aggregate(table(groups=[None, *GROUP[1:]]))
     with pytest.raises(

@@ -98,6 +98,8 @@ def test_every_table_is_written_as_csv(tmp_path):
     total = sum(int(row["n"]) for row in rows_of(tmp_path / "out" / "confusion.csv"))
     assert total == 120
     assert read_json(tmp_path / "out" / "metrics.json") == result
+    write_evaluation(evaluate(tables[:1], out=tmp_path / "out", bootstrap=0))
+    assert not (tmp_path / "out" / "comparisons.csv").exists()
 
 
 @pytest.mark.parametrize(

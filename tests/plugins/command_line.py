@@ -7,7 +7,7 @@ import click
 from bchisto.apps.submit import planning
 from bchisto.cli import cli
 from bchisto.commands.help import is_flag
-from bchisto.core.runs import read_records
+from bchisto.core.runs import read_entries
 
 
 def commands(group=cli, words=()):
@@ -72,7 +72,7 @@ def check_here(cli, monkeypatch):
         if stage.command == "featurize":
             checks = [
                 each
-                for each in read_records(Path(stage.run, "run.json"))
+                for each in read_entries(Path(stage.run, "run.json"))
                 if each.command == "submit"
             ]
             stage.stores = checks[-1].notes["stores"]

@@ -6,6 +6,7 @@ Name to the file, its content, the command, where ``{}`` is the file, and those 
 import copy
 import csv
 import io
+import json
 import struct
 import zipfile
 from importlib import resources
@@ -21,19 +22,19 @@ HUGE = "9" * 5000
 
 
 def recipe(**changes):
-    return yaml.safe_dump({**RECIPE, **changes})
+    return json.dumps({**RECIPE, **changes})
 
 
 def variant(name):
     content = copy.deepcopy(RECIPE)
     content["variants"][name] = {"source": "ours"}
-    return yaml.safe_dump(content)
+    return json.dumps(content)
 
 
 def published(key):
     content = copy.deepcopy(RECIPE)
     content["published"][0]["key"] = key
-    return yaml.safe_dump(content)
+    return json.dumps(content)
 
 
 PARTS = [

@@ -61,7 +61,7 @@ def gpu(monkeypatch):
     """Let Keras see a GPU that starts at once; returns a function that hides it again."""
 
     def show(*gpus):
-        for module in ("core.jobs.work", "featurize.stream", "predict.model_file"):
+        for module in ("core.jobs.resources", "featurize.stream", "predict.model_file"):
             monkeypatch.setattr(f"bchisto.{module}.visible_gpus", lambda: gpus)
 
     show("0")
@@ -222,7 +222,7 @@ def test_a_first_image_that_cannot_be_used_does_not_decide(
 ):
     images = shutil.copytree(tissue, tmp_path / "images")
     # two processes start slower than one
-    monkeypatch.setattr("bchisto.core.jobs.work.default_jobs", lambda: 2)
+    monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 2)
     first = min(images.rglob("*.png"))
     first.write_bytes(first.read_bytes()[:3000])
     words = typed("predict {} --images {} --out T/p.csv --skip-errors", model, images)

@@ -111,5 +111,5 @@ def test_what_does_not_fit(model, tissue, tmp_path, one_file):
     (tmp_path / "text.png").write_text("x")
     with pytest.raises(InputError, match=r"text\.png: not a TIFF, PNG or JPEG image"):
         predict(model, [tmp_path / "text.png"], out=tmp_path / "p.csv")
-    with pytest.raises(InputError, match="none of the 1 images can be used"):
+    with pytest.raises(InputError, match="none of 1 image can be used"):
         predict(model, [tmp_path / "text.png"], out=tmp_path / "p.csv", work=Work(skip_errors=True))

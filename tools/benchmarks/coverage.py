@@ -67,12 +67,14 @@ class Design:
     Attributes
     ----------
     units, per : int
-        Patients, and images of each; with a `sigma`, that of the logarithm of their number, the mean number.
+        Patients, and images of each, which is their mean number with a `sigma`.
     classes : int
     distance : float
         How much higher the true class scores, in standard deviations of an image.
     shift : float
         Share of the variance of a score that is the patient's.
+    sigma : float
+        Standard deviation of the logarithm of the number of images of a patient; 0 if all have the same number.
     dominant : float
         Share of all images that the first patient holds.
     sizes : tuple of int

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,12 +95,19 @@ def modules():
     return sorted(path.relative_to(ROOT) for path in files)
 
 
+@cache
+def tree_of(path):
+    """Return the syntax tree of a module."""
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+
+
 def readings():
     """Return path to what is counted in each module."""
-    sources = {path: (ROOT / path).read_text(encoding="utf-8") for path in modules()}
-    trees = {path: ast.parse(source) for path, source in sources.items()}
-    flags = reading.flags_of(trees.values())
-    return {path: reading.read(source, flags, trees[path]) for path, source in sources.items()}
+    flags = reading.flags_of(map(tree_of, modules()))
+    return {
+        path: reading.read((ROOT / path).read_text(encoding="utf-8"), flags, tree_of(path))
+        for path in modules()
+    }
 
 
 def room_of(path):
@@ -176,7 +184,7 @@ def hidden_choices(counted):
 
 def imported(path):
     """Yield the dotted names that a module imports relatively, also inside functions."""
-    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = path.parts[: len(path.parts) - node.level]
             yield from (

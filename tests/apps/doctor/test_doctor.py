@@ -316,6 +316,7 @@ def test_the_command(cli, tmp_path, monkeypatch, in_this_process):
     (private := tmp_path / "Dr Müller").mkdir()
     monkeypatch.chdir(private)
     monkeypatch.setenv("BCHISTO_THREADS", "many")
+    in_this_process()
     code, out, _ = cli("doctor --out {} --images {}", private / "run", private / "none")
     lines = out.splitlines()
     failed = [line.split()[1] for line in lines if line.startswith("failure ")]
@@ -324,7 +325,6 @@ def test_the_command(cli, tmp_path, monkeypatch, in_this_process):
     assert "Müller" not in out
     assert lines[-1].endswith("2 failures; -v lists it all"), out
     monkeypatch.delenv("BCHISTO_THREADS")
-    in_this_process()
     code, out, _ = cli("doctor -v --json")
     content = json.loads(out)
     assert code == 0

@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 from bchisto.apps.explain import Explanation
-from bchisto.apps.explain.draw import hottest_regions, write_regions
 from bchisto.apps.explain.explanation import shown_picture
+from bchisto.apps.explain.regions import hottest_regions, write_regions
 from bchisto.data import ImageRecord
 from PIL import Image
 from scipy import ndimage
@@ -21,9 +21,7 @@ def a_map(values, method="map", **options):
 
 
 def regions_of(values, method="map", **options):
-    found = hottest_regions(
-        a_map(values, method, **options), width=values.shape[1], height=values.shape[0]
-    )
+    found = hottest_regions(a_map(values, method, **options), (0, 0, *values.shape[::-1]))
     return [one["geometry"]["coordinates"] for one in found]
 
 
@@ -66,7 +64,7 @@ def test_two_rectangles_by_hand():
     values = np.zeros((20, 30))
     values[2:6, 3:8] = 1.0
     values[10:15, 20:27] = 2.0
-    found = hottest_regions(a_map(values), width=60, height=40)
+    found = hottest_regions(a_map(values), (0, 0, 60, 40))
     first, second = found
     assert first["properties"]["measurements"]["mean"] == 2.0
     assert sorted(map(tuple, first["geometry"]["coordinates"][0][:-1])) == [
@@ -134,8 +132,8 @@ def test_ties_do_not_take_more_than_a_tenth():
 
 def test_nothing_is_hot_on_the_cold_side():
     values = np.linspace(0, 0.4, 400).reshape(20, 20)
-    assert hottest_regions(a_map(values, signed=True, centre=0.5), width=20, height=20) == []
-    assert hottest_regions(a_map(np.zeros((20, 20))), width=20, height=20) == []
+    assert hottest_regions(a_map(values, signed=True, centre=0.5), (0, 0, 20, 20)) == []
+    assert hottest_regions(a_map(np.zeros((20, 20))), (0, 0, 20, 20)) == []
 
 
 def test_regions_are_in_pixels_of_the_image(tmp_path):

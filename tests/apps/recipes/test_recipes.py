@@ -370,7 +370,7 @@ def test_the_fixed_list_is_apart_from_all_folds(tmp_path, held):
     (tmp_path / "images.csv").write_text("\n".join(lines))
     image_set = ImageSet(tmp_path / "images.csv", None, tmp_path / "run")
     fixed = FixedTest(1, FoldChoice(("6",)), Path("lists"), seed=0)
-    choice = fixed.choice(image_set, FoldChoice(("5",)), reading={}, held=held)
+    choice = fixed.write_lists(image_set, FoldChoice(("5",)), reading={}, held=held)
     path = tmp_path / "run" / "lists" / f"5-fixed-test{'' if held else '-unvalidated'}.csv"
     assert choice == FoldChoice((str(path),))
     found = read_fold_list(path)
@@ -384,10 +384,9 @@ def test_the_fixed_list_is_apart_from_all_folds(tmp_path, held):
     left = [{i for i, f, p in found if f == fold and p == "val"} for fold in range(1, 6)]
     assert [len(one) for one in left] == [4 if held else 0] * 5
     assert len(set.union(*train)) == 20
-    every = fixed.choice(image_set, FoldChoice(("none",)), reading={}, held=False)
+    every = fixed.write_lists(image_set, FoldChoice(("none",)), reading={}, held=False)
     assert every.folds == ("none",)
     assert set(every.test_list.read_text().split()[1:]) == tested
+    (step,) = steps_of(load_recipe("inbreast-inception"), "all-data")
     with pytest.raises(InputError, match="test_fold 7: choose one of 1, 2, 3, 4, 5, 6"):
-        FixedTest(7, FoldChoice(("6",)), Path("l"), seed=0).choice(
-            image_set, FoldChoice(("5",)), reading={}, held=True
-        )
+        replace(step, reading={}, test=fixed._replace(fold=7)).check(image_set)

@@ -118,8 +118,11 @@ def test_settings_that_fit(tissue, tmp_path):
     write_one(tmp_path / "a", 64)
     fitted = plan_describing(tmp_path, FeaturizeSettings(encoders="inceptionv3"))
     assert [choice.name for choice in fitted.encoders] == ["mobilenetv2"]
-    with pytest.raises(InputError, match="no view fits"):
+    with pytest.raises(InputError, match="no view fits these images: some or all"):
         plan_describing(tmp_path, FeaturizeSettings(encoders="inceptionv3"), keep={"encoders"})
+    (tmp_path / "a" / "a.png").write_bytes(b"")
+    with pytest.raises(InputError, match="the size of no image can be read"):
+        plan_describing(tmp_path, FeaturizeSettings())
     kept = plan_describing(tissue, FeaturizeSettings(encoders="tiny", views="1.0:64"))
     assert kept.views == (View(1.0, 64),)
 

@@ -499,7 +499,7 @@ def test_a_map_uses_the_gpu_with_a_model_of_a_cpu(
         return start(self, scales, drawn)
 
     def show(*gpus):
-        for module in ("core.jobs.work", "featurize.stream", "predict.model_file"):
+        for module in ("core.jobs.resources", "featurize.stream", "predict.model_file"):
             monkeypatch.setattr(f"bchisto.{module}.visible_gpus", lambda: gpus)
 
     def engine(out):

@@ -3,6 +3,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pickle import PicklingError
 
@@ -32,6 +33,17 @@ def test_in_worker_processes():
     results = run_units(square, [1, 2, 3, 4], **options(jobs=2))
     assert sorted(value for value, _ in results) == [1, 4, 9, 16]
     assert os.getpid() not in {pid for _, pid in results}
+
+
+def test_a_filter_of_warnings_that_is_set_meanwhile_stays():
+    texts = iter("abcdef")
+
+    def steps(_):
+        warnings.filterwarnings("ignore", f"filter {next(texts)}")
+        return 1
+
+    run_units(square, [1, 2, 3], **options(jobs=2, steps=steps))
+    assert sum("filter" in str(pattern) for _, pattern, *_ in warnings.filters) == 6
 
 
 def test_here_until_workers_are_worth_their_start():

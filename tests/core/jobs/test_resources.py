@@ -44,7 +44,7 @@ def test_without_a_gpu_networks_get_a_process_per_core(monkeypatch):
 
 
 def has_cores(monkeypatch, count):
-    monkeypatch.setattr("bchisto.core.jobs.work.default_jobs", lambda: count)
+    monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: count)
 
 
 def show_gpus(monkeypatch, capabilities):
@@ -175,7 +175,7 @@ def test_the_training_of_few_networks_leaves_no_core_idle(
 
 
 def test_cards_leave_threads_alone(monkeypatch):
-    monkeypatch.setattr("bchisto.core.jobs.work.visible_gpus", lambda: ("0", "1"))
+    monkeypatch.setattr("bchisto.core.jobs.resources.visible_gpus", lambda: ("0", "1"))
     found = Work().training(1)
     assert (found.gpus, found.threads, found.recorded) == (("0", "1"), None, {})
 

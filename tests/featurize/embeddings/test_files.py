@@ -5,7 +5,7 @@ import json
 import h5py
 import numpy as np
 import pytest
-from bchisto.core import BchistoError, InputError, OutputError
+from bchisto.core import BchistoError, InputError, OutputError, StoreError
 from bchisto.featurize import export_features, import_features, open_store, read_embeddings
 from numpy.testing import assert_allclose, assert_array_equal
 from refusals import refuses
@@ -234,6 +234,30 @@ def test_slides_that_do_not_hold(tmp_path, name):
     with pytest.raises(BchistoError, match=message) as told:
         read_embeddings(tmp_path / "bad.h5")
     assert str(told.value).startswith(f"{tmp_path / 'bad.h5'}: ")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        read_embeddings,
+        lambda path: read_embeddings(path.parent),
+        lambda path: read_embeddings(path, by="wsi"),
+        lambda path: import_features([path], folder=path.parent),
+    ],
+)
+def test_no_file_is_opened_before_a_process_has_read_it(tmp_path, monkeypatch, read):
+    path = slide(tmp_path / "a.h5", VALUES)
+
+    def refuse(paths):
+        assert paths == [path]
+        raise StoreError("deadly")
+
+    for module in ("files", "imported"):
+        monkeypatch.setattr(f"bchisto.featurize.embeddings.{module}.refuse_deadly", refuse)
+    opened = []
+    monkeypatch.setattr("bchisto.featurize.embeddings.files.open_for_reading", opened.append)
+    refuses(StoreError, "deadly", read, path)
+    assert opened == []
 
 
 def test_slides_that_do_not_belong_together(tmp_path):
