@@ -327,27 +327,31 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel]) -> N
     here = [name for name, digest in digests.items() if digest == images]
     groups = known_groups(panels[name].table for name in here)
     panels |= {name: panels[name].with_groups(groups) for name in here}
-    choices = choices_of(
-        [panel.table for panel in panels.values()],
-        [panel.metrics for panel in panels.values()],
-        images=[*digests.values()],
-    )
-    results = {}
-    for (name, panel), choice in zip(panels.items(), choices, strict=True):
-        panels[name] = panel.chosen(choice)
-        if choice:
-            digest = file_sha256(panel.folder / _TABLE)
-            results[name] = {"predictions_sha256": digest, **choice}
+    panels = _chosen(panels, [*digests.values()])
+    results = {name: _recorded_choice(panel) for name, panel in panels.items() if panel.choice}
     write_json(run / CHOICE, as_json({"schema_version": 1, "results": results}))
     shown = [panels[name] for name in here]
     read_as = dict.fromkeys(panel.run.get("dataset") for panel in shown)
     title = ", read as ".join(filter(None, ("All results of this run", *read_as)))
     tables = [panel.table for panel in shown]
     pairs = compare_pairs(tables, views=[panel.view for panel in shown])
-    left_out = [name for name in panels if name not in here]
+    left_out = [name for name, digest in digests.items() if digest != images]
     banners += [f"{name} is not shown: it is about other images" for name in left_out]
     banners += unlike_pairs(tables, rows=False)
     write_report(run / "report.html", title=title, panels=shown, banners=banners, pairs=pairs)
+
+
+def _chosen(panels: Mapping[str, Panel], images: Sequence[str]) -> dict[str, Panel]:
+    """Return panels with what the choice of the best adds to each."""
+    tables = [panel.table for panel in panels.values()]
+    metrics = [panel.metrics for panel in panels.values()]
+    choices = choices_of(tables, metrics, images=images)
+    return {name: panels[name].chosen(choice) for name, choice in zip(panels, choices, strict=True)}
+
+
+def _recorded_choice(panel: Panel) -> Entry:
+    """Return what a choice added to a result, with the hash of the table for which that holds."""
+    return {"predictions_sha256": file_sha256(panel.folder / _TABLE), **panel.choice}
 
 
 def _finished(run: Path, made: Mapping[Path, Panel]) -> tuple[dict[str, Panel], list[str]]:
