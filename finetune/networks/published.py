@@ -14,8 +14,6 @@ from typing import Any
 from ...core.formats import published_rows
 from .layers import (
     NORM_MOMENTUM,
-    CaffeLayers,
-    NetworkSpec,
     add_top,
     conv,
     conv_norm,
@@ -26,6 +24,7 @@ from .layers import (
     rescaled_input,
     residual_stages,
 )
+from .spec import CaffeLayers, NetworkSpec
 
 
 def _grouped(x: Any, filters: int, kernel: int, *, l2: float, name: str) -> Any:
