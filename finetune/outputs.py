@@ -143,8 +143,9 @@ def write_outputs(
         held.append((unit.held_names, rows[count:]))
     tables = []
     if any(names for names, _ in tested):
-        table = _table(training, units, tested, result)
-        tables = _tables(table, result.folder, training.view.positive)
+        tables = _tables(
+            _table(training, units, tested, result), result.folder, training.view.positive
+        )
     if any(names for names, _ in held):
         write_table(
             result.folder / "predictions-validation.csv",

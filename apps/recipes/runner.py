@@ -119,8 +119,8 @@ class RecipeRun:
         for image_set in self.image_sets:
             image_set.datasets.clear()  # so that further seeds do not need more memory
         left_out_count = sum(map(len, self._left_out.values()))
-        is_all_left_out = left_out_count == len(self.image_sets) * len(self.variants)
-        if is_all_left_out or (not self.results and self._request.work.shard is None):
+        run_count = len(self.image_sets) * len(self.variants)
+        if left_out_count == run_count or (not self.results and self._request.work.shard is None):
             raise InputError(
                 "{}: too few images for {quick}: {}", self._request.images, self.notes[-1]
             )
@@ -129,15 +129,16 @@ class RecipeRun:
         """Compare the figures with the published ones; predict the test images."""
         recipe = self._recipe
         self.results = chosen_anew(self.results)
-        runs = Runs(
-            first=recipe.first,
-            obtained=self.obtained,
-            magnifications=recipe.magnifications,
-            parameters=self._sizes(),
-            tested=self._predicted(test_images),
-        )
         self.published = compare_published(
-            recipe.published, runs, note=comparable_note(self.banners)
+            recipe.published,
+            Runs(
+                first=recipe.first,
+                obtained=self.obtained,
+                magnifications=recipe.magnifications,
+                parameters=self._sizes(),
+                tested=self._predicted(test_images),
+            ),
+            note=comparable_note(self.banners),
         )
 
     def _predicted(self, images: Mapping[str, Path]) -> dict[str, str]:

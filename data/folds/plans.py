@@ -240,15 +240,13 @@ def group_warnings(plan: FoldPlan, group_of: GroupOf, group_is: str) -> tuple[Me
     group_count = sum(count > 1 for group, count in sizes.items() if group is not None)
     warnings: list[Message] = []
     if tested:
-        learning = "train"
-        if any(part == "val" for _, _, part in plan.rows):
-            learning = "train or validate"
+        validates = "val" in {part for _, _, part in plan.rows}
         text = Message(
             "{} of {} with several images both {} and test in a fold{}, so "
             "these numbers are too high for new {}",
             len(tested),
             counted(group_count, unit),
-            learning,
+            "train or validate" if validates else "train",
             Names(f" ({few(sorted(tested), most=5)})"),
             plural(unit),
         )
