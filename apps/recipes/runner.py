@@ -118,9 +118,10 @@ class RecipeRun:
             _log.warning(self.notes[-1])
         for image_set in self.image_sets:
             image_set.datasets.clear()  # so that further seeds do not need more memory
-        left_out_count = sum(map(len, self._left_out.values()))
         run_count = len(self.image_sets) * len(self.variants)
-        if left_out_count == run_count or (not self.results and self._request.work.shard is None):
+        if sum(map(len, self._left_out.values())) == run_count or (
+            not self.results and self._request.work.shard is None
+        ):
             raise InputError(
                 "{}: too few images for {quick}: {}", self._request.images, self.notes[-1]
             )
