@@ -293,7 +293,7 @@ def parse_params(options: Sequence[str]) -> dict[str, Any]:
         if not separator or not name:
             raise InputError("{params} {}: write it as key=value", option)
         try:
-            value = _number_of(parse_yaml(text))
+            value = _value_of(parse_yaml(text))
         except InputError as error:
             raise InputError(
                 "{params} {}: its value cannot be read; write it as key=value", option
@@ -303,10 +303,10 @@ def parse_params(options: Sequence[str]) -> dict[str, Any]:
     return parsed
 
 
-def _number_of(value: Any) -> Any:
+def _value_of(value: Any) -> Any:
     """Return the value of a text. Unlike in YAML, 010 is ten, and only true and false are booleans."""
     if isinstance(value, list):
-        return [_number_of(item) for item in value]
+        return [_value_of(item) for item in value]
     if not isinstance(value, str) or "_" in value:
         return value
     for kind in (int, float):
@@ -329,9 +329,11 @@ def _plain(name: str, value: Any) -> Any:
     else:
         fits = isinstance(value, float) and math.isfinite(value)
     if not fits:
-        text = "nothing" if value is None else str(value)
         raise InputError(
-            "{params} {}: cannot be {}; give a number, a word, true or false", name, text
+            "{params} {}: cannot be {}; give a word, true, false, a finite number (a whole one below 2**31), or a list "
+            "of these",
+            name,
+            "nothing" if value is None else repr(value),
         )
     return value
 

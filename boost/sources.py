@@ -18,6 +18,7 @@ from ..data import (
     SYNTHETIC_BANNER,
     DatasetFacts,
     check_order,
+    not_among,
     read_dataset_facts,
     spell_labels,
 )
@@ -60,7 +61,7 @@ class Sources:
         sizes = [look[-1] for look in self.images.looks.values()] or [1.0]
         ends = [float(np.min(sizes)), float(np.max(sizes))]
         is_wide = ends[1] > FAR * ends[0]  # not if one is unknown
-        pairs = len(self.images.known.copies or ())
+        pairs = len(self.images.facts.copies or ())
         return {"stains": len(doubtful), "pairs": pairs, "mpp": ends if is_wide else []}
 
     def banners(self) -> list[Banner]:
@@ -143,7 +144,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         classes=present,
         labels=labels,
         groups=groups,
-        known=facts,
+        facts=facts,
         pixels={image: sha256 for outcome in stains for image, sha256 in outcome.pixels.items()},
         blank={image for outcome in stains for image in outcome.blank},
         files=first.files,
@@ -233,7 +234,7 @@ def _classes_of(labels: Mapping[str, str], order: Sequence[str]) -> tuple[str, .
     present = set(labels.values()) - {""}
     unknown = sorted(present.difference(order))
     if unknown:
-        raise _unknown(unknown, order)
+        raise InputError(not_among(unknown, order))
     classes = tuple(name for name in order if name in present)
     if len(classes) < 2:
         raise InputError(
@@ -266,22 +267,12 @@ def _spelled(labels: Mapping[str, str], classes: Sequence[str]) -> dict[str, str
     class_of = spell_labels(filter(None, labels.values()), classes)
     unknown = [label for label, name in class_of.items() if name is None]
     if unknown:
-        raise _unknown(unknown, classes)
+        raise InputError(not_among(unknown, classes))
     spelled = {image: class_of.get(label) or "" for image, label in labels.items()}
     absent = [name for name in classes if name not in spelled.values()]
     if absent:
         _log.warning(Message("{classes} names {}, which no image has", ", ".join(absent)))
     return spelled
-
-
-def _unknown(labels: Sequence[str], classes: Sequence[str]) -> InputError:
-    further = f" (nor are {', '.join(labels[1:])})" if len(labels) > 1 else ""
-    return InputError(
-        "label {} is not among the classes {}{}; name every class in {classes}",
-        labels[0],
-        ", ".join(classes),
-        further,
-    )
 
 
 def _files(features: Sequence[str | Path]) -> dict[str, Path]:

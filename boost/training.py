@@ -454,7 +454,7 @@ def train(
             groups=list(images.groups.values()),
             seed=settings.seed,
             default="10" if schemes.folds else _default_folds(sources),
-            known=replace(images.known, failed=tuple(sources.failed)),
+            known=replace(images.facts, failed=tuple(sources.failed)),
         )
         trainings = []
         for plan, head in product(plans, settings.heads):

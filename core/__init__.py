@@ -50,6 +50,7 @@ from .messages import (
     listed,
     message_of,
     neutral,
+    none_usable,
     plural,
     public,
     readable_name,

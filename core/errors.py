@@ -143,8 +143,8 @@ def closest(name: str, names: Iterable[str]) -> str | None:
     return candidates[matches[0]]
 
 
-def one_of(name: str, names: Iterable[str]) -> str:
-    """Return a hint that lists the names to choose from, the most similar one first.
+def one_of(name: str, names: Iterable[str], *, most: int = 1_000) -> str:
+    """Return a hint with the most similar name, and the first `most` of the names to choose from.
 
     Examples
     --------
@@ -153,9 +153,10 @@ def one_of(name: str, names: Iterable[str]) -> str:
     """
     choices = list(names)
     similar = closest(name, choices)
+    listing = few(choices, most=most)
     if similar is None:
-        return f"choose one of {', '.join(choices)}"
-    return f"did you mean {similar}? Choose one of {', '.join(choices)}"
+        return f"choose one of {listing}"
+    return f"did you mean {similar}? Choose one of {listing}"
 
 
 def few(names: Iterable[str], *, most: int = 3) -> str:

@@ -251,6 +251,17 @@ def message_of(error: Exception) -> str:
     return str(error)
 
 
+def none_usable(reasons: Sequence[str]) -> Message:
+    """Return the message that no image can be used, with the reason of the first.
+
+    Examples
+    --------
+    >>> print(none_usable(["a.png: is empty", "b.png: is too small"]))
+    none of 2 images can be used; first: a.png: is empty
+    """
+    return Message("none of {} can be used; first: {}", counted(len(reasons), "image"), reasons[0])
+
+
 def _parts_of(value: Any) -> Any:
     """Return the `Message` of an error; any other value is returned unchanged."""
     if isinstance(value, Exception) and value.args and isinstance(value.args[0], Message):

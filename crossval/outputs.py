@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import Banner, Kind, Pairs, counted, has_kind, html_lines, public
+from ..core import Banner, Kind, Pairs, counted, has_kind, html_lines, plural, public
 from ..core.formats import Pixels
 from ..core.jobs import Share, write_json, write_rows
 from ..core.models import BundleFacts, TrainingImages
@@ -368,7 +368,7 @@ class Outputs:
                 f"temperature {facts.temperature:.3f} for the confidence of new images, which the mean of all fold "
                 "models predicts; their probabilities are scaled only if predict is asked to calibrate them; "
                 f"{single:.3f} was fitted on out-of-fold predictions, with a penalty that weighs as much as five "
-                f"{names.get(unit, unit)}s for being far from 1. No labelled image is left to test it"
+                f"{plural(names.get(unit, unit))} for being far from 1. No labelled image is left to test it"
             )
         return {
             "temperature": facts.temperature,
@@ -385,7 +385,7 @@ class Outputs:
         facts = {
             "command": training.command,
             "dataset": images.dataset,
-            "names": unit_names(images.dataset, images.known),
+            "names": unit_names(images.dataset, images.facts),
             "methods": self.methods,
             "settings": self.settings,
             "protocol": result.protocol,
@@ -394,7 +394,7 @@ class Outputs:
             "folds": plan.name,
             "fold_warnings": list(map(public, plan.warnings)),
             "images_sha256": images.digest,
-            "flow": images.known.used(training.image_settings()["images"]),
+            "flow": images.facts.used(len(plan.image_ids)),
             "two_class": training.view.recorded(images.classes),
         }
         # the accuracy varies by seed or by split only if there are several

@@ -76,7 +76,7 @@ class LabelledImages:
         Image id to patient or slide, None if unknown.
     failures : tuple of (image_id, message)
         Images that could not be used.
-    known : DatasetFacts
+    facts : DatasetFacts
         Further facts about the dataset.
     pixels : dict of str to str
         Image id to the SHA-256 of its decoded pixels, if known.
@@ -94,7 +94,7 @@ class LabelledImages:
     labels: dict[str, str]
     groups: dict[str, str | None]
     failures: Pairs = ()
-    known: DatasetFacts = field(default_factory=DatasetFacts)
+    facts: DatasetFacts = field(default_factory=DatasetFacts)
     pixels: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     blank: set[str] = field(default_factory=set)
@@ -333,7 +333,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
             # units were trained whose outputs were not written
             return False
         facts = read_facts(self.folder / "predictions.csv").run
-        flow = self.images.known.used(self.image_settings()["images"])
+        flow = self.images.facts.used(len(self.plan.image_ids))
         if facts.get("flow") != flow:
             return False
         if facts.get("two_class") != self.view.recorded(self.images.classes):
@@ -382,7 +382,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
         """
         image_ids = self.plan.image_ids
         unknown = unknown_groups([self.images.groups[image] for image in image_ids])
-        chosen_notes = self.images.known.chosen_notes(image_ids)
+        chosen_notes = self.images.facts.chosen_notes(image_ids)
         return CrossValidation(
             folder=self.folder,
             protocol=protocol_text(self.plan, seed=self.settings.seed),

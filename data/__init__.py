@@ -6,7 +6,15 @@ A `Dataset` is a table with one `ImageRecord` per image. Decoded images are ``ui
 
 from ..core.formats import decode_image
 from .check import DatasetSurvey, survey_dataset
-from .classes import check_order, join_labels, likeness, match_class, missing_labels, spell_labels
+from .classes import (
+    check_order,
+    join_labels,
+    likeness,
+    match_class,
+    missing_labels,
+    not_among,
+    spell_labels,
+)
 from .dataset import (
     CHOSEN,
     FACTS_FILE,
@@ -34,7 +42,7 @@ from .folds.folds import (
     write_fold_list,
     write_fold_rows,
 )
-from .folds.plans import FoldPlan, split_groups, unknown_groups
+from .folds.plans import FoldPlan, shared_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
 from .frames import Frame, Image, image_paths, image_records, with_files

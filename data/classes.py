@@ -225,6 +225,13 @@ def spell_labels(labels: Iterable[str], classes: Sequence[str]) -> dict[str, str
     return spelled
 
 
+def not_among(labels: Sequence[str], classes: Sequence[str]) -> Message:
+    """Return the refusal of labels that are not among the classes that the caller named."""
+    further = f" (nor are {', '.join(labels[1:])})" if len(labels) > 1 else ""
+    text = "label {!r} is not among the classes {}{}; name every class in {classes}"
+    return Message(text, labels[0], ", ".join(classes), further)
+
+
 def missing_labels(labels: Iterable[str], classes: Sequence[str]) -> list[str]:
     """Return the labels that mean an unknown class, such as ``NA``, unless they are names of classes."""
     return [

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from ..core import Banner, InputError, Kind, Message, Pairs
 from ..core.formats import PART, ImageHeader, Pixels, as_frame, read_json, unit_named
 from ..core.jobs import write_json
-from .classes import spell_labels
+from .classes import not_among, spell_labels
 from .findings import Finding, has_errors, raise_errors
 
 SYNTHETIC_BANNER = Banner(
@@ -246,9 +246,7 @@ class Dataset:
         unknown_labels = sorted(label for label, name in spelled.items() if name is None)
         if unknown_labels:
             first = next(record for record in self.records if record.label == unknown_labels[0])
-            more = f" (nor are {', '.join(unknown_labels[1:])})" if unknown_labels[1:] else ""
-            text = "{}: its label {!r} is not among the classes {}{}; name every class in {classes}"
-            raise InputError(text, first.path, unknown_labels[0], ", ".join(classes), more)
+            raise InputError("{}: its {}", first.path, not_among(unknown_labels, classes))
         records = [
             r if r.label is None else replace(r, label=spelled[r.label]) for r in self.records
         ]

@@ -24,9 +24,9 @@ from ..core import (
     Settings,
     Texts,
     converted,
-    counted,
     limited,
     message_of,
+    none_usable,
     option,
 )
 from ..core.formats import FramePath, limits
@@ -71,10 +71,10 @@ _MAGNIFICATIONS = (40, 100, 200, 400)
 
 
 class LeastSize(Protocol):
-    """Interface of a requirement on the size of images, such as a `View` or patches."""
+    """Interface of a requirement on the size and scale of images, such as a `View` or patches."""
 
     def misfit(self, record: ImageRecord, *, width: int, height: int) -> str | None:
-        """Return the reason why an image of this size (pixels) is too small; None if it is large enough."""
+        """Return the reason why an image of this size (pixels) cannot be used, such as a small size; else None."""
 
 
 class OpenedImages(NamedTuple):
@@ -422,7 +422,7 @@ def check_headers(
     *,
     needs: Sequence[LeastSize],
     skip_errors: bool,
-    known: Collection[str] | None = None,
+    parameters: Collection[str] | None = None,
     files: ImageFiles | None = None,
 ) -> tuple[tuple[ImageRecord, ...], Pairs]:
     """Check the header of every image before the work starts.
@@ -434,8 +434,8 @@ def check_headers(
         Requirements on the size of every image, such as crops that must fit; any object with a method `misfit`.
     skip_errors : bool
         Leave out images that cannot be used, instead of raising an error.
-    known : collection of str, optional
-        Parameters that the caller has, see `bchisto.core.Message.limited`; by default all.
+    parameters : collection of str, optional
+        Those that the caller has, see `bchisto.core.Message.limited`; by default all.
     files : ImageFiles, optional
         Cached headers of the files.
 
@@ -461,8 +461,8 @@ def check_headers(
         for need in needs:
             misfit = need.misfit(scaled, width=width, height=height)
             if misfit is not None:
-                if known is not None:
-                    misfit = limited(misfit, known)
+                if parameters is not None:
+                    misfit = limited(misfit, parameters)
                 unusable[record.image_id] = misfit
                 break
         else:
@@ -478,9 +478,6 @@ def check_headers(
         raise RefusedImageError("{}{}", first, more)
     warn_left_out(unusable)
     if unusable and not usable:
-        first = next(iter(unusable.values()))
-        raise RefusedImageError(
-            "none of {} can be used; first: {}", counted(len(records), "image"), first
-        )
+        raise RefusedImageError(none_usable(list(unusable.values())))
     report_findings(header_findings(usable, most=_MOST_DEEP))
     return tuple(usable), tuple(unusable.items())

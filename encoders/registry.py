@@ -20,7 +20,7 @@ from ..core import InputError, closest, converted, extension_names, few, load_ex
 from ..core.jobs import prepare_backend
 from .catalogue import CATALOGUE
 from .fetch import fetched_folder
-from .network import LEAST_KERAS213, RESNET50_KERAS213, build_resnet50_keras213
+from .keras213 import LEAST_KERAS213, RESNET50_KERAS213, build_resnet50_keras213
 
 RUNNERS = ("hub", "onnx", "timm")
 """Prefixes for networks that are not registered: ``hub:DIR``, ``onnx:FILE`` and ``timm:NAME``."""

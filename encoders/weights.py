@@ -26,6 +26,7 @@ from ..core import (
     Message,
     StoreError,
     WeightsError,
+    few,
     is_out_of_memory,
 )
 from ..core.formats import Floats32, check_tree, content_sha256
@@ -83,9 +84,7 @@ def fill_weights(model: Any, read: Callable[[Any], None], *, needed: Any) -> Fil
         if reason or not np.isfinite(as_float32(variable)).all()
     ]
     if missing and not reason:
-        reason = f"it lacks {missing[0]}"
-        if len(missing) > 1:
-            reason += f" and {len(missing) - 1} more"
+        reason = f"it lacks {few(missing, most=1)}"
     return Filled(reason, tuple(missing))
 
 

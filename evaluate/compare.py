@@ -87,12 +87,13 @@ def _sides(table: PredictionTable, view: TwoClassView) -> tuple[frozenset[str], 
 
 
 def holm(pairs: Sequence[Entry]) -> list[Entry]:
-    """Correct the tests of all comparisons for their number.
+    """Correct the tests of all comparisons for their number, and add whether each shows a difference.
 
     Parameters
     ----------
     pairs : sequence of dict
-        Results of `compare_tables`.
+        Results of `compare_tables`. If some were corrected before, as those of `compare_pairs`, they are corrected
+        anew from their ``p``.
 
     Returns
     -------

@@ -25,7 +25,7 @@ from ..core.formats import Array, Pixels
 from ..encoders import Encoder, Network, compile_tensors
 from ..stains import TRANSMITTED_LIGHT, augmentation_matrix
 from .crops import GRID, Augmentation, Crop, corners_of, crop_boxes, tile_starts
-from .pooling import CropDescription, Features
+from .pooling import Features
 from .settings import FeaturizeSettings, View
 
 _log = logging.getLogger(__name__)
@@ -179,8 +179,7 @@ class _CropPasses(DeviceDescriber):
                 [network.crops for network in networks],
                 windows=[[settings.crops]] * len(networks),
                 sides=(view.crop, view.crop),
-                description=settings.description,
-                colours=_has_colours(settings),
+                settings=settings,
             )
             shapes = [
                 ("uint8", (None, 3)),
@@ -267,8 +266,7 @@ class _FramePasses(DeviceDescriber):
                 for _, names in self._levels[level]
             ],
             sides=(height, width),
-            description=settings.description,
-            colours=_has_colours(settings),
+            settings=settings,
         )
         shapes = [
             ("uint8", (None, 3)),
@@ -347,10 +345,6 @@ def cached_describer(
     return kind(dict(targets), settings)
 
 
-def _has_colours(settings: FeaturizeSettings) -> bool:
-    return settings.color_range != (1.0, 1.0)
-
-
 def _variables(networks: Sequence[Network]) -> list[Any]:
     """Return the weights of networks."""
     return [variable for network in networks for variable in network.model.variables]
@@ -384,8 +378,7 @@ def _describe(
     *,
     windows: Sequence[Sequence[int]],
     sides: tuple[int, int],
-    description: CropDescription,
-    colours: bool,
+    settings: FeaturizeSettings,
 ) -> Callable[..., list[Any]]:
     """Return the function from pixels (p, 3), colour matrices (a, 3, 3) and pixel maps (a, n, 3) to features (a, d).
 
@@ -395,7 +388,7 @@ def _describe(
     from keras import ops
 
     def function(pixels: Any, matrices: Any, maps: Any, *places: Any) -> list[Any]:
-        pieces = _pieces(pixels, matrices, maps, sides=sides, colours=colours)
+        pieces = _pieces(pixels, matrices, maps, sides=sides, colours=settings.changes_colours)
         pooled = []
         for number, (encode, counts) in enumerate(zip(encoders, windows, strict=True)):
             # a copy, since Keras's preprocessing changes a tensor of PyTorch in place
@@ -404,7 +397,7 @@ def _describe(
                 descriptors = ops.reshape(descriptors, (*maps.shape[:2], descriptors.shape[-1]))
             ends = np.cumsum(counts).tolist()
             for count, end in zip(counts, ends, strict=True):
-                pooled.append(description.pool_tensors(descriptors[:, end - count : end]))
+                pooled.append(settings.description.pool_tensors(descriptors[:, end - count : end]))
         return pooled
 
     return function

@@ -226,7 +226,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
         opened = selection.open(
             cache=folder / "images.csv",
             stain=settings.stain,
-            colours=settings.color_range != (1.0, 1.0),
+            colours=settings.changes_colours,
             colours_off=Message("{color_range:1 1}"),
             needs=settings.needs,
             skip_errors=skip_errors,

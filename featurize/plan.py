@@ -31,6 +31,7 @@ from ..core import (
     by_key,
     counted,
     extension_names,
+    few,
 )
 from ..core.formats import read_json
 from ..core.jobs import Resources, key_of, named_backend, network_resources, visible_gpus
@@ -456,12 +457,10 @@ def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
     hashes = {image: sha.decode() for image, sha in columns}
     changed = [image for image, sha in unique.sha256.items() if hashes.get(image, sha) != sha]
     if changed:
-        more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise SettingsConflictError(
-            "{}: {}{} has other content than when its features were extracted",
+            "{}: images changed after their features were extracted: {}",
             store.path,
-            changed[0],
-            more,
+            few(changed),
             remedies=[
                 "restore the old file",
                 "give the new one another name",

@@ -259,7 +259,7 @@ def prepare_crops(
             yield image
             continue
         augmenters = {}
-        if settings.color_range != (1.0, 1.0):
+        if settings.changes_colours:
             augmenters = {scale: HeAugmenter(pixels) for scale, pixels in image.scales.items()}
         for number in range(settings.augmentations):
             draw = draw_augmentation(

@@ -150,19 +150,27 @@ class View:
             )
         return mpp / self.scale
 
+    def unscaled(self, record: ImageRecord) -> str | None:
+        """Return a message if this view needs micrometres per pixel and those of an image are not known; else None."""
+        if not self.unit or record.mpp is not None:
+            return None
+        return Message(
+            "{}: its micrometres per pixel are not known, which the view {} needs",
+            record.called,
+            self,
+            remedies=[
+                Message("{mpp} gives them for all images, a column mpp of a manifest for each")
+            ],
+        )
+
     def misfit(self, record: ImageRecord, *, width: int, height: int) -> str | None:
         """Return the reason why this view does not fit an image of this size in pixels; None if it fits.
 
         The image may be smaller than the crop, or its micrometres per pixel may be unknown or too coarse.
         """
-        if self.unit and record.mpp is None:
-            remedy = Message("{mpp} gives them for all images, a column mpp of a manifest for each")
-            return Message(
-                "{}: its micrometres per pixel are not known, which the view {} needs",
-                record.called,
-                self,
-                remedies=[remedy],
-            )
+        unscaled = self.unscaled(record)
+        if unscaled:
+            return unscaled
         factor = self.factor(record.mpp)
         across = scaled_side(width, factor)
         down = scaled_side(height, factor)
@@ -351,6 +359,11 @@ class FeaturizeSettings(Settings):
             if weights != "imagenet":
                 text = "{weights} {}: {} brings its own; name the encoder that is meant, {weights:NAME={}}"
                 raise InputError(text, weights, choice.name, weights)
+
+    @property
+    def changes_colours(self) -> bool:
+        """Whether augmentations change the stain of an image."""
+        return self.color_range != (1.0, 1.0)
 
     @property
     def description(self) -> CropDescription:

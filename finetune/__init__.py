@@ -5,7 +5,7 @@ from .bundle import CnnBundle, CnnModel
 from .images import ImageBank, StainTreatment
 from .model import build_model, network_of, resolved
 from .networks import NETWORKS, build_network, get_network, list_networks
-from .networks.layers import NetworkSpec
+from .networks.spec import NetworkSpec
 from .samples import AUGMENTATIONS, PatchRule, cut_region, parse_patches, window_starts
 from .settings import FinetuneSettings, sample_training
 from .training import finetune

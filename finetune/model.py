@@ -20,7 +20,8 @@ from ..encoders import (
     precision_policy,
 )
 from .networks import build_network, get_network, list_networks, refuse_small
-from .networks.layers import NetworkSpec, add_top
+from .networks.layers import add_top
+from .networks.spec import NetworkSpec
 from .pretrained import CAFFE_LAYERS, input_convention, load_pretrained
 from .settings import FinetuneSettings
 

@@ -141,10 +141,16 @@ def write_outputs(
         count = len(unit.test_names)
         tested.append((unit.test_names, rows[:count]))
         held.append((unit.held_names, rows[count:]))
-    tables = _tables(training, units, tested, result) if any(names for names, _ in tested) else []
+    tables = []
+    if any(names for names, _ in tested):
+        tables = _tables(
+            _table(training, units, tested, result), result.folder, training.view.positive
+        )
     if any(names for names, _ in held):
-        of_images = _table(training, units, held, result)[1]
-        write_table(result.folder / "predictions-validation.csv", of_images)
+        write_table(
+            result.folder / "predictions-validation.csv",
+            _of_images(_table(training, units, held, result)),
+        )
     logs = {str(unit.fold): list(read_rows(unit.log)) for unit in units}
     inner = not any(training.plan.images(unit.fold, "val") for unit in units)
     shown = {**asdict(settings), **resolved(settings)}
@@ -177,8 +183,8 @@ def _table(
     units: Sequence[FoldUnit],
     folds: Sequence[_FoldRows],
     result: CrossValidation,
-) -> tuple[PredictionTable, PredictionTable]:
-    """Return the table of patches, and that of images; both are the same if networks see whole images."""
+) -> PredictionTable:
+    """Return the table of patches, or of images if networks see whole ones."""
     keys = [
         (image, unit.fold)
         for unit, (names, _) in zip(units, folds, strict=True)
@@ -189,7 +195,7 @@ def _table(
     patches = None
     if settings.rule.kind != "resize":
         patches = [patch for names, _ in folds for _, patch in names]
-    table = training.images.table(
+    return training.images.table(
         settings.network,
         keys,
         np.concatenate([rows for _, rows in folds]),
@@ -197,30 +203,29 @@ def _table(
         trained=trained,
         patches=patches,
     )
-    if patches is None:
-        return table, table
-    return table, aggregate(table, level="image")
 
 
-def _tables(
-    training: CnnTraining,
-    units: Sequence[FoldUnit],
-    folds: Sequence[_FoldRows],
-    result: CrossValidation,
-) -> list[PredictionTable]:
+def _of_images(table: PredictionTable) -> PredictionTable:
+    """Return the table of images of a table of patches; one of images is returned unchanged."""
+    if table.patches is None:
+        return table
+    return aggregate(table, level="image")
+
+
+def _tables(table: PredictionTable, folder: Path, positive: Sequence[str]) -> list[PredictionTable]:
     """Write the tables of images and of patches, if any; return them with those of images and groups by each rule."""
-    table, of_images = _table(training, units, folds, result)
+    of_images = _of_images(table)
     tables = [of_images]
     levels = ["group"]
-    if table is not of_images:
+    if table.patches is not None:
         tables.append(replace(table, name=f"{table.name} (patch)"))
         levels = ["image", "group"]
-        write_table(result.folder / "predictions-by-patch.csv", table)
-    write_table(result.folder / "predictions.csv", of_images)
+        write_table(folder / "predictions-by-patch.csv", table)
+    write_table(folder / "predictions.csv", of_images)
     for level, rule in product(levels, AGGREGATIONS):
         # groups are unknown or have two classes, or the rule needs two
         with contextlib.suppress(InputError):
-            aggregated = aggregate(table, rule=rule, level=level, positive=training.view.positive)
+            aggregated = aggregate(table, rule=rule, level=level, positive=positive)
             tables.append(replace(aggregated, name=f"{table.name} ({level}, {rule})"))
     return tables
 

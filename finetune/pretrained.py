@@ -16,7 +16,7 @@ from ..core.formats import Array, Floats32
 from ..core.models import unpack_arrays
 from ..encoders import WeightArrays, read_weight_arrays, variables_of
 from .networks import NETWORKS
-from .networks.layers import CaffeLayers, NetworkSpec
+from .networks.spec import CaffeLayers, NetworkSpec
 
 _FIELDS = {
     "Network": {2: ("older", "Older"), 100: ("newer", "Newer")},

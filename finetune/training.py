@@ -355,7 +355,7 @@ def finetune(
     folder = run / "finetune"
     with record_run(run, command="finetune", config=config, work=work) as record:
         dataset, bank, labelled, plans = _prepare(selection, settings, choice, view, folder, work)
-        record.note(flow=dict(labelled.known.flow), failures=len(labelled.failures))
+        record.note(flow=dict(labelled.facts.flow), failures=len(labelled.failures))
         trainings = [
             # refuses settings that do not fit before anything is written
             CnnTraining(
@@ -433,7 +433,7 @@ def _prepare(
         labels={record.image_id: record.label_text for record in labelled},
         groups={record.image_id: record.group for record in labelled},
         failures=tuple(failures.items()),
-        known=facts,
+        facts=facts,
         pixels=pixels,
         files=unique.sha256,
         looks={record.image_id: record.look for record in labelled},

@@ -168,7 +168,7 @@ def check_sizes(
             records = [
                 replace(record, mpp=least) if record.mpp is None else record for record in records
             ]
-    return check_headers(records, needs=model.needs, skip_errors=skip_errors, known=PARAMETERS)
+    return check_headers(records, needs=model.needs, skip_errors=skip_errors, parameters=PARAMETERS)
 
 
 class TrainingLooks:

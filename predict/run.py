@@ -19,7 +19,7 @@ from ..core import (
     PathInput,
     TextInput,
     converted,
-    counted,
+    none_usable,
     plain_options,
 )
 from ..core.formats import file_sha256
@@ -350,10 +350,7 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
         if settings.update:
             if shown.failures and not shown.table.records:
                 # for example after a fault of the disk
-                first = next(iter(shown.failures.values()))
-                raise ImageError(
-                    f"none of {counted(len(shown.failures), 'image')} can be used; first: {first}"
-                )
+                raise ImageError(none_usable(list(shown.failures.values())))
             if self._is_same(shown):  # images that failed were tried again
                 images = len(shown.table.records)
                 return PredictResult(outputs.table, images, {}, shown.failures, (), unchanged=True)

@@ -26,7 +26,7 @@ from ...data import (
     get_layout,
     given_parts,
     scaled_side,
-    split_groups,
+    shared_groups,
     unit_names,
     with_headers,
 )
@@ -131,17 +131,17 @@ def _short_sides(view: View, records: Sequence[ImageRecord]) -> dict[str, int] |
 
 def shown_factor(view: View, record: ImageRecord) -> float:
     """Return the factor by which a view resizes an image; 1 if it depends on micrometres per pixel that are unknown."""
-    if view.unit and record.mpp is None:
+    if view.unscaled(record):
         return 1.0
     return view.factor(record.mpp)
 
 
 def unscaled(records: Iterable[ImageRecord], views: Sequence[View]) -> str | None:
     """Return a message on the first image without micrometres per pixel, if a view needs them; else None."""
-    for view, record in itertools.product(views, records):
-        if view.unit and record.mpp is None:
-            return view.misfit(record, width=1, height=1)
-    return None
+    return next(
+        filter(None, (view.unscaled(record) for view, record in itertools.product(views, records))),
+        None,
+    )
 
 
 def fitting_views(records: Sequence[ImageRecord], settings: FeaturizeSettings) -> tuple[View, ...]:
@@ -425,7 +425,7 @@ def _checked(
         _KEPT.get(plan.origin) or f"by {unit_names(dataset.name, facts)[kind]}",
         parts=_parts(plan, dataset),
         warnings=plan.warnings,
-        splits_patients=plan.origin == "site" and bool(split_groups(plan, facts.groups)),
+        splits_patients=plan.origin == "site" and any(shared_groups(plan, facts.groups)),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core import InputError, closest
+from ...core import InputError, one_of
 from ...encoders import canonical_names
 
 Floats = npt.NDArray[np.float32]
@@ -188,7 +188,7 @@ class Graph:
         Raises
         ------
         InputError
-            There is no such layer, or it has no feature map. The message lists similar names.
+            There is no such layer, or it has no feature map. The message names a similar one and the last ones.
         """
         maps = self.maps
         if not layer:
@@ -196,9 +196,11 @@ class Graph:
                 raise InputError("{method} {}: this network has no feature map", method)
             return list(maps.values())[-1]
         if layer not in maps:
-            candidates = dict.fromkeys([*filter(None, [closest(layer, maps)]), *list(maps)[-4:]])
-            text = "{layer} {}: no feature map of this name; there are {} and {} more"
-            raise InputError(text, layer, ", ".join(candidates), len(maps) - len(candidates))
+            raise InputError(
+                "{layer} {}: no feature map of this name; {}",
+                layer,
+                one_of(layer, reversed(maps), most=5),
+            )
         return maps[layer]
 
     @functools.cached_property

@@ -287,6 +287,11 @@ class ExplainUnit:
     arrays: Path
     key: str
 
+    @property
+    def picture(self) -> str:
+        """The file of its picture in the folder of the method."""
+        return f"pictures/{self.arrays.stem}.png"
+
 
 @dataclass(frozen=True)
 class ExplainUnits:

@@ -24,9 +24,10 @@ from ...core import (
     converted,
     counted,
     items_of,
+    none_usable,
     plain_options,
 )
-from ...core.formats import file_sha256, read_rows
+from ...core.formats import Pixels, file_sha256, read_rows
 from ...core.jobs import (
     Computation,
     Resources,
@@ -272,8 +273,10 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         if self.asked.method.of_model is not None:
             self.records = [None]
             self.refused = ()
-        sources = [record.path.parent for record in self.records if record is not None]
-        refuse_overwriting([self.folder, self.folder / "pictures"], sources)
+        refuse_overwriting(
+            [self.folder, self.folder / "pictures"],
+            [record.path.parent for record in self.records if record is not None],
+        )
 
     @functools.cached_property
     def settings(self) -> FolderSettings:
@@ -338,7 +341,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         in_table = [list(row.values()) for row in read_rows(self.folder / "explain.csv")]
         if self.refused or in_table != rows:
             return False
-        files = ("index.html", *(row[-2] for row in rows))
+        files = ("index.html", *(unit.picture for unit in self.all_units))
         return all((self.folder / file).is_file() for file in files)
 
     def write(self, kept: Sequence[bool | None], made: Sequence[Left]) -> ExplainResult:
@@ -360,33 +363,23 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             if unit.record is None or unit.record.image_id not in left_out
         ]
         if not units:
-            raise ImageError(
-                f"none of {counted(len(failures), 'image')} can be used; first: {failures[0][1]}"
-            )
+            raise ImageError(none_usable([reason for _, reason in failures]))
         # all maps share one colour bar
-        limits = [
-            colour_limits(explanation)
+        ends = [
+            end
             for explanation in map(_saved, units)
             if explanation.values is not None
+            for end in colour_limits(explanation)
         ]
-        low = min((low for low, _ in limits), default=0.0)
-        high = max((high for _, high in limits), default=0.0)
-        rows: list[list[str]] = []
+        limits = (min(ends, default=0.0), max(ends, default=0.0))
+        rows = []
         page_rows: list[dict[str, Any]] = []
         for unit in units:
-            explanation = _saved(unit)
-            row = _row(unit, explanation)
-            picture_file = row[-2]
-            if explanation.values is not None:
-                if unit.record is not None:
-                    regions = self.folder / "regions" / f"{unit.arrays.stem}.geojson"
-                    write_regions(regions, explanation, unit.record)
-                explanation = replace(explanation, limits=(low, high))
-            picture = draw(explanation)
-            write_image(self.folder / picture_file, picture)
+            explanation, picture = self._drawn(unit, limits)
             if len(page_rows) < MAX_PICTURES:
-                page_rows.append(page_row(explanation, picture, picture_file))
-            rows.append(row)
+                page_rows.append(page_row(explanation, picture, unit.picture))
+            rows.append(_row(unit, explanation))
+        caution = explanation.caution  # that of the method, which all images share
         write_or_remove(self.folder / "failures.csv", ["image_id", "error"], failures)
         result = self.result(failures, images=len(rows))
         render_page(
@@ -400,7 +393,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             summary=counted(len(rows), "picture"),
             rows=page_rows,
             left_out=len(rows) - len(page_rows),
-            banners=(*result.banners, f"limitations: {explanation.caution}"),
+            banners=(*result.banners, f"limitations: {caution}"),
             failures=failures,
             known=self.known,
             facts=bundle_lines(self.model.bundle, self.file.sha256),
@@ -408,6 +401,21 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         # last, since `is_written` takes it as a sign that all else is written
         write_or_remove(self.folder / "explain.csv", _HEADER, rows)
         return result
+
+    def _drawn(self, unit: ExplainUnit, limits: tuple[float, float]) -> tuple[Explanation, Pixels]:
+        """Draw a saved explanation with the limits of all, in a picture and as regions; return both."""
+        explanation = _saved(unit)
+        if explanation.values is not None:
+            if unit.record is not None:
+                write_regions(
+                    self.folder / "regions" / f"{unit.arrays.stem}.geojson",
+                    explanation,
+                    unit.record,
+                )
+            explanation = replace(explanation, limits=limits)
+        picture = draw(explanation)
+        write_image(self.folder / unit.picture, picture)
+        return explanation, picture
 
     def result(self, failures: Pairs, *, images: int = 0, unchanged: bool = False) -> ExplainResult:
         """Return the result: where it is, how many images were explained, and which failed."""
@@ -429,17 +437,14 @@ _HEADER = ("image_id", "label", "target", "predicted", "score", "calibrated", "p
 
 def _row(unit: ExplainUnit, explanation: Explanation) -> list[str]:
     """Return the row of an explanation in the table."""
-    label = ""
-    if unit.record is not None:
-        label = unit.record.label_text
     return [
         explanation.image_id,
-        label,
+        "" if unit.record is None else unit.record.label_text,
         explanation.target,
         explanation.predicted,
         _number(explanation.score),
         _number(explanation.calibrated),
-        f"pictures/{unit.arrays.stem}.png",
+        unit.picture,
         f"arrays/{unit.arrays.name}",
     ]
 

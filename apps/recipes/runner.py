@@ -20,7 +20,7 @@ from ...predict import predict
 from .estimate import Estimate, estimate_step, untrained
 from .image_sets import ImageSet, make_image_sets
 from .pictures import Trained
-from .recipe import Recipe, ReproduceRequest
+from .recipe import Recipe, ReproduceRequest, Scope
 from .settings import build_steps
 from .steps import FinetuneStep, RecipeStep
 from .tables import Key, Obtained, Results, Runs, compare_published, published_predictions, stem_of
@@ -38,7 +38,7 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> RecipeRun:
     InputError
         See `reproduce`. If a variant or magnification has too few images, a quick run leaves it out with a warning.
     """
-    test_images = find_test_images(recipe, request.scope.test_images)  # before work of days
+    test_images = find_test_images(recipe, request.scope)  # before work of days
     first, *others = [
         RecipeRun(replace(recipe, raised=number), request.at_seed(number))
         for number in range(request.seeds)
@@ -118,9 +118,10 @@ class RecipeRun:
             _log.warning(self.notes[-1])
         for image_set in self.image_sets:
             image_set.datasets.clear()  # so that further seeds do not need more memory
-        left_out_count = sum(map(len, self._left_out.values()))
-        is_all_left_out = left_out_count == len(self.image_sets) * len(self.variants)
-        if is_all_left_out or (not self.results and self._request.work.shard is None):
+        run_count = len(self.image_sets) * len(self.variants)
+        if sum(map(len, self._left_out.values())) == run_count or (
+            not self.results and self._request.work.shard is None
+        ):
             raise InputError(
                 "{}: too few images for {quick}: {}", self._request.images, self.notes[-1]
             )
@@ -128,22 +129,43 @@ class RecipeRun:
     def compare(self, test_images: Mapping[str, Path]) -> None:
         """Compare the figures with the published ones; predict the test images."""
         recipe = self._recipe
-        folder = self._request.run / "reproduce" / recipe.name
         self.results = chosen_anew(self.results)
-        published_run = self.obtained.get((recipe.first, None))
-        predictions = predict_test_images(
-            published_run, test_images, folder=folder, request=self._request
-        )
-        runs = Runs(
-            first=recipe.first,
-            obtained=self.obtained,
-            magnifications=recipe.magnifications,
-            parameters=self._sizes(),
-            tested=predictions,
-        )
         self.published = compare_published(
-            recipe.published, runs, note=comparable_note(self.banners)
+            recipe.published,
+            Runs(
+                first=recipe.first,
+                obtained=self.obtained,
+                magnifications=recipe.magnifications,
+                parameters=self._sizes(),
+                tested=self._predicted(test_images),
+            ),
+            note=comparable_note(self.banners),
         )
+
+    def _predicted(self, images: Mapping[str, Path]) -> dict[str, str]:
+        """Predict test images with the models of the published variant, once; return classes by names of images.
+
+        The table is written to a folder that is named after the content of the model file and the images. Nothing is
+        predicted if a quick run has left out that variant, of which it warns.
+        """
+        trained = self.obtained.get((self._recipe.first, None))
+        if trained is None or not images:
+            return {}
+        request = self._request
+        model = trained.folder / "model.bchisto"
+        contents = {name: file_sha256(path) for name, path in images.items()}
+        key = key_of("test images 1", model=file_sha256(model), images=contents)
+        folder = request.run / "reproduce" / self._recipe.name
+        table = folder / f"test-images-{key[:16]}" / "predictions.csv"
+        if not table.is_file():
+            predict(
+                model,
+                list(images.values()),
+                out=table,
+                weights=request.weights,
+                work=request.work,
+            )
+        return {stem_of(row["image_id"]): row["predicted"] for row in read_rows(table)}
 
     def _sizes(self) -> dict[str, int]:
         """Return the number of parameters of each network that tables list, by the names of variants."""
@@ -272,14 +294,16 @@ def comparable_note(banners: Sequence[Banner]) -> str:
     return f"Not comparable ({', '.join(dict.fromkeys(headings)).lower()})."
 
 
-def find_test_images(recipe: Recipe, folder: Path | None) -> dict[str, Path]:
+def find_test_images(recipe: Recipe, scope: Scope) -> dict[str, Path]:
     """Return the files in a folder and below that are images of a recipe's published predictions, by their names.
 
     Raises
     ------
     InputError
-        The recipe has no published predictions of test images, or the folder has none of these images.
+        The recipe has no published predictions of test images, the folder has none of these images, or the variants
+        leave out the published one, which predicts them.
     """
+    folder = scope.test_images
     if folder is None:
         return {}
     names = {
@@ -292,6 +316,10 @@ def find_test_images(recipe: Recipe, folder: Path | None) -> dict[str, Path]:
         raise InputError(
             "{test_images} {}: {} has no published predictions of test images", folder, recipe.name
         )
+    if recipe.first not in recipe.chosen(scope.variants):
+        raise InputError(
+            "{test_images} {}: add {variants:{}}, which predicts them", folder, recipe.first
+        )
     files = {stem_of(path.name): path for path in sorted(folder.rglob("*")) if path.is_file()}
     present = sorted(names & files.keys())
     if not present:
@@ -301,25 +329,3 @@ def find_test_images(recipe: Recipe, folder: Path | None) -> dict[str, Path]:
             min(names),
         )
     return {name: files[name] for name in present}
-
-
-def predict_test_images(
-    trained: Obtained | None,
-    images: Mapping[str, Path],
-    *,
-    folder: Path,
-    request: ReproduceRequest,
-) -> dict[str, str]:
-    """Predict test images with the models of the published variant, once; return classes by names of images.
-
-    The table is written to a folder in `folder` that is named after the content of the model file and the images.
-    """
-    if trained is None or not images:
-        return {}
-    model = trained.folder / "model.bchisto"
-    contents = {name: file_sha256(path) for name, path in images.items()}
-    key = key_of("test images 1", model=file_sha256(model), images=contents)
-    table = folder / f"test-images-{key[:16]}" / "predictions.csv"
-    if not table.is_file():
-        predict(model, list(images.values()), out=table, weights=request.weights, work=request.work)
-    return {stem_of(row["image_id"]): row["predicted"] for row in read_rows(table)}

@@ -24,6 +24,7 @@ from ...core import (
     counted,
     few,
     option,
+    public,
 )
 from ...core.formats import FOLD, IMAGE, PART, Integers, read_csv
 from ...core.jobs import write_rows
@@ -37,9 +38,9 @@ from .plans import (
     Groups,
     Row,
     ScarceError,
+    group_warnings,
     repeat_folds,
     split_copies,
-    split_groups,
     spread,
 )
 from .protocols import (
@@ -132,14 +133,16 @@ def fold_plan(
         _check_parts(plan, pool.label_of)
     except ScarceError as error:
         raise scarce(error, folds, pool) from error
-    group_of = pool.group_of
-    if group_by == "group":
-        _check_whole(plan, group_of)
+    leaks = group_warnings(plan, pool.group_of, facts.group_is)
+    if leaks and group_by == "group":
+        raise InputError(
+            "{folds} {}: {}; correct the list, or use {group_by:none}", plan.name, leaks[0]
+        )
     further = (
         *mixed_parts(plan, facts),
         *_ranked_together(plan, pool),
-        *split_groups(plan, group_of, group_is=facts.group_is),
-        *split_copies(plan, facts.copies or ()),
+        *map(public, leaks),
+        *split_copies(plan, pool.copies),
     )
     return replace(plan, warnings=(*absent, *plan.warnings, *further))
 
@@ -371,15 +374,6 @@ def _check_parts(plan: FoldPlan, classes: dict[str, str]) -> None:
     if gaps:
         cure = Message(_CURES.get(plan.origin, "use the full dataset"))
         raise ScarceError("{folds} {}: {} fold {}; {}", plan.name, *gaps[0], cure)
-
-
-def _check_whole(plan: FoldPlan, group_of: GroupOf) -> None:
-    """Refuse folds that divide a group between their parts."""
-    leaks = split_groups(plan, group_of, named=True)
-    if leaks:
-        raise InputError(
-            "{folds} {}: {}; correct the list, or use {group_by:none}", plan.name, leaks[0]
-        )
 
 
 FOLD_COLUMNS = ("image_id", "label", "group", "fold", "part")

@@ -220,49 +220,43 @@ def unknown_groups(groups: Groups) -> tuple[Banner, ...]:
     return (Banner(Kind.PATIENTS_PARTLY_UNKNOWN, text, unknown=missing, images=len(groups)),)
 
 
-def split_groups(
-    plan: FoldPlan,
-    group_of: GroupOf,
-    *,
-    named: bool = False,
-    group_is: str = "",
-) -> tuple[str, ...]:
-    """Return warnings with the number of groups that are in two parts of a fold.
-
-    Only with `named` do they contain names of groups. Other warnings are written to all outputs of a protocol, also to
-    model files, which must not contain names of patients.
-    """
-    unit = group_is or "patient"
+def shared_groups(plan: FoldPlan, group_of: GroupOf) -> tuple[set[str], set[str]]:
+    """Return the groups that test in a fold and also train or validate in it; then others that train and validate."""
     parts: dict[tuple[str, int], set[str]] = {}
     for image, fold, part in plan.rows:
         group = group_of.get(image)
         if group is not None:
             parts.setdefault((group, fold), set()).add(part)
-    mixed = {group for (group, _), names in parts.items() if "test" in names and len(names) > 1}
-    mixed_val = {group for (group, _), names in parts.items() if {"train", "val"} <= names} - mixed
+    tested = {group for (group, _), roles in parts.items() if "test" in roles and len(roles) > 1}
+    validated = {group for (group, _), roles in parts.items() if {"train", "val"} <= roles}
+    return tested, validated - tested
+
+
+def group_warnings(plan: FoldPlan, group_of: GroupOf, group_is: str) -> tuple[Message, ...]:
+    """Return warnings with the number and names of groups that are in two parts of a fold, see `shared_groups`."""
+    unit = group_is or "patient"
+    tested, validated = shared_groups(plan, group_of)
     sizes = Counter(group_of.get(image) for image in plan.image_ids)
     group_count = sum(count > 1 for group, count in sizes.items() if group is not None)
     warnings: list[Message] = []
-
-    def which(groups: set[str]) -> Names:
-        return Names(f" ({few(sorted(groups), most=5)})" if named else "")
-
-    if mixed:
+    if tested:
+        validates = "val" in {part for _, _, part in plan.rows}
         text = Message(
-            "{} of {} with several images both train and test in a fold{}, so "
+            "{} of {} with several images both {} and test in a fold{}, so "
             "these numbers are too high for new {}",
-            len(mixed),
+            len(tested),
             counted(group_count, unit),
-            which(mixed),
+            "train or validate" if validates else "train",
+            Names(f" ({few(sorted(tested), most=5)})"),
             plural(unit),
         )
-        warnings.append(Banner(Kind.PATIENTS_MIXED, text, mixed=len(mixed), patients=group_count))
-    if mixed_val:
+        warnings.append(Banner(Kind.PATIENTS_MIXED, text, mixed=len(tested), patients=group_count))
+    if validated:
         warnings.append(
             Message(
                 "{} in both the training and the validation part of a fold{}, so training may stop too late",
-                counted(len(mixed_val), unit),
-                which(mixed_val),
+                counted(len(validated), unit),
+                Names(f" ({few(sorted(validated), most=5)})"),
             )
         )
     return tuple(warnings)

@@ -23,7 +23,7 @@ HOLDOUT = re.compile(r"(\d{1,2})/(\d{1,2})(?:/(\d{1,2}))?")
 """Shares in percent for training, validation and test, or for training and test."""
 
 _TRIES = 200
-"""Number of random orders of the groups that are tried to find the best balance."""
+"""Number of random orders of the units that are tried to find the best balance."""
 
 _NEAR = 0.05
 """Largest deviation of a class from its share of test images without a warning, as a fraction of its images."""
@@ -92,7 +92,7 @@ def holdout_plan(spec: str, pool: Pool, units: Sequence[str]) -> FoldPlan:
     -------
     FoldPlan
         A plan of one fold, which keeps units together. With three parts, surplus images of a class in the validation
-        and test parts are left out. A warning counts them, and another one reports classes with too few groups. With
+        and test parts are left out. A warning counts them, and another one reports classes with too few units. With
         two parts, all images are used, and a warning names classes whose share is not reached.
 
     Raises
@@ -137,7 +137,7 @@ def _in_two(
     share = shares[1] / 100
     quota = {label: min(count - 1, max(1, round(share * count))) for label, count in counts.items()}
     test_units = set(_draw(images, (), quota, rng, near=True))
-    rows = [(image, 1, "test" if unit in test_units else "train") for image, _, unit in images]
+    rows = [(name, 1, "test" if unit in test_units else "train") for name, _, unit in images]
     test_counts = Counter(image.label for image in images if image.unit in test_units)
     gaps = [
         f"{label} {test_counts[label]} of {count}"
@@ -146,7 +146,10 @@ def _in_two(
     ]
     if not gaps:
         return rows, []
-    warning = f"groups are kept together, so the test set does not hold {shares[1]} % of every class: {', '.join(gaps)}"
+    warning = (
+        "groups or near-duplicates are kept together, so the test set does not hold "
+        f"{shares[1]} % of every class: {', '.join(gaps)}"
+    )
     return rows, [warning]
 
 
@@ -189,14 +192,14 @@ def _in_three(
         else:
             rows.append((image, 1, part))
     warnings = [
-        f"{counted(count, 'image')} of groups in the {part} part left out, so that it holds as many of each class"
+        f"{counted(count, 'image')} in the {part} part left out, so that it holds as many of each class"
         for part, count in sorted(surplus.items())
     ]
     for part, most in quota.items():
         if any(sums[part, label] < most for label in classes):
             present = ", ".join(f"{label} {min(sums[part, label], most)}" for label in classes)
             warnings.append(
-                f"the {part} part is not balanced, too few groups hold a class: {present}"
+                f"the {part} part is not balanced, too few groups or images hold a class: {present}"
             )
     return rows, warnings
 
@@ -209,9 +212,9 @@ def _draw(
     *,
     near: bool = False,
 ) -> list[str]:
-    """Draw groups that reach the quota of every class with the least surplus, the best of several random orders.
+    """Draw units that reach the quota of every class with the least surplus, the best of several random orders.
 
-    One group of each class is always left for training. With `near`, the numbers come as close to the quotas as
+    One unit of each class is always left for training. With `near`, the numbers come as close to the quotas as
     possible, from above or below, with some images of every class.
     """
     members: dict[str, Counter[str]] = {}
@@ -245,21 +248,31 @@ def _take(
     *,
     near: bool,
 ) -> tuple[list[str], Counter[str]]:
-    """Take each group, in order, that helps to reach the quota; return them, and their number of images by class."""
+    """Take each unit, in order, that helps to reach the quota and leaves a unit of each class for training.
+
+    Returns
+    -------
+    list of str
+        The units that were taken.
+    Counter of str
+        Their number of images by class.
+    """
     selection = []
     counts: Counter[str] = Counter()
-    groups_left = Counter(label for name in order for label in members[name])
-    for name in order:
-        group = members[name]
+    units_left = Counter(label for unit in order for label in members[unit])
+    for unit in order:
+        unit_counts = members[unit]
         if near:
-            nearer = _distance(counts + group, quota, group) < _distance(counts, quota, group)
-            useful = nearer or not all(counts[label] for label in group)
+            nearer = _distance(counts + unit_counts, quota, unit_counts) < _distance(
+                counts, quota, unit_counts
+            )
+            useful = nearer or not all(counts[label] for label in unit_counts)
         else:
-            useful = any(counts[label] < quota[label] for label in group)
-        if useful and all(groups_left[label] > 1 for label in group):
-            counts += group
-            groups_left -= Counter(list(group))
-            selection.append(name)
+            useful = any(counts[label] < quota[label] for label in unit_counts)
+        if useful and all(units_left[label] > 1 for label in unit_counts):
+            counts += unit_counts
+            units_left -= Counter(list(unit_counts))
+            selection.append(unit)
     return selection, counts
 
 

@@ -20,8 +20,8 @@ from ...core import (
     Pairs,
     PathInput,
     converted,
-    counted,
     message_of,
+    none_usable,
     readable_name,
 )
 from ...core.formats import decode_image
@@ -138,9 +138,7 @@ def stain_images(
             restained.save(path, before, after)
             progress.update_to(number)
     if not restained.written:
-        raise InputError(
-            f"none of {counted(len(files), 'image')} can be used; first: {failures[0][1]}"
-        )
+        raise InputError(none_usable([reason for _, reason in failures]))
     restained.write_table()
     if failures:
         write_rows(folder / _TABLES[1], ["path", "error"], failures)

@@ -127,10 +127,9 @@ def _finite_rows(path: Path, image_ids: Sequence[str], features: Array) -> Featu
         rows = np.ascontiguousarray(features, dtype=np.float32)
     bad_rows = np.flatnonzero(~np.isfinite(rows).all(axis=(1, 2)))
     if len(bad_rows):
-        more = f" (and {len(bad_rows) - 1} more)" if len(bad_rows) > 1 else ""
         raise InputError(
-            f"{path}: the embedding of {image_ids[bad_rows[0]]}{more} holds NaN, infinity, or a number that "
-            "float32 cannot hold; leave it out, or make it again"
+            f"{path}: NaN, infinity, or a number that float32 cannot hold is in the embedding of "
+            f"{few(image_ids[row] for row in bad_rows.tolist())}; leave it out, or make it again"
         )
     return rows
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from ...core import InputError, extension_names, load_extension, one_of
 from ...core.jobs import prepare_backend
-from .layers import NetworkSpec
+from .spec import NetworkSpec
 
 ENTRY_POINT_GROUP = "bchisto.networks"
 

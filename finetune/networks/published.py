@@ -14,8 +14,6 @@ from typing import Any
 from ...core.formats import published_rows
 from .layers import (
     NORM_MOMENTUM,
-    CaffeLayers,
-    NetworkSpec,
     add_top,
     conv,
     conv_norm,
@@ -26,6 +24,7 @@ from .layers import (
     rescaled_input,
     residual_stages,
 )
+from .spec import CaffeLayers, NetworkSpec
 
 
 def _grouped(x: Any, filters: int, kernel: int, *, l2: float, name: str) -> Any:
@@ -226,7 +225,7 @@ def _spec(variant: str) -> NetworkSpec:
     name = "breakhis-resnet" if variant == "plain" else f"breakhis-resnet-{variant}"
     dropout = _DROPOUT if variant == "dropout" else 0.0
     build = partial(breakhis_resnet, variant=variant, dropout=dropout)
-    source = "seed breakhis-resnet; learning rates are bchisto's"
+    source = "published system breakhis-resnet; learning rates are bchisto's"
     return NetworkSpec(name, build, PURE, source=source)
 
 
@@ -312,7 +311,7 @@ SPECS = (
         alexnet,
         227,
         caffe=_ALEXNET,
-        source="Krizhevsky et al. 2012; Adam 1e-3 of seed ddsm-masses, sec. 4.2",
+        source="Krizhevsky et al. 2012; Adam 1e-3 of published system ddsm-masses, sec. 4.2",
     ),
     NetworkSpec(
         "googlenet",
@@ -321,12 +320,16 @@ SPECS = (
         optimizer="sgd",
         learning_rate=1e-2,
         caffe=_GOOGLENET,
-        source="Szegedy et al. 2015; seed ddsm-masses, sec. 4.2",
+        source="Szegedy et al. 2015; published system ddsm-masses, sec. 4.2",
     ),
     NetworkSpec("patch-resnet", patch_resnet, 50),
     NetworkSpec("patch-densenet", patch_densenet, 50),
     NetworkSpec(
-        "ddsm-baseline", ddsm_baseline, 224, batch_size=64, source="seed ddsm-masses, sec. 4.1"
+        "ddsm-baseline",
+        ddsm_baseline,
+        224,
+        batch_size=64,
+        source="published system ddsm-masses, sec. 4.1",
     ),
     *map(_spec, VARIANTS),
 )

@@ -147,7 +147,9 @@ def test_parameters_by_text():
             r"`params` num_leaves=1: LightGBM does not take it \(Check failed: \(num_leaves\) > \(1\)\)",
         ),
         ({"num_leaves": 10**12}, "`params` num_leaves: cannot be 1000000000000"),
-        ({"boosting": "gbdt num_threads=4"}, "`params` boosting: cannot be gbdt num_threads=4"),
+        ({"boosting": "gbdt num_threads=4"}, "`params` boosting: cannot be 'gbdt num_threads=4'"),
+        ({"metric": ""}, "`params` metric: cannot be ''; give a word, true"),
+        ({"seed": 2**31}, r"cannot be 2147483648; .*, a finite number \(a whole one below 2\*\*31"),
         (
             {"linear_tree": True},
             "`params` linear_tree=True: LightGBM does not take it .only trees of classes are kept",

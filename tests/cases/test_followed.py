@@ -77,7 +77,7 @@ CASES = {
     ),
     "too few classes named": (
         f"boost --features F --classes calm --out T/b {HEAD}",
-        r"label (wild) is not among the classes calm; name every class in (--classes)",
+        r"label '(wild)' is not among the classes calm; name every class in (--classes)",
         f"boost --features F $2 calm,$1 --out T/b {HEAD}",
     ),
     "a name that names no folder": (

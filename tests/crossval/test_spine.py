@@ -168,7 +168,7 @@ def test_a_result_in_its_three_states():
 @pytest.mark.parametrize(
     ("groups", "names", "unit"),
     [
-        (("p", "p", "q", "q"), {"image": "image", "group": "patient"}, "patients"),
+        (("p", "p", "q", "q"), {"image": "image", "group": "mouse"}, "mice "),
         (("p", "p", "q", "q"), {}, "groups"),
         ((None,) * 4, {"image": "image", "group": "patient"}, "images"),
     ],

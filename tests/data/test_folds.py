@@ -251,8 +251,8 @@ def test_holdout_leaves_surplus_images_out(rng):
         }
     assert len(plan.rows) == 58
     assert plan.warnings == (
-        "1 image of groups in the test part left out, so that it holds as many of each class",
-        "1 image of groups in the val part left out, so that it holds as many of each class",
+        "1 image in the test part left out, so that it holds as many of each class",
+        "1 image in the val part left out, so that it holds as many of each class",
     )
 
 
@@ -261,7 +261,8 @@ def test_holdout_that_cannot_be_balanced_says_so():
     groups = [f"p{i}" for i in range(30)] + ["q"] * 28 + ["r", "s"]
     plan, _, _ = holdout(groups, labels)
     assert any(
-        "part is not balanced, too few groups hold a class" in warning for warning in plan.warnings
+        "part is not balanced, too few groups or images hold a class" in warning
+        for warning in plan.warnings
     )
 
 
@@ -490,6 +491,15 @@ def test_two_shares_are_stratified():
     assert (
         protocol_text(found, seed=0)
         == "70/30 to train and test once, image-level, stratified (seed 0)"
+    )
+
+
+def test_near_duplicates_are_not_said_to_be_groups():
+    ids = [f"{n:02d}" for n in range(20)]
+    known = DatasetFacts(copies=tuple((ids[10], copy) for copy in ids[11:19]))
+    columns = {"image_ids": ids, "labels": ["a"] * 10 + ["b"] * 10, "groups": [None] * 20}
+    assert fold_plan("70/30", **columns, known=known).warnings[0] == (
+        "groups or near-duplicates are kept together, so the test set does not hold 30 % of every class: b 1 of 10"
     )
 
 

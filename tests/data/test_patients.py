@@ -171,9 +171,9 @@ def test_copies_in_a_given_list_are_named_and_stay(tmp_path):
 def test_leave_one_site_out():
     ids = [f"i{k}" for k in range(9)]
     data = {"image_ids": ids, "labels": list("abcabcabc"), "groups": ["p", "q", "r"] * 3}
-    known = DatasetFacts(
-        columns={"home_town": {image: "CAB"[k // 3] for k, image in enumerate(ids)}}
-    )
+    slides = dict(zip(ids, data["groups"], strict=True))
+    sites = {image: "CAB"[k // 3] for k, image in enumerate(ids)}
+    known = DatasetFacts(columns={"home_town": sites, "slide": slides}, groups=slides)
     plan = fold_plan("site:Home-Town", **data, known=known)
     assert (plan.name, plan.partition, plan.folds) == ("site-home_town", True, [1, 2, 3])
     assert [plan.images(fold, "test") for fold in plan.folds] == [ids[3:6], ids[6:], ids[:3]]
@@ -181,8 +181,8 @@ def test_leave_one_site_out():
     assert said == (
         "site-home_town: one site left out after the other by the column home_town, each fold tests one (1 A, 2 B, 3 C)"
     )
-    assert "3 of 3 patients with several images both train and test in a fold, " in plan.warnings[0]
-    with pytest.raises(InputError, match="patients with several images both train"):
+    assert "3 of 3 slides with several images both train and test in a fold, " in plan.warnings[0]
+    with pytest.raises(InputError, match=r"slides .* both train and test in a fold \(p, q, r\)"):
         fold_plan("site:home_town", **data, known=known, group_by="group")
 
 

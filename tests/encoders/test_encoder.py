@@ -143,8 +143,12 @@ def test_names():
         r"`encoders` resnet51: no such encoder; did you mean resnet50\? `bchisto encoder`"
     ):
         get_spec("resnet51")
-    with refusing("no layer block3_conv33; close names are block3_conv3"):
-        Encoder("vgg16", layers=["block3_conv33"], weights="random")
+    for layer, hint in [
+        ("block3_conv33", r"did you mean block3_conv3\? Choose one of input_layer, block5_pool, "),
+        ("x", "choose one of input_layer, block5_pool, block5_conv3, .* more"),
+    ]:
+        with refusing(f"no layer {layer}; {hint}"):
+            Encoder("vgg16", layers=[layer], weights="random")
 
 
 def test_weights_of_the_wrong_network(shared):

@@ -8,7 +8,7 @@ import pytest
 from bchisto import __version__
 from bchisto.core import Banner, Kind, Message, Names, as_banner
 from bchisto.data import FoldPlan
-from bchisto.data.folds.plans import split_copies, split_groups
+from bchisto.data.folds.plans import group_warnings, split_copies
 from bchisto.evaluate import (
     Panel,
     PredictionTable,
@@ -176,14 +176,14 @@ def test_no_name_is_too_odd_to_be_left_out(rng, name):
         table_of(rng, n=8), image_ids=tuple(image for image, *_ in rows[:8]), groups=(name,) * 8
     )
     banners = [
-        *split_groups(plan, group_of, named=True),
+        *group_warnings(plan, group_of, ""),
         *split_copies(plan, [(rows[0][0], rows[6][0]), (rows[1][0], rows[7][0])]),
     ]
     assert [name in banner for banner in banners] == [True, True, True]
     _, text = report_of(panels_of(table, chosen=False), banners=banners)
     assert re.findall(r".{30}(?:Hans|Müller|Roe|Bob|Zoë|\(é|[.]png).{30}", text) == []
     for said in (
-        "both train and test in a fold, so these",
+        "both train or validate and test in a fold, so these",
         "both the training and the validation part of a fold, so training",
         "in test sets; these results",
         "With 1 patient in both training and test sets",

@@ -1,6 +1,7 @@
 """New images of other micrometres per pixel than those of training."""
 
 import csv
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -86,6 +87,17 @@ def test_a_model_of_several_scales_needs_to_be_told(cli, models, tissue, tmp_pat
     assert "benign00.png: its micrometres per pixel are not known, which" in err
     assert "--mpp gives them" in err
     predicted(cli, models["mixed"], tissue, tmp_path / "p.csv", "--mpp", 0.5)
+    # of the two images of this table, one is refused and the other turns out to be damaged
+    whole = next(tissue.rglob("benign00.png"))
+    (tmp_path / "half.png").write_bytes(whole.read_bytes()[:2000])
+    (tmp_path / "table.csv").write_text(f"path,mpp\n{whole},\n{tmp_path / 'half.png'},0.5\n")
+    for command in (
+        "explain {} --images {} --out T/out --method map",
+        "predict {} --images {} --out T/u.csv --update --jobs 1",
+    ):
+        code, _, err = cli(command, models["mixed"], tmp_path / "table.csv", "--skip-errors")
+        assert code == 1
+        assert re.search("none of .*2 images can be used; first: .*; --mpp gives them", err)
 
 
 def test_a_model_of_pixels_warns(cli, models, tissue, tmp_path):

@@ -170,7 +170,8 @@ def test_a_network_within_a_network():
     np.testing.assert_allclose(softmax(graph, x), model.predict_on_batch(x), rtol=1e-4)
     assert graph.tensor_of("", method="gradcam") == graph.maps["conv2d_1"]
     with pytest.raises(
-        InputError, match="`layer` midle: no feature map of this name; there are middle, "
+        InputError,
+        match=r"`layer` midle: no .* name; did you mean middle\? Choose one of conv2d_1, middle, .*, conv2d$",
     ):
         graph.tensor_of("midle", method="gradcam")
 

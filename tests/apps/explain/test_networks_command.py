@@ -249,7 +249,7 @@ def test_methods_of_recipes(tuned, image, tmp_path, method):
     [
         (
             "--method gradcam --layer dot",
-            "--layer dot: no feature map of this name; there are dots",
+            "--layer dot: no feature map of this name; did you mean dots? Choose one of",
         ),
         ("--method deconvnet", "--method deconvnet: no such method"),
         ("--method map", "--method map: needs a network of patches"),

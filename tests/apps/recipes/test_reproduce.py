@@ -327,6 +327,11 @@ def test_test_images_agree_with_the_predictions_of_the_authors(
     code, _, err = cli("reproduce", recipe, *options, "--test-images", folder)
     assert (code, path.stat().st_mtime_ns) == (0, before), err
     for images, named, message in [
+        (
+            folder,
+            f"{recipe} --variant patient-disjoint",
+            "--test-images {}: add --variant published, which predicts them",
+        ),
         (tmp_path, recipe, "--test-images {}: no test image is in it; their names are test0"),
         (
             folder,
@@ -337,7 +342,7 @@ def test_test_images_agree_with_the_predictions_of_the_authors(
         images = tmp_path / "none" if images == tmp_path else images
         images.mkdir(exist_ok=True)
         assert message.format(images) in refused(
-            "reproduce", named, *options, "--test-images", images
+            f"reproduce {named}", *options, "--test-images", images
         )
 
 

@@ -371,7 +371,7 @@ GROWTH = {
     ),
     "alter": (
         lambda folder, rows: turn(folder / ONE, folder / ONE),
-        f"{ONE} has other content than when its features were extracted",
+        f"images changed after their features were extracted: {ONE}",
         {"featurize": 1, "predict": 1},
     ),
 }

@@ -128,11 +128,11 @@ REFUSED = {
     "float ids": ({"image_id": [0.5, 1.5, 2.5]}, r"image_id is float64 of shape \(3,\)"),
     "nan": (
         {"features": VALUES * [1, 1, np.nan, 1]},
-        r"embedding of a b/é.png \(and 2 more\) holds NaN",
+        "float32 cannot hold is in the embedding of a b/é.png, x, 7",
     ),
     "large": (
         {"features": np.diag([1.0, 1e39, 1.0])},
-        "the embedding of x holds NaN, infinity, or a nu",
+        "NaN, infinity, or a number that float32 cannot hold is in the embedding of x",
     ),
     "facts": ({"bchisto": '{"layers": 4}'}, "its attribute layers"),
     "pooled": ({"bchisto": '{"pooled": 3}'}, "its attribute pooled"),
