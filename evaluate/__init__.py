@@ -25,7 +25,6 @@ from .conclusions import (
     choices_of,
     conclude,
     corrected,
-    is_mixed,
     pooled_auc,
     positives_needed,
     power_note,

@@ -518,15 +518,11 @@ def choices_of(
 
 def _mixed(tables: Sequence[PredictionTable]) -> list[bool]:
     """Return of each table whether its folds mix groups, and those of another with some of its images do not."""
-    divided = [table.divided > 0 for table in tables]
     apart: set[str] = set()
-    for table, is_divided in zip(tables, divided, strict=True):
-        if table.fold_numbers and any(table.groups) and not is_divided:
+    for table in tables:
+        if table.fold_numbers and any(table.groups) and not table.divided:
             apart.update(table.image_ids)
-    return [
-        is_divided and not apart.isdisjoint(table.image_ids)
-        for table, is_divided in zip(tables, divided, strict=True)
-    ]
+    return [table.divided > 0 and not apart.isdisjoint(table.image_ids) for table in tables]
 
 
 def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Entry:

@@ -30,7 +30,7 @@ from ..core.models import bundle_kind, bundle_stores
 from ..core.runs import RunEntry, RunRecord, read_run
 from ..data import ImageRecord
 from ..encoders import recorded_source, short_reason, source_sha256, weights_of
-from ..evaluate import SCHEMA, Metrics, is_mixed, verdict_of, with_figures
+from ..evaluate import SCHEMA, choice_in_run
 from ..evaluate.report import known_of, write_card
 from .boosted import AS_TRAINED, BoostedModel, open_boosted
 
@@ -75,29 +75,23 @@ def find_bundle(model: PathInput) -> Path:
         )
     if len(bundles) == 1:
         return bundles[0]
-    tables = {path: known_of(path)["table"] or {} for path in bundles}
-    best = [path for path, table in tables.items() if _is_best(path, table)]
-    if len(best) == 1:
-        _log.info("%s: the highest of its %d models, %s", model, len(bundles), best[0])
-        return best[0]
-    standing = "give one of them"
-    if not any(map(_may_be_better, tables.values())):
-        standing = "none is shown to be better than chance; to use one all the same, give it"
-    text = "{}: holds {} models, {}: {}"
-    raise InputError(text, model, len(bundles), standing, ", ".join(map(str, bundles)))
+    best = list(filter(_is_best, bundles))
+    if len(best) != 1:
+        text = (
+            "{}: holds {} models, and no single one is the highest and better than chance; to use one all the same, "
+            "give it: {}"
+        )
+        raise InputError(text, model, len(bundles), ", ".join(map(str, bundles)))
+    _log.info("%s: the highest of its %d models, %s", model, len(bundles), best[0])
+    return best[0]
 
 
-def _is_best(bundle: Path, table: Metrics) -> bool:
+def _is_best(bundle: Path) -> bool:
     """Return whether the run of a model file has chosen it as the highest of several, better than chance."""
-    match table:
+    match choice_in_run(bundle.with_name("predictions.csv")):
         case {"choice": {"kind": "best", "chosen": str(chosen)}}:
             return chosen == bundle.parent.name
     return False
-
-
-def _may_be_better(table: Metrics) -> bool:
-    """Return whether a result is better than chance and its folds mix nothing that others keep apart, or is unknown."""
-    return not table or (not is_mixed(table) and verdict_of(with_figures(table)).kind == "better")
 
 
 def recorded_weights(bundle: Path, options: Sequence[str]) -> list[tuple[str, Path]]:

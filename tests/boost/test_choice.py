@@ -213,7 +213,9 @@ def test_what_patients_refute_is_not_chosen(learnt_by_patient, completed, cli):
     mixed = {name: run / "boost" / name for name in ("4-knn", "4-lda")}
     results = read_json(run / "choice.json")["results"]
     assert {results[f"boost/{name}"]["choice"]["kind"] for name in mixed} == {"mixed"}
-    with pytest.raises(InputError, match="none is shown to be better than chance; to use one all"):
+    with pytest.raises(
+        InputError, match="no single one is the highest and better than chance; to use one"
+    ):
         find_bundle(run)
     _, out, _ = cli("evaluate {} --out {}", run, learnt_by_patient / "Vergleich")
     page = (run / "report.html").read_text()

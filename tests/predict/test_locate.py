@@ -29,7 +29,7 @@ def test_of_several_models_one_is_to_be_named(boosted, tissue, tmp_path):
     run = shutil.copytree(boosted, tmp_path / "my run")
     shutil.copytree(run / "boost" / "3-lightgbm", run / "boost" / "4-svm")
     with pytest.raises(
-        InputError, match=r"my run: holds 2 models, none .*, give it: .*3-lightgbm/model"
+        InputError, match=r"my run: holds 2 models, and no single .*, give it: .*3-lightgbm/model"
     ) as e:
         predict(run, tissue, out=tmp_path / "p.csv")
     assert "boost/4-svm/model.bchisto" in str(e.value)
@@ -51,7 +51,7 @@ def test_of_several_models_the_best_is_taken_if_it_beats_chance(tmp_path, caplog
     trained = train(out=run, features=file, folds="4", settings=settings, work=ONE_JOB)
     if not is_best:
         with pytest.raises(
-            InputError, match="2 models, none is shown to be better than chance; to use one"
+            InputError, match="2 models, and no single one is the highest and better than chance"
         ):
             predict(run, features=file, out=tmp_path / "p.csv")
         return
