@@ -486,16 +486,16 @@ def choices_of(
         ``highest``: it is not; ``unranked``: no figure has an interval in all tables; ``single``: nothing to compare);
         the ``count`` of what is compared; which was ``chosen``; ``by`` which figure; how many others are ``equal`` by
         it; how many more are ``idle``, since their models learnt nothing, and are not compared beside others that did;
-        how many results are ``elsewhere``, on other images or folds. Of results whose folds mix groups that
-        those of another keep apart, the kind is ``mixed``. The chosen one has its corrected figures, such as
-        ``accuracy_chosen``.
+        how many results are ``elsewhere``, on other images or folds. Of results whose folds mix groups that those of
+        another keep apart, the kind is ``mixed``, and the count that of all results. The chosen one has its corrected
+        figures, such as ``accuracy_chosen``.
     """
     mixed = _mixed(tables)
-    added: list[Entry] = [
-        {"choice": {"kind": "mixed", "count": 1}} if left else {} for left in mixed
-    ]
+    added: list[Entry] = [{} for _ in tables]
     for places in studies(tables, images):
         if mixed[places[0]]:
+            for place in places:
+                added[place]["choice"] = {"kind": "mixed", "count": len(tables)}
             continue
         elsewhere = max(0, len(images) - len(places))
         candidates = [place for place in places if metrics[place]["learnt"]] or places

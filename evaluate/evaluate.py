@@ -30,7 +30,7 @@ from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_j
 from ..data import Frame, facts_files, with_files
 from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, named_alike, unlike_pairs
-from .conclusions import choices_of, is_mixed, verdict_of
+from .conclusions import choices_of, verdict_of
 from .external import column_values, external_validations, of_groups, subgroups
 from .intervals import Entry, Figure, Metrics, as_json, with_figures
 from .metrics import metrics_of
@@ -224,7 +224,7 @@ def _evaluated(
     choices = choices_of(compared, [panel.metrics for panel in read_panels])
     panels = [
         # the choice in the run of a table, if it was among more, whose corrected figures are of that table
-        replace(panel, table=table).chosen(max(choice, panel.choice, key=_weight_of))
+        replace(panel, table=table).chosen(max(choice, panel.choice, key=_count_of))
         for panel, table, choice in zip(read_panels, compared, choices, strict=True)
     ]
     result: Entry = {
@@ -254,9 +254,9 @@ def _evaluated(
     return Evaluation(folder, inputs, panels, result)
 
 
-def _weight_of(choice: Metrics) -> tuple[bool, int]:
-    """Return whether a choice left a result out, and among how many it was made, see `choices_of`."""
-    return is_mixed(choice), int(choice.get("choice", {}).get("count", 1))
+def _count_of(choice: Metrics) -> int:
+    """Return the number of results among which a choice was made, see `choices_of`."""
+    return int(choice.get("choice", {}).get("count", 1))
 
 
 def inputs_of(sources: Sequence[Path]) -> tuple[Path, ...]:

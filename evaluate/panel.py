@@ -277,11 +277,13 @@ class Panel:
 
     def with_groups(self, groups: Mapping[str, str]) -> Panel:
         """Return the panel, measured anew if groups of images are known by now that were not when it was made."""
-        table = self.table.with_groups(groups)
-        if table is self.table:
+        pairs = zip(self.table.image_ids, self.table.groups, strict=True)
+        known = tuple(group or groups.get(image) for image, group in pairs)
+        if known == self.table.groups:
             return self
-        banners = [banner for banner in self.banners if banner.kind != Kind.PATIENTS_UNKNOWN]
-        run = {**self.run, "banners": [banner.json() for banner in banners]}
+        table = replace(self.table, groups=known)
+        true_now = (banner for banner in self.banners if banner.kind != Kind.PATIENTS_UNKNOWN)
+        run = {**self.run, "banners": [banner.json() for banner in true_now]}
         return replace(self, table=table, metrics=metrics_of(table, self.view), run=run)
 
     @property

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,12 +91,6 @@ class PredictionTable:
         return (
             f"PredictionTable({self.name!r}, {counted(len(self), 'row')}, classes={self.classes})"
         )
-
-    def with_groups(self, groups: Mapping[str, str]) -> PredictionTable:
-        """Return the table with groups that others know of its images; itself if that adds none."""
-        pairs = zip(self.image_ids, self.groups, strict=True)
-        known = tuple(group or groups.get(image) for image, group in pairs)
-        return self if known == self.groups else replace(self, groups=known)
 
     @property
     def keys(self) -> list[tuple[str, str, int | None]]:
@@ -448,8 +441,11 @@ def fold_rest(table: PredictionTable) -> Iterator[tuple[int, Mask, Mask]]:
 
 def known_groups(tables: Iterable[PredictionTable]) -> dict[str, str]:
     """Return image to group, of all images whose group one of the tables names."""
-    pairs = chain.from_iterable(zip(table.image_ids, table.groups, strict=True) for table in tables)
-    return {image: group for image, group in pairs if group is not None}
+    groups: dict[str, str] = {}
+    for table in tables:
+        pairs = zip(table.image_ids, table.groups, strict=True)
+        groups |= {image: group for image, group in pairs if group}
+    return groups
 
 
 _OF_ROWS = ("image_ids", "labels", "probabilities", "predicted", "folds", "groups", "patches")

@@ -328,15 +328,20 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel]) -> N
     groups = known_groups(panels[name].table for name in here)
     panels |= {name: panels[name].with_groups(groups) for name in here}
     panels = _chosen(panels, [*digests.values()])
-    results = {name: _recorded_choice(panel) for name, panel in panels.items() if panel.choice}
+    results = {
+        name: {"predictions_sha256": file_sha256(panel.folder / _TABLE), **panel.choice}
+        for name, panel in panels.items()
+        if panel.choice
+    }
     write_json(run / CHOICE, as_json({"schema_version": 1, "results": results}))
     shown = [panels[name] for name in here]
     read_as = dict.fromkeys(panel.run.get("dataset") for panel in shown)
     title = ", read as ".join(filter(None, ("All results of this run", *read_as)))
     tables = [panel.table for panel in shown]
     pairs = compare_pairs(tables, views=[panel.view for panel in shown])
-    left_out = [name for name, digest in digests.items() if digest != images]
-    banners += [f"{name} is not shown: it is about other images" for name in left_out]
+    banners += [
+        f"{name} is not shown: it is about other images" for name in panels if name not in here
+    ]
     banners += unlike_pairs(tables, rows=False)
     write_report(run / "report.html", title=title, panels=shown, banners=banners, pairs=pairs)
 
@@ -345,21 +350,15 @@ def _chosen(panels: Mapping[str, Panel], images: Sequence[str]) -> dict[str, Pan
     """Return panels with what the choice of the best adds to each."""
     tables = [panel.table for panel in panels.values()]
     metrics = [panel.metrics for panel in panels.values()]
-    choices = choices_of(tables, metrics, images=images)
-    return {name: panels[name].chosen(choice) for name, choice in zip(panels, choices, strict=True)}
-
-
-def _recorded_choice(panel: Panel) -> Entry:
-    """Return what a choice added to a result, with the hash of the table for which that holds."""
-    return {"predictions_sha256": file_sha256(panel.folder / _TABLE), **panel.choice}
+    pairs = zip(panels, choices_of(tables, metrics, images=images), strict=True)
+    return {name: panels[name].chosen(choice) for name, choice in pairs}
 
 
 def _finished(run: Path, made: Mapping[Path, Panel]) -> tuple[dict[str, Panel], list[str]]:
     """Return the panels of the finished folders of a run by their paths below it, and why others are not shown."""
     panels = {}
     banners = []
-    paths = [*run.glob(f"boost/*/{_TABLE}"), *run.glob(f"finetune/*/{_TABLE}")]
-    for path in sorted(paths):
+    for path in sorted((*run.glob(f"boost/*/{_TABLE}"), *run.glob(f"finetune/*/{_TABLE}"))):
         if is_set_aside(path):
             continue
         panel = made.get(path.parent) or _read(path, run)

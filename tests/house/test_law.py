@@ -37,30 +37,30 @@ WALRUSES = 0.1
 
 TOKENS = {
     "apps": 0,
-    "apps/check": 6_092,
-    "apps/doctor": 4_303,
-    "apps/explain": 14_372,
-    "apps/next": 5_096,
-    "apps/recipes": 19_949,
+    "apps/check": 6_088,
+    "apps/doctor": 4_307,
+    "apps/explain": 14_371,
+    "apps/next": 5_087,
+    "apps/recipes": 19_932,
     "apps/serve": 11_507,
     "apps/slides": 21_615,
     "apps/submit": 9_817,
-    "boost": 21_922,
+    "boost": 21_868,
     "commands": 15_614,
-    "core": 45_520,
-    "crossval": 4_583,
-    "data": 48_276,
-    "encoders": 25_289,
-    "evaluate": 46_858,
-    "featurize": 31_368,
-    "finetune": 22_580,
-    "predict": 17_692,
+    "core": 45_637,
+    "crossval": 4_595,
+    "data": 48_186,
+    "encoders": 25_329,
+    "evaluate": 47_433,
+    "featurize": 31_320,
+    "finetune": 22_438,
+    "predict": 17_703,
     "root": 2_225,
     "stains": 6_926,
 }
 """Tokens of each room, which may grow by `SLACK`. The issue that names a room raises its number, and that of all."""
 SLACK = 1.02
-TOKENS_OF_ALL = 381_405
+TOKENS_OF_ALL = 381_998
 """Of the whole package, without slack."""
 
 
