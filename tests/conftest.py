@@ -283,6 +283,17 @@ def versions_read_once():
 
 
 @pytest.fixture(autouse=True, scope="session")
+def threads_left_alone():
+    """Limit no threads for each model: `OMP_NUM_THREADS` does, and a search of TensorFlow's libraries takes 20 ms."""
+    with pytest.MonkeyPatch.context() as patch:
+        if importlib.util.find_spec("threadpoolctl") is not None:
+            patch.setattr(
+                "threadpoolctl.threadpool_limits", lambda limits: contextlib.nullcontext()
+            )
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def pictures_in_outline():
     """Leave pictures of reports out, which takes most of a report; not in other processes.
 

@@ -193,7 +193,10 @@ BOTH = "1 of 6 patients with several images both"
     ("parts", "message"),
     [
         (["train", "test"] + ["train"] * 8 + ["test"] * 2, f"{BOTH} train and test in a fold (p0)"),
-        (["train"] * 4 + ["val", "test"] + ["train"] * 6, f"{BOTH} train and test in a fold (p2)"),
+        (
+            ["train"] * 4 + ["val", "test"] + ["train"] * 6,
+            f"{BOTH} train or validate and test in a fold (p2)",
+        ),
         (
             ["test"] * 2 + ["train", "val"] + ["train"] * 8,
             "1 patient in both the training and the validation part of a fold (p1)",

@@ -42,7 +42,7 @@ class Server:
         until = time.monotonic() + 300
         while (queue := self.client.get("/api/queue").json())["waiting"] + queue["working"]:
             assert time.monotonic() < until, queue
-            time.sleep(0.1)
+            time.sleep(0.03)
         return {image["name"]: image for image in self.images()}
 
     def worker(self):

@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import tempfile
 import zipfile
 import zlib
+from functools import cache, lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -72,17 +74,32 @@ def write_slide(path, size, pasted, *, mpp=0.5, kind="generic", factors=(1, 4, 1
     return path
 
 
-def patch(width, height, seed=1):
-    """Return a textured image of tissue."""
+@cache
+def _tissue(seed):
     from bchisto.data.synthetic import make_tissue
 
-    tile = make_tissue("Invasive", seed=seed, index=1, size=(320, 240))
-    return np.tile(tile, (height // 240 + 1, width // 320 + 1, 1))[:height, :width]
+    return make_tissue("Invasive", seed=seed, index=1, size=(320, 240))
+
+
+def patch(width, height, seed=1):
+    """Return a textured image of tissue."""
+    return np.tile(_tissue(seed), (height // 240 + 1, width // 320 + 1, 1))[:height, :width]
+
+
+@lru_cache(maxsize=16)
+def _tissue_file(width, height, seed, words):
+    with tempfile.TemporaryDirectory() as folder:
+        whole = {(0, 0): patch(width, height, seed)}
+        return write_slide(
+            Path(folder, "a.tif"), (width, height), whole, **dict(words)
+        ).read_bytes()
 
 
 def tissue_slide(path, width, height, seed=1, **words):
     """Write a slide that is all tissue, and return its path."""
-    return write_slide(path, (width, height), {(0, 0): patch(width, height, seed)}, **words)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_tissue_file(width, height, seed, tuple(words.items())))
+    return path
 
 
 def stained(name, width, height, seed=0):

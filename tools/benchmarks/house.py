@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections import Counter
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,16 +97,16 @@ def modules():
 
 
 @cache
-def tree_of(path):
-    """Return the syntax tree of a module."""
-    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+def nodes_of(path):
+    """Return the nodes of the syntax tree of a module."""
+    return list(ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))))
 
 
 def readings():
     """Return path to what is counted in each module."""
-    flags = reading.flags_of(map(tree_of, modules()))
+    flags = reading.flags_of(chain.from_iterable(map(nodes_of, modules())))
     return {
-        path: reading.read((ROOT / path).read_text(encoding="utf-8"), flags, tree_of(path))
+        path: reading.read((ROOT / path).read_text(encoding="utf-8"), flags, nodes_of(path))
         for path in modules()
     }
 
@@ -184,7 +185,7 @@ def hidden_choices(counted):
 
 def imported(path):
     """Yield the dotted names that a module imports relatively, also inside functions."""
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = path.parts[: len(path.parts) - node.level]
             yield from (

@@ -21,7 +21,7 @@ A condition is what can only be true or false, as far as the text tells: a compa
 import ast
 import io
 import tokenize
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 CODE = (tokenize.NAME, tokenize.OP, tokenize.NUMBER, tokenize.STRING)
@@ -64,16 +64,17 @@ class Reading:
     functions: tuple[Function, ...]
 
 
-def read(source: str, flags: set[str] | None = None, tree: ast.Module | None = None) -> Reading:
-    """Count in the text of a module, or in its tree.
+def read(
+    source: str, flags: set[str] | None = None, nodes: Sequence[ast.AST] | None = None
+) -> Reading:
+    """Count in the text of a module, of which `nodes` are those of its tree.
 
     `flags` are the names of the package that are true or false (`flags_of`).
     """
-    if tree is None:
-        tree = ast.parse(source)
+    if nodes is None:
+        nodes = list(ast.walk(ast.parse(source)))
     if flags is None:
-        flags = flags_of([tree])
-    nodes = list(ast.walk(tree))
+        flags = flags_of(nodes)
     tokens, lines = code_of(source, nodes)
     asked = asked_in(nodes)
     return Reading(
@@ -144,18 +145,17 @@ def is_pair(node: ast.AST) -> bool:
     return isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple)
 
 
-def flags_of(trees: Iterable[ast.Module]) -> set[str]:
+def flags_of(nodes: Iterable[ast.AST]) -> set[str]:
     """Return the parameters, fields and functions that are declared as `bool` wherever they are declared."""
     kinds: dict[str, set[str]] = {}
-    for tree in trees:
-        for node in ast.walk(tree):
-            match node:
-                case ast.arg(arg=name, annotation=ast.expr() as kind):
-                    kinds.setdefault(name, set()).add(ast.unparse(kind))
-                case ast.AnnAssign(target=ast.Name(id=name), annotation=kind):
-                    kinds.setdefault(name, set()).add(ast.unparse(kind))
-                case ast.FunctionDef(name=name, returns=ast.expr() as kind):
-                    kinds.setdefault(name, set()).add(ast.unparse(kind))
+    for node in nodes:
+        match node:
+            case ast.arg(arg=name, annotation=ast.expr() as kind):
+                kinds.setdefault(name, set()).add(ast.unparse(kind))
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=kind):
+                kinds.setdefault(name, set()).add(ast.unparse(kind))
+            case ast.FunctionDef(name=name, returns=ast.expr() as kind):
+                kinds.setdefault(name, set()).add(ast.unparse(kind))
     return {name for name, declared in kinds.items() if declared == {"bool"}}
 
 

@@ -51,7 +51,7 @@ def test_here_until_workers_are_worth_their_start():
         options(resources=Resources(2, 2, start=start, here=True)) for start in (10, 0.01)
     )
     assert {pid for _, pid in run_units(square, [1, 2, 3], **small)} == {os.getpid()}
-    units = [0.4] * 8
+    units = [0.25] * 8
     results = run_units(nap, units, **large)
     assert len(results) == len(units)
     assert {os.getpid()} < set(results)
