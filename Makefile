@@ -22,7 +22,7 @@ test: $(VENV)/installed-$(EXTRAS)  ## Install, and run the tests that protect a 
 # Two runs, so that no test process grows through all of it: TensorFlow returns no memory.
 # A test that fails on a loaded machine runs once more, and the summary names it (RERUN): it is to be mended all the same.
 NETWORKS := commands/test_real_jobs.py finetune matrix apps/recipes
-LONGEST := --reruns 1 --durations=60
+LONGEST := --reruns 1 --durations=60 -o faulthandler_timeout=300
 FIRST := pytest $(NETWORKS:%=tests/%) $(PARALLEL) $(LONGEST)
 # A process more than cores: tests of browsers, queues and servers wait for a third of their time.
 SECOND := pytest tests $(NETWORKS:%=--ignore=tests/%) $(PARALLEL) -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) $(LONGEST)

@@ -1,4 +1,4 @@
-"""Encoders as ONNX files, run by onnxruntime, with the file beside each that says how images are prepared.
+"""Encoders as ONNX files, run by onnxruntime or OpenVINO, with the file beside each that says how images are prepared.
 
 A runtime may load libraries for custom operators, and values from any path that a tensor names: both are refused.
 """

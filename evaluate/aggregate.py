@@ -87,8 +87,9 @@ def aggregate(
     """
     if rule not in AGGREGATIONS:
         raise InputError("{rule} {}: no such rule; choose one of {}", rule, ", ".join(AGGREGATIONS))
-    if level not in LEVELS[1:]:
-        raise InputError("{levels} {}: no such level; choose one of {}", level, ", ".join(LEVELS))
+    levels = LEVELS[1:]
+    if level not in levels:
+        raise InputError("{levels} {}: no such level; choose one of {}", level, ", ".join(levels))
     if rule in ("average", "sum") and table.probabilities is None:
         raise InputError(
             "{}: {rule:{}} needs probabilities; this table holds predicted classes only",

@@ -411,7 +411,7 @@ def images_per_block(settings: FeaturizeSettings) -> int:
 
 
 def recorded_seconds(settings: FeaturizeSettings) -> float:
-    """Return the seconds that an image of BACH took on the core on which speeds were recorded."""
+    """Return an estimate of the seconds that an image of BACH takes on the core on which speeds were recorded."""
     factors = [view.factor(BACH_MPP) for view in settings.views]
     crops = 0
     pixels = 0

@@ -149,7 +149,7 @@ def write_outputs(
     if any(names for names, _ in held):
         write_table(
             result.folder / "predictions-validation.csv",
-            _of_images(_table(training, units, held, result)),
+            aggregate(_table(training, units, held, result), level="image"),
         )
     logs = {str(unit.fold): list(read_rows(unit.log)) for unit in units}
     inner = not any(training.plan.images(unit.fold, "val") for unit in units)
@@ -205,16 +205,9 @@ def _table(
     )
 
 
-def _of_images(table: PredictionTable) -> PredictionTable:
-    """Return the table of images of a table of patches; one of images is returned unchanged."""
-    if table.patches is None:
-        return table
-    return aggregate(table, level="image")
-
-
 def _tables(table: PredictionTable, folder: Path, positive: Sequence[str]) -> list[PredictionTable]:
     """Write the tables of images and of patches, if any; return them with those of images and groups by each rule."""
-    of_images = _of_images(table)
+    of_images = aggregate(table, level="image")
     tables = [of_images]
     levels = ["group"]
     if table.patches is not None:

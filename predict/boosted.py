@@ -301,7 +301,7 @@ def _trained_settings(bundle: Bundle, path: Path) -> dict[str, FeaturizeSettings
                 f"({printable(first_line(error)[:160])}); the "
                 "model file is corrupt"
             ) from error
-    crops = sum(entry.augmentations * entry.crops for entry in settings.values())
+    crops = sum(entry.augmentations * max(1, entry.crops) for entry in settings.values())
     if crops > limits.CROPS:
         raise BundleError(
             f"{path}: asks for {crops:,} crops of every image, more than {limits.CROPS:,}; the model file is corrupt"

@@ -77,11 +77,13 @@ def find_bundle(model: PathInput) -> Path:
         return bundles[0]
     best = list(filter(_is_best, bundles))
     if len(best) != 1:
-        text = (
+        raise InputError(
             "{}: holds {} models, and no single one is the highest and better than chance; to use one all the same, "
-            "give it: {}"
+            "give it: {}",
+            model,
+            len(bundles),
+            ", ".join(map(str, bundles)),
         )
-        raise InputError(text, model, len(bundles), ", ".join(map(str, bundles)))
     _log.info("%s: the highest of its %d models, %s", model, len(bundles), best[0])
     return best[0]
 

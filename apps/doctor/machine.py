@@ -78,8 +78,6 @@ def check_folder(folder: Path) -> Iterator[Check]:
     try:
         with tempfile.TemporaryDirectory(dir=parent, prefix=".bchisto-doctor-") as scratch:
             write_json(Path(scratch, "file"), "content")
-            yield Check("folder", "ok", f"files are written, flushed and renamed in {parent}")
-            yield from _free_space(Path(scratch))
     except OSError as error:
         reason = system_reason(error)
         yield Check(
@@ -88,6 +86,9 @@ def check_folder(folder: Path) -> Iterator[Check]:
             f"files cannot be written and renamed in {parent}: {reason}",
             "give another folder",
         )
+        return
+    yield Check("folder", "ok", f"files are written, flushed and renamed in {parent}")
+    yield from _free_space(parent)
 
 
 def _free_space(folder: Path) -> Iterator[Check]:

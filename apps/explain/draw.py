@@ -231,7 +231,7 @@ def write_image(path: Path, picture: Picture, kind: str = "PNG") -> None:
     from PIL import Image
 
     with atomic_output(path) as temporary, temporary.open("wb") as handle:
-        Image.fromarray(picture).save(handle, kind, quality=90, compress_level=3)
+        Image.fromarray(picture).save(handle, kind, quality=90, compress_level=1)
 
 
 def _sized(picture: Picture) -> Picture:

@@ -299,12 +299,13 @@ def _cells_of(slides: Sequence[SlideFile], read: CsvTable, role: Role) -> dict[s
     Raises
     ------
     InputError
-        Rows of a slide differ.
+        Rows of a slide differ, or a spreadsheet spoiled a cell.
     """
     image = read.choose(IMAGE)
     column = read.choose(role)
     if not column:
         return {}
+    read.check({IMAGE: image, role: column})
     rows = by_key((row for _, row in read.rows), lambda row: row[image])
     names, _ = match_slides(rows, slides, where=read.path)
     values: dict[str, str] = {}

@@ -291,7 +291,9 @@ def is_missing(value: Any) -> bool:
 _AS_TEXT = (
     "format the column as text in the spreadsheet, enter the names again, and export it again"
 )
-_ROUNDED = f"the spreadsheet rounded a number, so different names may have become one; {_AS_TEXT}"
+_ROUNDED = (
+    f"a number that the spreadsheet rounded, so different names may have become one; {_AS_TEXT}"
+)
 _EXPONENT = re.compile(r"[+-]?(\d+[.,]\d+e[+-]?|\d+e\+)\d{1,3}", re.IGNORECASE)
 _ERROR = re.compile(r"#[^\W_][\w/ ]*[!?]|#{3,}|Err:\d+")
 _MONTH = "(jan|feb|mar|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)"

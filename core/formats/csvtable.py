@@ -19,6 +19,7 @@ from .columns import (
     GROUP,
     IMAGE,
     PATH,
+    PATIENT,
     ROLES,
     Role,
     choose_column,
@@ -207,7 +208,7 @@ class CsvTable(NamedTuple):
         InputError
             A cell holds an error of a spreadsheet, a date, or a rounded number in place of a name.
         """
-        columns = {column: role in (PATH, IMAGE, GROUP) for role, column in chosen.items()}
+        columns = {column: role in (PATH, IMAGE, GROUP, PATIENT) for role, column in chosen.items()}
         for column, names in {**dict.fromkeys(further, False), **columns}.items():
             fault = None
             if column:

@@ -314,7 +314,7 @@ def read_splits(folder: PathInput, image_ids: Sequence[str]) -> list[tuple[Integ
 
 
 def _fit(name: str, listed: Sequence[Row], pool: Pool, *, where: str) -> FoldPlan:
-    """Match the rows of a fold list to the images, see `match_names`; both must be complete."""
+    """Match the rows of a fold list to the images, see `match_names`, and return their plan."""
     names, findings = match_names(
         (image for image, _, _ in listed), [*pool.image_ids, *pool.failed], where=where
     )

@@ -231,4 +231,4 @@ def _save(path: Path, image: RgbImage) -> None:
     from PIL import Image
 
     with atomic_output(path) as temporary:
-        Image.fromarray(image).save(temporary, format="PNG", compress_level=3)
+        Image.fromarray(image).save(temporary, format="PNG", compress_level=1)

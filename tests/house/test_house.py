@@ -177,9 +177,11 @@ def modules():
             yield info.name
 
 
-def test_examples_in_docstrings():
+def test_examples_in_docstrings(monkeypatch):
     import numpy as np
 
+    # for each example a debugger would look at all files of which lines were read
+    monkeypatch.setattr("linecache.checkcache", lambda *args: None)
     failed = [
         name
         for name in modules()

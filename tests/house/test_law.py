@@ -38,29 +38,29 @@ WALRUSES = 0.1
 TOKENS = {
     "apps": 0,
     "apps/check": 6_088,
-    "apps/doctor": 4_307,
+    "apps/doctor": 4_305,
     "apps/explain": 14_371,
     "apps/next": 5_087,
     "apps/recipes": 19_932,
     "apps/serve": 11_507,
-    "apps/slides": 21_615,
+    "apps/slides": 21_629,
     "apps/submit": 9_817,
     "boost": 21_868,
     "commands": 15_614,
-    "core": 45_637,
+    "core": 45_643,
     "crossval": 4_595,
     "data": 48_186,
     "encoders": 25_329,
-    "evaluate": 47_433,
+    "evaluate": 47_436,
     "featurize": 31_320,
-    "finetune": 22_438,
-    "predict": 17_703,
+    "finetune": 22_418,
+    "predict": 17_704,
     "root": 2_225,
     "stains": 6_926,
 }
 """Tokens of each room, which may grow by `SLACK`. The issue that names a room raises its number, and that of all."""
 SLACK = 1.02
-TOKENS_OF_ALL = 381_998
+TOKENS_OF_ALL = 382_000
 """Of the whole package, without slack."""
 
 

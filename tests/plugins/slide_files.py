@@ -20,6 +20,11 @@ NAMES = 'gut "<b>1</b>"', "übel, 2"
 APERIO = "Aperio Image Library v11.2.1\r\n{0}x{1} [0,0 {0}x{1}] (256x256) JPEG/RGB Q=90|AppMag = 20|MPP = {2}"
 
 
+@lru_cache(maxsize=256)
+def _coded(tile):
+    return zlib.compress(tile, 1)
+
+
 def tiles_of(size, pasted, factor):
     """Yield the tiles of a level, coded, row by row; those without a picture are missing, and so transparent."""
     small = {
@@ -36,7 +41,7 @@ def tiles_of(size, pasted, factor):
                         tile = np.full((TILE, TILE, 3), 255, np.uint8)
                     down, right = max(0, y - top), max(0, x - left)
                     tile[down : down + part.shape[0], right : right + part.shape[1]] = part
-            yield b"" if tile is None else zlib.compress(tile.tobytes(), 1)
+            yield b"" if tile is None else _coded(tile.tobytes())
 
 
 def write_slide(path, size, pasted, *, mpp=0.5, kind="generic", factors=(1, 4, 16), whole=True):

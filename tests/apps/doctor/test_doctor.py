@@ -226,7 +226,7 @@ def test_the_published_files_are_those_that_keras_fetches(tmp_path, monkeypatch,
     assert published_file(name) == file
 
 
-@pytest.mark.parametrize("module", ["h5py", "numpy"])
+@pytest.mark.parametrize("module", ["h5py", pytest.param("numpy", marks=pytest.mark.slow)])
 def test_a_package_that_everything_needs_is_broken(tmp_path, described, run_copy, start, module):
     (folder := tmp_path / "site-packages").mkdir()
     (folder / f"{module}.py").write_text("raise ImportError('libhdf5.so.200: cannot open')")

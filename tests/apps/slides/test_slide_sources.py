@@ -246,6 +246,13 @@ def test_wrong_cells_are_named(slides, tmp_path, cell, completed, refused):
     assert f"{rows}: S 1: mpp {cell}: give micrometres per pixel, 0.02 to 20" in refused(*words)
 
 
+def test_a_patient_that_a_spreadsheet_rounded_is_refused(slides, tmp_path, refused):
+    rows = tmp_path / "patients.csv"
+    rows.write_text("slide,patient\nS 1,1.2E+05\nS2,1.2E+05\nS3,B\n")
+    err = refused("slides cut {} --patients {} --dry-run --out T/out", slides, rows)
+    assert f"{rows}:2: the patient '1.2E+05' is a number that the spreadsheet rounded" in err
+
+
 def test_tiles_of_a_map_are_by_the_micrometres_that_are_used(slides, caplog):
     file = next(slide for slide in list_slides([slides]) if slide.name == "S 1")
     sides = {}
