@@ -95,7 +95,7 @@ def test_patches_listed_twice_and_unknown_levels(path, table, tmp_path):
     ):
         read_predictions(path)
     with pytest.raises(
-        InputError, match="`levels` slide: no such level; choose one of row, image, group"
+        InputError, match="`levels` slide: no such level; choose one of image, group"
     ):
         aggregate(table, level="slide")
     with pytest.raises(InputError, match="`levels` slide: choose one of row, image, group"):
