@@ -225,8 +225,13 @@ def test_what_patients_refute_is_not_chosen(learnt_by_patient, completed, cli):
         assert text.index("4-grouped-") < text.index("4-knn")
     assert "With 16 patients in both training and test sets" in page
     for folder in mixed.values():
-        lines = said(folder)
-        assert "its folds mix patients that other results of this run keep apart" in lines
+        known = known_of(folder / "model.bchisto")
+        caution = (
+            "Not to be chosen: its folds mix patients that other results of this run keep apart."
+        )
+        # the line that predict prints, and what a predictor says of its model
+        assert known["lines"][1].startswith(caution)
+        assert caution in known["verdict"]
 
 
 def test_evaluate_gives_the_same_choice(three, tmp_path, completed):
