@@ -330,7 +330,7 @@ def parse_model(data: bytes) -> Forest:
         _refuse_if(array.dtype.kind != kind, f"its {name} are of the type {array.dtype}")
     classes = int(arrays["classes"])
     features = int(arrays["features"])
-    _refuse_if(not 2 <= classes <= limits.MODEL_CLASSES, f"{counted(classes, 'class')}")
+    _refuse_if(not 2 <= classes <= limits.MODEL_CLASSES, counted(classes, "class"))
     _refuse_if(not 1 <= features <= limits.TREE_FEATURES, f"{features:,} features")
     leaves = arrays["leaves"].astype(np.int64)
     value = arrays["value"]

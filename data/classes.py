@@ -228,8 +228,12 @@ def spell_labels(labels: Iterable[str], classes: Sequence[str]) -> dict[str, str
 def not_among(labels: Sequence[str], classes: Sequence[str]) -> Message:
     """Return the refusal of labels that are not among the classes that the caller named."""
     further = f" (nor are {', '.join(labels[1:])})" if len(labels) > 1 else ""
-    text = "label {!r} is not among the classes {}{}; name every class in {classes}"
-    return Message(text, labels[0], ", ".join(classes), further)
+    return Message(
+        "label {!r} is not among the classes {}{}; name every class in {classes}",
+        labels[0],
+        ", ".join(classes),
+        further,
+    )
 
 
 def missing_labels(labels: Iterable[str], classes: Sequence[str]) -> list[str]:

@@ -69,7 +69,8 @@ def find_layers(model: Any, layers: Sequence[str], *, encoder: str) -> list[Any]
     Raises
     ------
     InputError
-        There is no such layer, and the message names a similar one and the last ones; or a layer has no feature map.
+        There is no such layer, and the message names the most similar layer and the last layers; or a layer has no
+        feature map.
     """
     names = canonical_names(model)
     map_layers = []

@@ -490,10 +490,11 @@ def choices_of(
         another keep apart, the kind is ``mixed``, and the count that of all results. The chosen one has its corrected
         figures, such as ``accuracy_chosen``.
     """
-    mixed = _mixed(tables)
+    kept_apart = _kept_apart(tables, metrics)
     added: list[Entry] = [{} for _ in tables]
     for places in studies(tables, images):
-        if mixed[places[0]]:
+        first = places[0]
+        if metrics[first]["units"]["divided"] and kept_apart.intersection(tables[first].image_ids):
             for place in places:
                 added[place]["choice"] = {"kind": "mixed", "count": len(tables)}
             continue
@@ -516,13 +517,13 @@ def choices_of(
     return added
 
 
-def _mixed(tables: Sequence[PredictionTable]) -> list[bool]:
-    """Return of each table whether its folds mix groups, and those of another with some of its images do not."""
-    apart: set[str] = set()
-    for table in tables:
-        if table.fold_numbers and any(table.groups) and not table.divided:
-            apart.update(table.image_ids)
-    return [table.divided > 0 and not apart.isdisjoint(table.image_ids) for table in tables]
+def _kept_apart(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> set[str]:
+    """Return the images of all tables whose folds keep groups whole."""
+    images: set[str] = set()
+    for table, of_table in zip(tables, metrics, strict=True):
+        if table.fold_numbers and any(table.groups) and not of_table["units"]["divided"]:
+            images.update(table.image_ids)
+    return images
 
 
 def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Entry:

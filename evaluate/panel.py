@@ -277,14 +277,21 @@ class Panel:
 
     def with_groups(self, groups: Mapping[str, str]) -> Panel:
         """Return the panel, measured anew if groups of images are known by now that were not when it was made."""
-        pairs = zip(self.table.image_ids, self.table.groups, strict=True)
-        known = tuple(group or groups.get(image) for image, group in pairs)
+        known = tuple(
+            group or groups.get(image)
+            for image, group in zip(self.table.image_ids, self.table.groups, strict=True)
+        )
         if known == self.table.groups:
             return self
         table = replace(self.table, groups=known)
-        true_now = (banner for banner in self.banners if banner.kind != Kind.PATIENTS_UNKNOWN)
-        run = {**self.run, "banners": [banner.json() for banner in true_now]}
-        return replace(self, table=table, metrics=metrics_of(table, self.view), run=run)
+        banners = [banner.json() for banner in self.banners if banner.kind != Kind.PATIENTS_UNKNOWN]
+        return replace(
+            self,
+            table=table,
+            metrics=metrics_of(table, self.view),
+            run={**self.run, "banners": banners},
+            drawn={},
+        )
 
     @property
     def banners(self) -> list[Banner]:

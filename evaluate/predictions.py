@@ -443,8 +443,11 @@ def known_groups(tables: Iterable[PredictionTable]) -> dict[str, str]:
     """Return image to group, of all images whose group one of the tables names."""
     groups: dict[str, str] = {}
     for table in tables:
-        pairs = zip(table.image_ids, table.groups, strict=True)
-        groups |= {image: group for image, group in pairs if group}
+        groups |= {
+            image: group
+            for image, group in zip(table.image_ids, table.groups, strict=True)
+            if group
+        }
     return groups
 
 

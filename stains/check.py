@@ -274,8 +274,11 @@ class StainNotes:
         """
         remedies = []
         if images is not None and self.stain != ROBUST.name:
-            remedy = "{stain:macenko-robust} takes all of the stained tissue, and {stain:none} is for other stains"
-            remedies.append(Message(remedy))
+            remedies.append(
+                Message(
+                    "{stain:macenko-robust} takes all of the stained tissue, and {stain:none} is for other stains"
+                )
+            )
         kinds: list[tuple[Collection[str], str, list[Message]]] = [
             (self.skipped, _SKIPPED, []),
             (self.doubtful, self._doubt, remedies),
@@ -287,8 +290,9 @@ class StainNotes:
             if images is not None:
                 number = f"{len(names)} of {images} images"
             if names:
-                listed = few(sorted(names))
-                notes.append(Message("{}: {}: {}", number, text, listed, remedies=cures))
+                notes.append(
+                    Message("{}: {}: {}", number, text, few(sorted(names)), remedies=cures)
+                )
         return notes
 
     def by_image(self) -> Iterator[tuple[str, str]]:
@@ -310,10 +314,13 @@ class StainNotes:
 
     @property
     def _doubt(self) -> Message:
-        text = "{} turned tissue white, or rests on few pixels or implausible stains"
-        return Message(text, self.stain)
+        return Message(
+            "{} turned tissue white, or rests on few pixels or implausible stains", self.stain
+        )
 
 
 def _areas(share: float) -> Message:
-    text = "ink, black or single-coloured areas are left as they are, {} % of the pixels at most"
-    return Message(text, f"{100 * share:.1f}")
+    return Message(
+        "ink, black or single-coloured areas are left as they are, {} % of the pixels at most",
+        f"{100 * share:.1f}",
+    )

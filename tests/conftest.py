@@ -40,8 +40,6 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.path.insert(0, str(PLUGINS))
 pytest.register_assert_rewrite("whole_road")
-# what collection imports lives as long as its process: the collector of garbage would look through it again and again
-gc.disable()
 
 
 HOSTILE = (
@@ -89,9 +87,15 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item.nodeid not in before]
 
 
-def pytest_collection_finish():
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Let no search for garbage look through what collection imports, which lives as long as its process."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_runtest_setup(item):

@@ -138,10 +138,11 @@ def shown_factor(view: View, record: ImageRecord) -> float:
 
 def unscaled(records: Iterable[ImageRecord], views: Sequence[View]) -> str | None:
     """Return a message on the first image without micrometres per pixel, if a view needs them; else None."""
-    return next(
-        filter(None, (view.unscaled(record) for view, record in itertools.product(views, records))),
-        None,
-    )
+    for view, record in itertools.product(views, records):
+        message = view.unscaled(record)
+        if message:
+            return message
+    return None
 
 
 def fitting_views(records: Sequence[ImageRecord], settings: FeaturizeSettings) -> tuple[View, ...]:

@@ -188,7 +188,8 @@ class Graph:
         Raises
         ------
         InputError
-            There is no such layer, or it has no feature map. The message names a similar one and the last ones.
+            There is no such layer, and the message names the most similar layer and the last layers; or it has no
+            feature map.
         """
         maps = self.maps
         if not layer:

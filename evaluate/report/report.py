@@ -54,6 +54,9 @@ from .tables import TABLES, PublishedTable, write_tables
 
 _log = logging.getLogger(__name__)
 
+_TABLE = "predictions.csv"
+"""The table beside the report of a result."""
+
 _THUMBNAIL = 240
 """Longest side of a thumbnail, in pixels."""
 
@@ -233,10 +236,7 @@ def write_report(
         banners=warnings(panels, banners),
         glance=[glance_section(panels, errors)] if panels else [],
         sections=sections,
-        digests=[
-            (file.name, file_sha256(file))
-            for file in sources or path.parent.glob("predictions.csv")
-        ],
+        digests=[(file.name, file_sha256(file)) for file in sources or path.parent.glob(_TABLE)],
     )
 
 
@@ -302,10 +302,6 @@ def _learning_sections(panels: Sequence[Panel]) -> Iterator[Section]:
         yield Section(f"How {name} learnt", [Block(drawings=drawings)])
 
 
-_TABLE = "predictions.csv"
-"""The table of a finished folder of a run."""
-
-
 def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel]) -> None:
     """Compare all finished folders of a run about the same images, in ``RUN/report.html``.
 
@@ -348,10 +344,12 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel]) -> N
 
 def _chosen(panels: Mapping[str, Panel], images: Sequence[str]) -> dict[str, Panel]:
     """Return panels with what the choice of the best adds to each."""
-    tables = [panel.table for panel in panels.values()]
-    metrics = [panel.metrics for panel in panels.values()]
-    pairs = zip(panels, choices_of(tables, metrics, images=images), strict=True)
-    return {name: panels[name].chosen(choice) for name, choice in pairs}
+    choices = choices_of(
+        [panel.table for panel in panels.values()],
+        [panel.metrics for panel in panels.values()],
+        images=images,
+    )
+    return {name: panels[name].chosen(choice) for name, choice in zip(panels, choices, strict=True)}
 
 
 def _finished(run: Path, made: Mapping[Path, Panel]) -> tuple[dict[str, Panel], list[str]]:

@@ -5,11 +5,11 @@ import shutil
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import choice_in_run
+from bchisto.evaluate import Panel, choice_in_run, measure
 from bchisto.evaluate.report import known_of
 from bchisto.predict import find_bundle
 from conftest import typed
-from written_tables import read_json
+from written_tables import predictions, read_json
 
 HEADS = ("lda", "prototype", "knn")
 OTHERS = "{} other result{} of this run {} of other images or folds, so {} not part of {} choice."
@@ -232,6 +232,15 @@ def test_what_patients_refute_is_not_chosen(learnt_by_patient, completed, cli):
         # the line that predict prints, and what a predictor says of its model
         assert known["lines"][1].startswith(caution)
         assert caution in known["verdict"]
+
+
+def test_a_panel_with_groups_draws_nothing_that_was_drawn_without():
+    table = predictions(np.eye(2)[[0, 1, 0, 1]], [0, 1, 1, 1], folds=[1, 1, 2, 2])
+    panel = Panel(table, measure(table, bootstrap=0), drawn={"confusion": "old"})
+    assert panel.with_groups({}) is panel
+    known = panel.with_groups(dict.fromkeys(table.image_ids, "P"))
+    assert known.drawn == {}
+    assert (panel.metrics["units"]["divided"], known.metrics["units"]["divided"]) == (0, 1)
 
 
 def test_evaluate_gives_the_same_choice(three, tmp_path, completed):

@@ -37,7 +37,7 @@ WALRUSES = 0.1
 
 TOKENS = {
     "apps": 0,
-    "apps/check": 6_088,
+    "apps/check": 6_084,
     "apps/doctor": 4_305,
     "apps/explain": 14_371,
     "apps/next": 5_087,
@@ -45,22 +45,22 @@ TOKENS = {
     "apps/serve": 11_507,
     "apps/slides": 21_629,
     "apps/submit": 9_817,
-    "boost": 21_868,
+    "boost": 21_873,
     "commands": 15_614,
     "core": 45_643,
     "crossval": 4_595,
-    "data": 48_186,
+    "data": 48_184,
     "encoders": 25_329,
-    "evaluate": 47_436,
+    "evaluate": 47_447,
     "featurize": 31_320,
     "finetune": 22_418,
     "predict": 17_704,
     "root": 2_225,
-    "stains": 6_926,
+    "stains": 6_915,
 }
 """Tokens of each room, which may grow by `SLACK`. The issue that names a room raises its number, and that of all."""
 SLACK = 1.02
-TOKENS_OF_ALL = 382_000
+TOKENS_OF_ALL = 381_999
 """Of the whole package, without slack."""
 
 

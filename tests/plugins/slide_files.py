@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import tempfile
 import zipfile
 import zlib
 from functools import cache, lru_cache
@@ -91,20 +90,9 @@ def patch(width, height, seed=1):
     return np.tile(_tissue(seed), (height // 240 + 1, width // 320 + 1, 1))[:height, :width]
 
 
-@lru_cache(maxsize=16)
-def _tissue_file(width, height, seed, words):
-    with tempfile.TemporaryDirectory() as folder:
-        whole = {(0, 0): patch(width, height, seed)}
-        return write_slide(
-            Path(folder, "a.tif"), (width, height), whole, **dict(words)
-        ).read_bytes()
-
-
 def tissue_slide(path, width, height, seed=1, **words):
     """Write a slide that is all tissue, and return its path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_tissue_file(width, height, seed, tuple(words.items())))
-    return path
+    return write_slide(path, (width, height), {(0, 0): patch(width, height, seed)}, **words)
 
 
 def stained(name, width, height, seed=0):

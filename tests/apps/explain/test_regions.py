@@ -21,8 +21,8 @@ def a_map(values, method="map", **options):
 
 
 def regions_of(values, method="map", **options):
-    found = hottest_regions(a_map(values, method, **options), (0, 0, *values.shape[::-1]))
-    return [one["geometry"]["coordinates"] for one in found]
+    features = hottest_regions(a_map(values, method, **options), (0, 0, *values.shape[::-1]))
+    return [feature["geometry"]["coordinates"] for feature in features]
 
 
 def area(ring):
@@ -64,8 +64,7 @@ def test_two_rectangles_by_hand():
     values = np.zeros((20, 30))
     values[2:6, 3:8] = 1.0
     values[10:15, 20:27] = 2.0
-    found = hottest_regions(a_map(values), (0, 0, 60, 40))
-    first, second = found
+    first, second = hottest_regions(a_map(values), (0, 0, 60, 40))
     assert first["properties"]["measurements"]["mean"] == 2.0
     assert sorted(map(tuple, first["geometry"]["coordinates"][0][:-1])) == [
         (40, 20),
