@@ -10,7 +10,7 @@ RUN ?= demo-run
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: $(VENV)/installed  ## Install, and run the complete workflow on synthetic tissue (3 minutes on 2 cores)
+demo: $(VENV)/installed  ## Install, and train, predict and map on patches of breast tissue (a minute on 2 cores)
 	$(BIN)/bchisto demo --out $(RUN)
 
 # A process that is killed is not replaced: the run would wait for ever for tests that nobody has.
@@ -94,7 +94,7 @@ audit: $(VENV)/installed-lint  ## Ask for known weaknesses of what is pinned; wa
 constraints: $(VENV)/installed-test,dask,jax,onnx,docs,lint  ## Write the versions in .venv to tools/constraints.txt
 	$(BIN)/pip freeze --all --exclude-editable | grep -v -i '^bchisto' > tools/constraints.txt
 
-lock: $(VENV)/installed-lint  ## Write tools/requirements.lock (with hashes), tools/licences.csv and docs/licences.md from tools/constraints.txt
+lock: $(VENV)/installed-lint  ## Write tools/requirements.lock (with hashes), tools/licences.csv and tools/licences.md from tools/constraints.txt
 	$(BIN)/pip install --dry-run --ignore-installed --no-deps --only-binary :all: --quiet --report $(VENV)/lock.json -r tools/constraints.txt
 	$(BIN)/python .ci/lock.py $(VENV)/lock.json
 

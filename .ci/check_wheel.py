@@ -21,9 +21,13 @@ def main(wheel: str) -> None:
     wanted |= {
         "bchisto/py.typed",
         "bchisto/data/folds/published/rakhlin10.csv",
+        "bchisto/data/samples/idc/training/images.csv",
         "bchisto/evaluate/report/templates/page.html",
         "bchisto/evaluate/report/templates/terminal.txt",
     }
+    # the weights and the patches of the demo
+    binary = [*ROOT.glob("encoders/published/*.npz"), *ROOT.glob("data/samples/**/*.png")]
+    wanted |= {f"bchisto/{path.relative_to(ROOT)}" for path in binary}
     missing = sorted(wanted - names)
     stray = sorted(
         name

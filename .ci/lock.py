@@ -1,4 +1,4 @@
-"""Write tools/requirements.lock (with hashes), tools/licences.csv and docs/licences.md from a report of pip."""
+"""Write tools/requirements.lock (with hashes), tools/licences.csv and tools/licences.md from a report of pip."""
 
 import contextlib
 import csv
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCK, TABLE, PAGE = (
     ROOT / "tools/requirements.lock",
     ROOT / "tools/licences.csv",
-    ROOT / "docs" / "licences.md",
+    ROOT / "tools" / "licences.md",
 )
 
 EXTRAS = ("", "excel", "dask", "jax", "onnx", "slides", "test", "docs", "lint")
@@ -45,7 +45,8 @@ bchisto is under the Apache License 2.0. It contains none of the packages below:
 writes this page.
 
 Not listed: the extra `torch`, whose files differ by machine; the extra `staintools`, whose spams-bin is
-GPL-3.0-or-later (see NOTICE); and the weights of networks, which have [licences of their own](weights.md).
+GPL-3.0-or-later (see NOTICE); and the weights of networks, which have [licences of their own](../docs/encoders.md).
+NOTICE names the weights and images that the wheel holds.
 """
 
 PARTS = {

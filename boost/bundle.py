@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..core import BundleError, Kind
-from ..core.formats import Floats32, fits
-from ..core.models import Archive, BundleFacts, Member
+from ..core.formats import Floats32
+from ..core.models import Archive, BundleFacts, Member, stores_of
 from ..encoders import card_of
 from ..evaluate import nothing_learnt
 from ..featurize import IMPORTED
@@ -24,6 +24,7 @@ from .trees import Arrays, Floats, Probabilities
 
 _OF_KERAS = {
     "imagenet": "published with Keras, which does not state one",
+    "embedded": "of the package, Apache-2.0",
     "file": "from a file, not known",
     "random": "random, none needed",
 }
@@ -213,8 +214,8 @@ class Bundle(BundleFacts):
         """Read a model file. Without `parse`, check everything except the models' content, and return no models."""
         manifest = archive.manifest
         classes = len(manifest["classes"])
-        stores = manifest["stores"]
-        if not stores or not isinstance(stores, dict) or not fits([*stores.values()], [dict]):
+        stores = stores_of(path, manifest)
+        if not stores:
             raise BundleError(f"{path}: names no feature sets; the model file is corrupt")
         spec = known_head(str(manifest["head"]))
         for header in stores.values():

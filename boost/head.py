@@ -229,17 +229,6 @@ def few_images(labels: Integers, groups: Sequence[str | None], *, seed: int) -> 
     return np.sort(np.array(selection, dtype=np.int64))
 
 
-def few_images_of(part: TrainingPart) -> TrainingPart:
-    """Return a training part with at most `MOST_ROWS` images, see `few_images`."""
-    images = few_images(part.labels, part.groups, seed=part.seed)
-    return replace(
-        part,
-        features=part.features[images],
-        labels=part.labels[images],
-        groups=[part.groups[image] for image in images],
-    )
-
-
 def array_head(
     name: str,
     *,
@@ -275,7 +264,13 @@ def array_head(
 
     def fit_models(part: TrainingPart, params: Sequence[Params]) -> Iterator[FittedModel]:
         if few:
-            part = few_images_of(part)
+            images = few_images(part.labels, part.groups, seed=part.seed)
+            part = replace(
+                part,
+                features=part.features[images],
+                labels=part.labels[images],
+                groups=[part.groups[image] for image in images],
+            )
         for _ in params:
             yield FittedModel(pack_arrays(fit(part)))
 
@@ -323,7 +318,7 @@ def inner_folds(labels: Integers, groups: Sequence[str | None], *, seed: int) ->
     Raises
     ------
     InputError
-        Every split lacks training images of a class.
+        No split can be made, or every one lacks training images of a class.
     """
     folds = inner_splits(labels, groups, count=INNER_FOLDS, seed=seed)
     if not folds:

@@ -51,7 +51,7 @@ HEADS = tuple(_BUILT_IN)
 
 def list_heads() -> list[str]:
     """Return the names of all classifiers: those of bchisto, then those of other packages, sorted."""
-    return [*HEADS, *(name for name in extension_names(ENTRY_POINT_GROUP) if name not in HEADS)]
+    return list(dict.fromkeys((*HEADS, *extension_names(ENTRY_POINT_GROUP))))
 
 
 def _find(name: str) -> HeadSpec | None:

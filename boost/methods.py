@@ -47,6 +47,7 @@ to ``run.json``. All others are listed if they are not at their default."""
 
 _WEIGHTS = {
     "imagenet": f"pretrained on ImageNet{citation_of('imagenet')}",
+    "embedded": f"pretrained on ImageNet{citation_of('imagenet')}, with kernels of 16 bits",
     "random": "with random weights, untrained",
 }
 

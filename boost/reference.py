@@ -278,14 +278,6 @@ class TrainingImage(NamedTuple):
     unit: str
 
 
-def _mean_rows(path: Path, images: Sequence[TrainingImage]) -> list[Floats]:
-    """Return the mean features of some images of a feature file; only one image is in memory at a time."""
-    with open_store(path) as store:
-        return [
-            store.features([image.position])[0].mean(axis=0, dtype=np.float64) for image in images
-        ]
-
-
 def fit_reference(
     stores: Iterable[Path], images: Sequence[TrainingImage], *, seed: int
 ) -> bytes | None:
@@ -309,7 +301,13 @@ def fit_reference(
     if len(sample) < _LEAST_IMAGES or len({image.unit for image in sample}) < 2:
         return None
     _, units = np.unique([image.unit for image in sample], return_inverse=True)
-    rows = np.hstack([_mean_rows(path, sample) for path in stores])
+    blocks = []
+    for path in stores:
+        with open_store(path) as store:
+            # only one image is in memory at a time
+            features = (store.features([image.position])[0] for image in sample)
+            blocks.append([rows.mean(axis=0, dtype=np.float64) for rows in features])
+    rows = np.hstack(blocks)
     arrays = fit_gaussian(rows)
     arrays["vectors"] = placed(rows, arrays)[1].astype(np.float16)
     arrays["classes"] = np.array([image.label for image in sample], np.int32)

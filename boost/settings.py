@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -105,7 +106,7 @@ class BoostSettings(Settings):
             text = "{params} {}: a parameter of LightGBM, which {heads} {} does not take"
             raise InputError(text, next(iter(self.params)), ", ".join(self.heads))
 
-    @property
+    @functools.cached_property
     def lightgbm(self) -> Preset:
-        """The preset of LightGBM with the changes by `params`."""
+        """The preset of LightGBM with the changes by `params`, which are checked."""
         return PRESETS[self.preset].with_params(self.params)

@@ -206,7 +206,14 @@ def _read_stores(paths: Mapping[str, Path]) -> dict[str, StoreFacts]:
         store = StoreFacts.read(path)
         first = next(iter(stores.values()), store)
         if store.described != first.described:
-            raise _different(store, first)
+            change = ImageChange.between(
+                {image: (label, "") for image, label in first.labels.items()},
+                {image: (label, "") for image, label in store.labels.items()},
+            )
+            raise InputError(
+                f"{store.path} and {first.path}: have different images or labels, the first compared with the second: "
+                f"{str(change) or 'other content under the same names'}; run bchisto featurize for both"
+            )
         stores[name] = store
     modes = {str(store.header["mode"]): name for name, store in stores.items()}
     if len(modes) > 1:
@@ -215,18 +222,6 @@ def _read_stores(paths: Mapping[str, Path]) -> dict[str, StoreFacts]:
             " and ".join(f"{name} ({mode})" for mode, name in sorted(modes.items())),
         )
     return stores
-
-
-def _different(store: StoreFacts, first: StoreFacts) -> InputError:
-    """Return the error about two feature files of different images."""
-    change = ImageChange.between(
-        {image: (label, "") for image, label in first.labels.items()},
-        {image: (label, "") for image, label in store.labels.items()},
-    )
-    return InputError(
-        f"{store.path} and {first.path}: have different images or labels, the first compared with the second: "
-        f"{str(change) or 'other content under the same names'}; run bchisto featurize for both"
-    )
 
 
 def _classes_of(labels: Mapping[str, str], order: Sequence[str]) -> tuple[str, ...]:
@@ -276,13 +271,17 @@ def _spelled(labels: Mapping[str, str], classes: Sequence[str]) -> dict[str, str
 
 
 def _files(features: Sequence[str | Path]) -> dict[str, Path]:
-    """Return each feature file by its name."""
+    """Return each feature file by its name, which names the folder of its models."""
     files = [path for source in features for path in _files_of(Path(source))]
     if not files:
         raise _no_files(features[0])
     paths: dict[str, Path] = {}
     for path in files:
-        _check_name(path)
+        name = path.stem.encode("utf-8", "backslashreplace").decode()
+        if name != path.stem or name in (".", ".."):
+            raise InputError(
+                f"{name}.h5: the name of this feature file cannot name a folder; rename the file"
+            )
         other = paths.setdefault(path.stem, path)
         if other != path:
             raise InputError(
@@ -313,15 +312,6 @@ def _files_of(source: Path) -> list[Path]:
     files = sorted(source.glob("*.h5"))
     refuse_history(source, files, Message("name those to train on with {features}"))
     return files
-
-
-def _check_name(path: Path) -> None:
-    """Refuse a feature file whose name cannot name the folder of its models."""
-    name = path.stem.encode("utf-8", "backslashreplace").decode()
-    if name != path.stem or path.stem in (".", ".."):
-        raise InputError(
-            f"{name}.h5: the name of this feature file cannot name a folder; rename the file"
-        )
 
 
 def _no_files(source: str | Path) -> InputError:

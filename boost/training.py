@@ -37,7 +37,6 @@ from .bundle import Bundle
 from .head import HeadSpec, TrainingTerms
 from .heads import get_head
 from .methods import methods_of, shown_store
-from .presets import Preset
 from .reference import TRAINING_NAMES, TrainingImage, fit_reference
 from .settings import BoostSettings, FeatureChoice
 from .sources import Sources, read_sources
@@ -81,15 +80,12 @@ class BoostTraining(Training):
     spec : HeadSpec
         The classifier.
     settings : BoostSettings
-    preset : Preset
-        The preset of the settings, with checked parameters.
     """
 
     run: Path
     sources: Sources
     spec: HeadSpec
     settings: BoostSettings
-    preset: Preset
 
     unit = "models"
     finished_clause = "models are trained"
@@ -144,7 +140,9 @@ class BoostTraining(Training):
         """Settings that all classifiers share."""
         largest = max(len(self.plan.images(fold, "train")) for fold in self.plan.folds)
         return TrainingTerms(
-            self.preset.for_classes(len(self.images.classes)), self.settings.seed, largest
+            self.settings.lightgbm.for_classes(len(self.images.classes)),
+            self.settings.seed,
+            largest,
         )
 
     @functools.cached_property
@@ -194,7 +192,7 @@ class BoostTraining(Training):
     ) -> CrossValidation:
         """Combine the models and write all outputs."""
         headers = self.sources.headers
-        predictions = gather(
+        tables, members, paper = gather(
             units, fitted, images=self.images, protocol=result.protocol, folder=result.folder
         )
         notice = self.spec.notice(self.terms)
@@ -206,15 +204,15 @@ class BoostTraining(Training):
             notices.append(learning)
         outputs = Outputs(
             self,
-            tables=(predictions.fusion, *predictions.by_store.values()),
-            members=predictions.by_seed,
+            tables=tables,
+            members=members,
             shown=1,
             facts={
                 "head": self.spec.name,
-                "paper": asdict(predictions.paper),
+                "paper": asdict(paper),
                 "doubts": self.sources.doubts,
             },
-            paper=predictions.paper,
+            paper=paper,
             methods=methods_of(headers, spec=self.spec, units=units, stains=stains),
             settings={
                 "protocol": result.protocol,
@@ -309,7 +307,7 @@ def _folder_of(run: Path, plan: FoldPlan, head: str, settings: BoostSettings) ->
 
 
 def _refuse_larger(folder: Path, stores: Container[str], settings: BoostSettings) -> None:
-    """Refuse a folder that holds a result of more feature files or seeds."""
+    """Refuse a folder that holds a result of other feature files, or of more seeds."""
     rows = list(read_rows(folder / "predictions-by-model.csv"))
     seeds = 1 + max((int(row["seed"]) for row in rows), default=-1)
     missing_stores = sorted({row["store"] for row in rows if row["store"] not in stores})
@@ -322,27 +320,27 @@ def _refuse_larger(folder: Path, stores: Container[str], settings: BoostSettings
         surplus.append(f"{seeds} seeds, not {settings.seeds}")
     if surplus:
         raise SettingsConflictError(
-            "{}: holds a larger result: {}",
+            "{}: holds what was not asked for: {}",
             folder,
             " and ".join(surplus),
             remedies=[
                 "ask for all of it",
                 Message("use another {name}"),
                 Message("another {out}"),
-                Message("{overwrite} to replace it by this smaller one"),
+                Message("{overwrite} to replace it"),
             ],
         )
 
 
-def _checked(settings: BoostSettings, schemes: FoldChoice) -> Preset:
-    """Return the preset with checked parameters; refuse training without folds."""
+def _check(settings: BoostSettings, schemes: FoldChoice) -> None:
+    """Refuse training without folds, and parameters that LightGBM does not take."""
     if "none" in schemes.folds:
         raise InputError(
             Message(
                 "{folds:none}: boost averages fold models; bchisto finetune trains on all images"
             )
         )
-    return settings.lightgbm
+    _ = settings.lightgbm
 
 
 def check_before_features(
@@ -364,7 +362,7 @@ def check_before_features(
     settings : BoostSettings
     folds : FoldChoice
     """
-    _checked(settings, folds)
+    _check(settings, folds)
     labelled = [record for record in records if record.label is not None]
     plans = folds.plans_of(labelled, seed=settings.seed, known=DatasetFacts())
     if stores:
@@ -427,7 +425,7 @@ def train(
     settings = BoostSettings.of(settings)
     work = Work.of(work)
     view = TwoClassView.of(view)
-    preset = _checked(settings, schemes)
+    _check(settings, schemes)
     if not choice.features and not (run / "features").is_dir():
         gap = "a folder without features" if run.is_dir() else "no such run folder"
         raise MissingInputError("{}: {}; run {featurize.images:DIR --out {}} first", run, gap, run)
@@ -454,7 +452,7 @@ def train(
             groups=list(images.groups.values()),
             seed=settings.seed,
             default="10" if schemes.folds else _default_folds(sources),
-            known=replace(images.facts, failed=tuple(sources.failed)),
+            known=replace(images.facts, failed=sources.failed),
         )
         trainings = []
         for plan, head in product(plans, settings.heads):
@@ -468,7 +466,6 @@ def train(
                 sources=sources,
                 spec=get_head(head),
                 settings=settings,
-                preset=preset,
             )
             training.check_size()
             trainings.append(training)

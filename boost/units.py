@@ -312,52 +312,6 @@ def learning_banner(
     return Banner(Kind.NOTHING_LEARNT, text)
 
 
-class Gathered(NamedTuple):
-    """The predictions of all units as tables.
-
-    Attributes
-    ----------
-    fusion : PredictionTable
-        Mean over feature files, seeds and augmentations.
-    by_store : dict of str to PredictionTable
-        Per feature file, the mean over seeds and augmentations.
-    by_seed : list of PredictionTable
-        Per seed, the mean over feature files and augmentations.
-    paper : PaperTable
-        Results in the layout of the paper.
-    """
-
-    fusion: PredictionTable
-    by_store: dict[str, PredictionTable]
-    by_seed: list[PredictionTable]
-    paper: PaperTable
-
-
-class _Cube(NamedTuple):
-    """Probabilities of shape (feature files, seeds, tested images, classes), and the names along the first three axes.
-
-    Tested images are pairs of image and fold, in the order of folds and images.
-    """
-
-    stores: list[str]
-    seeds: list[int]
-    tested: list[tuple[str, int]]
-    values: Probabilities
-
-    @classmethod
-    def of(cls, units: Sequence[ModelUnit], fitted: Sequence[FittedUnit], *, classes: int) -> _Cube:
-        stores = list(dict.fromkeys(unit.part.store for unit in units))
-        seeds = sorted({unit.seed for unit in units})
-        pairs = {(unit.part.fold, image) for unit in units for image in unit.part.test_ids}
-        tested = [(image, fold) for fold, image in sorted(pairs)]
-        position = {pair: row for row, pair in enumerate(tested)}
-        values = np.full((len(stores), len(seeds), len(tested), classes), np.nan)
-        for unit, result in zip(units, fitted, strict=True):
-            rows = [position[image, unit.part.fold] for image in unit.part.test_ids]
-            values[stores.index(unit.part.store), seeds.index(unit.seed), rows] = result.tests
-        return cls(stores, seeds, tested, values)
-
-
 def gather(
     units: Sequence[ModelUnit],
     fitted: Sequence[FittedUnit],
@@ -365,7 +319,7 @@ def gather(
     images: LabelledImages,
     protocol: str,
     folder: Path,
-) -> Gathered:
+) -> tuple[list[PredictionTable], list[PredictionTable], PaperTable]:
     """Combine the predictions of all units, and write both prediction tables.
 
     Parameters
@@ -377,38 +331,50 @@ def gather(
         Name of the cross-validation scheme.
     folder : Path
         Folder for ``predictions.csv`` and ``predictions-by-model.csv``.
+
+    Returns
+    -------
+    list of PredictionTable
+        The mean over feature files, seeds and augmentations; then for each feature file that over seeds and
+        augmentations.
+    list of PredictionTable
+        For each seed the mean over feature files and augmentations.
+    PaperTable
+        Results in the layout of the paper.
     """
-    cube = _Cube.of(units, fitted, classes=len(images.classes))
+    stores = list(dict.fromkeys(unit.part.store for unit in units))
+    seeds = sorted({unit.seed for unit in units})
+    pairs = {(unit.part.fold, image) for unit in units for image in unit.part.test_ids}
+    tested = [(image, fold) for fold, image in sorted(pairs)]
+    position = {pair: row for row, pair in enumerate(tested)}
+    # by feature file, seed, and tested image in the order of folds
+    shares = np.full((len(stores), len(seeds), len(tested), len(images.classes)), np.nan)
+    for unit, result in zip(units, fitted, strict=True):
+        rows = [position[image, unit.part.fold] for image in unit.part.test_ids]
+        shares[stores.index(unit.part.store), seeds.index(unit.seed), rows] = result.tests
     labels = {unit.part.fold: unit.part.labels for unit in units}
 
     def table(name: str, probabilities: Probabilities) -> PredictionTable:
-        return images.table(name, cube.tested, probabilities, protocol=protocol, trained=labels)
+        return images.table(name, tested, probabilities, protocol=protocol, trained=labels)
 
-    fusion = table("fusion", cube.values.mean(axis=(0, 1)))
+    fusion = table("fusion", shares.mean(axis=(0, 1)))
     by_store = {}
     by_model = {}
-    for name, values in zip(cube.stores, cube.values, strict=True):
-        by_store[name] = table(name, values.mean(axis=0))
-        by_model[name] = [table(name, seed_values) for seed_values in values]
-    by_seed = [
-        table("fusion", cube.values[:, number].mean(axis=0)) for number in range(len(cube.seeds))
-    ]
+    for name, of_seeds in zip(stores, shares, strict=True):
+        by_store[name] = table(name, of_seeds.mean(axis=0))
+        by_model[name] = [table(name, of_seed) for of_seed in of_seeds]
+    by_seed = [table("fusion", of_stores.mean(axis=0)) for of_stores in shares.swapaxes(0, 1)]
     write_table(folder / "predictions.csv", fusion)
-    _write_by_model(folder / "predictions-by-model.csv", fusion, cube)
-    return Gathered(fusion, by_store, by_seed, paper_table(by_model, by_store, fusion))
-
-
-def _write_by_model(path: Path, fusion: PredictionTable, cube: _Cube) -> None:
-    """Write the rows of `fusion` once for each model, with its own probabilities."""
-    models = list(product(cube.stores, cube.seeds))
-    row_count = len(cube.tested)
-    write_predictions(
-        path,
-        classes=fusion.classes,
-        rows=table_rows(fusion) * len(models),
-        probabilities=cube.values.reshape(len(models) * row_count, -1),
-        extra=[
-            ("store", [store for store, _ in models for _ in range(row_count)]),
-            ("seed", [seed for _, seed in models for _ in range(row_count)]),
-        ],
+    # each row of the fusion once for each model, with its own probabilities
+    store_column, seed_column, all_rows = zip(
+        *product(stores, seeds, table_rows(fusion)), strict=True
     )
+    write_predictions(
+        folder / "predictions-by-model.csv",
+        classes=fusion.classes,
+        rows=all_rows,
+        probabilities=shares.reshape(len(all_rows), -1),
+        extra=[("store", store_column), ("seed", seed_column)],
+    )
+    paper = paper_table(by_model, by_store, fusion)
+    return [fusion, *by_store.values()], by_seed, paper

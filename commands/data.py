@@ -14,7 +14,7 @@ import click
 
 from ..core import IN_FILE, InputError, Message, counted, from_options, neutral, written
 from ..core.jobs import Work
-from .ending import done, echo, end_check, next_commands, quoted, show_commands, typed_names
+from .ending import done, echo, end_check, next_commands, quoted, typed_names
 from .help import help_all
 from .options import (
     OUT_FILE,
@@ -30,6 +30,7 @@ from .options import (
     weights_flag,
 )
 from .terminal import in_flags
+from .train import DECIDING
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -106,9 +107,6 @@ def make(out: Path, images_per_class: int, size: str, jobs: int | None) -> None:
     done([root], then=f"bchisto trial --images {quoted(root)}")
 
 
-_SETTINGS = ("encoders", "views", "augmentations", "crops", "stain", "mode")
-
-
 def _check_options() -> Options:
     from ..data import FoldChoice, ImageSelection
     from ..featurize import FeaturizeSettings
@@ -128,7 +126,7 @@ def _check_options() -> Options:
         help="Look for near-duplicates, for which every image is decoded.",
     )
     yield flag("--timing/--no-timing", group="Speed", default=True, help="Time the first image.")
-    yield from options_of(FeaturizeSettings, *_SETTINGS, "seed", in_file=("seed",))
+    yield from options_of(FeaturizeSettings, *DECIDING, "stain", "seed", in_file=("seed",))
     yield from options_of(FoldChoice, "folds", "group_by")
     yield flag(
         "--html",
@@ -199,18 +197,8 @@ def _write_tables(options: Mapping[str, Any]) -> None:
             writer.writerows([_COLUMNS, *([neutral(cell) for cell in row] for row in rows)])
         else:
             write_rows(table, _COLUMNS, rows)
-        echo(_counts(dataset), err=True)
+        echo(dataset.counts_text, err=True)
     done([*outputs.values()], then=then)
-
-
-def _counts(dataset: Dataset) -> str:
-    """Return the number of images of each class."""
-    classes = dataset.class_counts()
-    counts = [f"{name} {count}" for name, count in classes.items()]
-    unlabelled = len(dataset) - sum(classes.values())
-    if unlabelled != 0:
-        counts.append(f"without a label {unlabelled}")
-    return f"{counted(len(dataset), 'image')}: {', '.join(counts)}"
 
 
 def _write_folds(dataset: Dataset, options: Mapping[str, Any]) -> None:
@@ -255,9 +243,7 @@ def check(context: click.Context, /, **options: Any) -> int:
     from ..featurize import choose_settings, preset_options
 
     typed = typed_names(context)
-    # any stain goes with the preset
-    deciding = {*_SETTINGS, "preset"} - {"stain"}
-    if not typed & deciding:
+    if typed.isdisjoint({*DECIDING, "preset"}):
         of_preset = {"preset": "quick", **preset_options("quick")}
         options |= {name: value for name, value in of_preset.items() if name not in typed}
     settings, automatic, brought = choose_settings(options, keep=typed)
@@ -269,7 +255,6 @@ def check(context: click.Context, /, **options: Any) -> int:
     then = next_commands(
         context,
         result,
-        images=str(options["images"]),
         preset=options["preset"],
         automatic=automatic,
         linear=brought,
@@ -283,7 +268,7 @@ def check(context: click.Context, /, **options: Any) -> int:
         echo(preflight_text(result, say=say), lines=True)
         if then:
             echo("\nNEXT", lines=True)
-            show_commands(then)
+            echo(*then, bold=True)
             for finding in result.findings:
                 if finding.perhaps:
                     echo(f"{finding.file}: {say(finding.perhaps)}")
@@ -361,10 +346,11 @@ def map_(out: Path, **options: Any) -> None:
     """
     from ..apps.slides import map_slides
 
-    result = from_options(map_slides, options, out=out)
-    end_check(unchanged=result.unchanged)
-    if result.share is not None:
-        echo(str(result.share))
+    computed = from_options(map_slides, options, out=out)
+    end_check(unchanged=computed.unchanged)
+    result = computed.result
+    if result is None:
+        echo(str(computed.share))
     else:
         maps = result.maps
         tiles = sum(len(slide.tiles) for slide in maps)

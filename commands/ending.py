@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from ..core import Message, ReportError, counted, items_of, plural, written
 from ..core.jobs import NOTHING_NEW
 from .help import is_flag
 from .options import CONFIG, OF_FILE, joined_names
-from .terminal import count_repeated, in_flags, option_words
+from .terminal import count_repeated, in_flags, is_logged, option_words
 from .terminal import echo as echo  # commands import it from this module
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ _CONTINUED = "    "
 """The beginning of a line that continues the previous line."""
 _BEST = "best  "
 """The beginning of the line of the best of several results."""
+_LINES = 14
+"""Most lines from the verdict on, of one protocol."""
 
 
 def quoted(path: Path | str) -> str:
@@ -38,7 +41,7 @@ def quoted(path: Path | str) -> str:
     return shlex.quote(text)
 
 
-def end_check(*, unchanged: bool) -> None:
+def end_check(*, unchanged: bool = False) -> None:
     """End a command that only checks, with `NOTHING_NEW` if there is nothing to do."""
     context = click.get_current_context()
     if context.params["checks"]:
@@ -47,10 +50,10 @@ def end_check(*, unchanged: bool) -> None:
 
 def results(lines: Sequence[str]) -> None:
     """Print lines of results: the first one, with its continuations, and that of the best result are bold."""
+    count_repeated()
     in_first = True
     for number, line in enumerate(lines):
-        if number > 0 and not line.startswith(_CONTINUED):
-            in_first = False
+        in_first = in_first and (not number or line.startswith(_CONTINUED))
         if in_first or line.startswith(_BEST):
             echo(line, bold=True)
         else:
@@ -80,19 +83,25 @@ def done(
     echo(*(f"wrote {path}" for path in outputs), err=True)
     for command in items_of(then):
         if command.startswith("bchisto "):
-            show_commands([command], label="next: ", err=True)
+            # in one line, so that it can be copied
+            echo(f"next: {command}", err=True, bold=True)
         else:
             write = in_flags(click.get_current_context().command)
             echo(f"next: {written(command, write)}", err=True)
     if failures:
         verb = "was" if failures == 1 else "were"
-        echo(f"{counted(failures, 'image')} {verb} left out, listed in {listed}", err=True)
+        text = f"warning: {counted(failures, 'image')} {verb} left out, listed in {listed}"
+        echo(text, err=True)
         click.get_current_context().exit(1)
 
 
-def show_commands(commands: Sequence[str], *, label: str = "", err: bool = False) -> None:
-    """Print commands, each in one line, so that it can be copied; on a terminal in bold."""
-    echo(*(label + command for command in commands), err=err, bold=True)
+def room_above(
+    outputs: Sequence[Path | str], then: str | Sequence[str] = (), failures: int = 0
+) -> int:
+    """Return how many lines an answer may have above those of `done`; 0 for any number, with ``--verbose``."""
+    if is_logged(logging.DEBUG):
+        return 0
+    return _LINES - len(outputs) - len(items_of(then)) - min(failures, 1)
 
 
 def reported_last(work: Callable[[], R]) -> tuple[R, ReportError | None]:
@@ -106,8 +115,8 @@ def reported_last(work: Callable[[], R]) -> tuple[R, ReportError | None]:
 def print_results(
     train: Callable[[], Sequence[CrossValidation]],
     *,
-    shown: Path,
-    then: Callable[[Path], str | Sequence[str]],
+    run: Path,
+    then: Callable[[Path], str],
     listed: Path | str = "",
 ) -> None:
     """Train, and print the results, the files that were written, and what to run next.
@@ -116,10 +125,10 @@ def print_results(
     ----------
     train : callable
         Does the work.
-    shown : Path
-        The report of the run, which exists if anything was tested.
+    run : Path
+        The run folder, which has a report if anything was tested.
     then : callable
-        Returns the commands to run next, from the model file of the highest result, if that is better than chance.
+        Returns the command to run next, from the model file of the highest result, if that is better than chance.
     listed : Path or str
         File that lists images that were left out.
 
@@ -131,26 +140,25 @@ def print_results(
     from ..crossval import in_order, offered, summary_of
 
     protocols, error = reported_last(train)
-    results(summary_of(protocols))
+    failures = len(protocols[0].failures)
+    outputs: list[Path | str] = []
+    command: str = Message("the other shards, then the same command without {shard}")
+    assembled = [result for result in in_order(protocols) if result.assembled]
+    if assembled:
+        first = assembled[0]
+        outputs = [first.model, first.report]
+        if len(assembled) > 1:
+            parent = first.folder.parent
+            outputs = [f"{parent}: of each result a folder with model.bchisto and report.html"]
+        if any(result.panel is not None for result in assembled):
+            outputs.append(run / "report.html")
+        best = offered(assembled)
+        command = advice(assembled) if best is None else then(best.model)
+    results(summary_of(protocols, room=room_above(outputs, command, failures)))
     if error is not None:
         raise error
-    end_check(unchanged=False)
-    failures = len(protocols[0].failures)
-    assembled = [result for result in in_order(protocols) if result.assembled]
-    if not assembled:
-        hint = Message("the other shards, then the same command without {shard}")
-        done([], then=hint, failures=failures, listed=listed)
-        return
-    first = assembled[0]
-    outputs: list[Path | str] = [first.model, first.report]
-    if len(assembled) > 1:
-        parent = first.folder.parent
-        outputs = [f"{parent}: of each result a folder with model.bchisto and report.html"]
-    if any(result.panel is not None for result in assembled):
-        outputs.append(shown)
-    best = offered(assembled)
-    commands = [advice(assembled)] if best is None else then(best.model)
-    done(outputs, then=commands, failures=failures, listed=listed)
+    end_check()
+    done(outputs, then=command, failures=failures, listed=listed)
 
 
 _HELP = {
@@ -166,9 +174,7 @@ def advice(results: Sequence[CrossValidation]) -> Message:
     from ..evaluate import advice_of
 
     remedy = advice_of(next(result.panel for result in results if result.panel is not None))
-    text = (
-        "no model is offered: not shown to be better than chance (docs/chance.md); what may help: "
-    )
+    text = "no model is offered (docs/chance.md); what may help: "
     return Message(text + _HELP[remedy.kind], *[plural(remedy.unit)] * (remedy.kind == "images"))
 
 
@@ -238,7 +244,6 @@ def next_commands(
     context: click.Context,
     result: Preflight,
     *,
-    images: str,
     preset: str | None,
     automatic: bool,
     linear: bool,
@@ -250,8 +255,6 @@ def next_commands(
     context : click.Context
         Context of the check.
     result : Preflight
-    images : str
-        Path of the images as it is written in the commands.
     preset : str or None
         Preset of the settings.
     automatic : bool
@@ -262,6 +265,7 @@ def next_commands(
     from ..apps.check import to_label, training_options
     from .train import boost, featurize
 
+    images = str(context.params["images"])
     source = f"--images {shlex.quote(images)}"
     if result.refused:
         options = given_options(context, context.command, but=("images", "html"))

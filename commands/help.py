@@ -120,8 +120,8 @@ def _show_all(context: click.Context, _: click.Parameter, value: bool) -> None:
 
 def help_all() -> click.Option:
     """Return the option ``--help-all``."""
-    return GroupedOption(
-        ["--help-all"],
+    return flag(
+        "--help-all",
         is_flag=True,
         callback=_show_all,
         help="Show every option and exit.",

@@ -14,6 +14,7 @@ from ..core import InputError, Message
 from ..core.jobs import format_seconds, json_text
 from .ending import echo
 from .options import PATH, Options, argument, command, flag
+from .terminal import is_logged
 from .train import write_flag
 
 if TYPE_CHECKING:
@@ -164,11 +165,10 @@ def doctor(out: Any, as_json: bool, **options: Any) -> int:
     from ..apps.doctor import as_json as plain
     from ..apps.doctor import as_lines, examine
 
-    is_verbose = logging.getLogger("bchisto").isEnabledFor(logging.DEBUG)  # what -v sets
     checks = examine(out, **options, write=write_flag)
     summary = plain(checks)
     if as_json:
         echo(json.dumps(summary, indent=2), lines=True)
     else:
-        echo(*as_lines(checks, every=is_verbose))
+        echo(*as_lines(checks, every=is_logged(logging.DEBUG)))
     return int(summary["failed"])

@@ -100,11 +100,31 @@ def options_of(
         Field to attributes of `click.Option` that this command changes.
     """
     declared = {field.name: (field, hint, option) for field, hint, option in declared_options(kind)}
-    for name in names or (name for name in declared if name not in but):
-        attributes = changed.get(name, {})
-        if name in in_file:
-            attributes = {**attributes, "group": IN_FILE}
-        yield _option_of(*declared[name], attributes)
+    for field_name in names or (name for name in declared if name not in but):
+        field, hint, option = declared[field_name]
+        name = option.flag or field_name.replace("_", "-")
+        flags = f"--{name}"
+        default = () if field.default is MISSING else plain_value(field.default)
+        attributes: dict[str, Any] = {
+            "group": option.group,
+            "help": option.help + _ONLY_HERE.get(field_name, ""),
+            "metavar": option.metavar or None,
+            "show_default": default not in (None, "", [], ()) and "efault:" not in option.help,
+        }
+        if hint is bool:
+            attributes |= {"is_flag": True, "default": default}
+            if default is True:
+                flags += f"/--no-{name}"
+        elif option.commas:
+            attributes |= {"callback": split_names, "metavar": "A,B,..."}
+        else:
+            attributes |= _of_values(field, hint, option, default)
+        attributes |= changed.get(field_name, {})
+        if field_name in in_file:
+            attributes["group"] = IN_FILE
+        if attributes.get("multiple"):
+            attributes["help"] = f"{attributes['help'].removesuffix('.')}; repeatable."
+        yield GroupedOption([flags, field_name], **attributes)
 
 
 _ONLY_HERE = {
@@ -112,33 +132,6 @@ _ONLY_HERE = {
     "views": " Or auto, two views that fit the images; auto:1 is the smaller one.",
 }
 """Sentence for the help of an option with which commands do more than the library, by the name of its field."""
-
-
-def _option_of(
-    field: Field[Any], hint: Any, option: Option, changed: Mapping[str, Any]
-) -> click.Option:
-    """Return the option of a command that a field declares."""
-    name = option.flag or field.name.replace("_", "-")
-    flags = f"--{name}"
-    default = () if field.default is MISSING else plain_value(field.default)
-    attributes: dict[str, Any] = {
-        "group": option.group,
-        "help": option.help + _ONLY_HERE.get(field.name, ""),
-        "metavar": option.metavar or None,
-        "show_default": default not in (None, "", [], ()) and "efault:" not in option.help,
-    }
-    if hint is bool:
-        attributes |= {"is_flag": True, "default": default}
-        if default is True:
-            flags += f"/--no-{name}"
-    elif option.commas:
-        attributes |= {"callback": split_names, "metavar": "A,B,..."}
-    else:
-        attributes |= _of_values(field, hint, option, default)
-    attributes |= changed
-    if attributes.get("multiple"):
-        attributes["help"] = f"{attributes['help'].removesuffix('.')}; repeatable."
-    return GroupedOption([flags, field.name], **attributes)
 
 
 def _of_values(field: Field[Any], hint: Any, option: Option, default: Any) -> dict[str, Any]:
@@ -281,20 +274,14 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
     context.meta[OF_FILE] = options.keys()
     defaults = dict(context.default_map or {})
     for name, setting in options.items():
-        defaults[name] = _as_typed(
-            context, parameters[name], setting, Message("{config} {}: {}", value, name)
-        )
+        what = Message("{config} {}: {}", value, name)
+        # as the command line would pass it
+        defaults[name] = _typed_words(parameters[name], setting, what)
+        try:
+            parameters[name].type_cast_value(context, defaults[name])
+        except click.BadParameter as error:
+            raise InputError("{}: {}", what, error.message) from error
     context.default_map = defaults
-
-
-def _as_typed(context: click.Context, parameter: click.Parameter, value: Any, what: str) -> Any:
-    """Return a value of a file as the command line would pass it."""
-    words = _typed_words(parameter, value, what)
-    try:
-        parameter.type_cast_value(context, words)
-    except click.BadParameter as error:
-        raise InputError("{}: {}", what, error.message) from error
-    return words
 
 
 def _typed_words(parameter: click.Parameter, value: Any, what: str) -> str | list[str]:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core import BchistoError, InputError, from_options
+from ..core import BchistoError, InputError, from_options, items_of
 from ..core.jobs import NOTHING_NEW, UnderWayError, in_turn
 from .ending import done, echo, given_options, quoted
-from .options import Options, Output, argument, command, flag
+from .options import Options, Output, argument, command, flag, options_of
 from .terminal import in_flags, invoked
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 
 def _options() -> Options:
+    from ..apps.submit import TaskOptions
+
     yield flag(
         "--scheduler",
         type=click.Choice(["slurm", "local"]),
@@ -29,23 +31,11 @@ def _options() -> Options:
         help="local: this machine.",
     )
     yield flag(
-        "--tasks", type=click.IntRange(1, 1000), default=8, help="Shards of a stage, at most."
-    )
-    yield flag(
         "--at-once",
         type=click.IntRange(1),
         help="Tasks that run at the same time, at most; default: all.",
     )
-    yield flag(
-        "--time",
-        help="Limit of a task as for sbatch; it continues in another round. Default: the partition's.",
-    )
-    yield flag(
-        "--gpus",
-        type=click.IntRange(0),
-        default=0,
-        help="GPUs of each task that computes networks.",
-    )
+    yield from options_of(TaskOptions)
     yield flag(
         "--before",
         multiple=True,
@@ -57,8 +47,6 @@ def _options() -> Options:
         metavar="WORDS",
         help="What starts Python in a task, as 'apptainer exec b.sif python3'.",
     )
-    other = "Any option of sbatch, for every stage or that of COMMAND: featurize:gres=gpu:1; repeatable."
-    yield flag("--sbatch", multiple=True, metavar="[COMMAND:]KEY=VALUE", help=other)
     yield flag(
         "--dry-run", is_flag=True, help="Check and print all of it, ask Slurm, and submit nothing."
     )
@@ -87,7 +75,7 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
 
     \b
     Example: bchisto submit --tasks 16 --time 4:00:00 -- \\
-        featurize --images BACH --out run \\
+        featurize --images BACH --out run --preset published \\
         then boost --out run then evaluate run --out run/evaluation
     """
     from ..apps.submit import Plan, TaskOptions, new_folder, plan_chain, preview, refuse_live, start
@@ -181,9 +169,18 @@ def _parsed(context: click.Context, words: list[str]) -> StageCommand:
     click.UsageError
         The command is not a stage, or has an option that submit sets itself.
     """
-    from ..apps.submit import STAGES, StageCommand
+    from ..apps.submit import SINGLE, STAGES, StageCommand, typed
 
-    name, call = _stage_name(words)
+    names = (*STAGES, *SINGLE)
+    for name in names:
+        call = typed(name).split()
+        if words[: len(call)] == call:
+            break
+    else:
+        first = next(iter(words), "")
+        raise click.UsageError(
+            f"{first!r}: each stage begins with one of {', '.join(map(typed, names))}"
+        )
     command = invoked(context.find_root().command, call)
     rest = words[len(call) :]
     parsed = command.make_context(name, [*rest])
@@ -203,29 +200,11 @@ def _parsed(context: click.Context, words: list[str]) -> StageCommand:
     return StageCommand(name, rest, parsed.params, [*_inputs(parsed)], write)
 
 
-def _stage_name(words: list[str]) -> tuple[str, list[str]]:
-    """Return the name of the stage that words begin with, and the words that call it."""
-    from ..apps.submit import SINGLE, STAGES, typed
-
-    names = (*STAGES, *SINGLE)
-    for name in names:
-        call = typed(name).split()
-        if words[: len(call)] == call:
-            return name, call
-    first = next(iter(words), "")
-    raise click.UsageError(
-        f"{first!r}: each stage begins with one of {', '.join(map(typed, names))}"
-    )
-
-
 def _inputs(parsed: click.Context) -> Iterator[Path]:
     """Yield the files and folders that a command reads."""
     for parameter in parsed.command.params:
         if isinstance(parameter.type, click.Path) and not isinstance(parameter.type, Output):
             value = parsed.params.get(parameter.name or "")
-            if isinstance(value, tuple):
-                yield from map(Path, value)
-            elif value:
-                yield Path(value)
+            yield from map(Path, filter(None, items_of(value)))
     if parsed.command.name == "boost" and not parsed.params["features"]:
         yield parsed.params["out"] / "features"

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 import click
 
-from ..core import Message, Writer, printable
+from ..core import Banner, Message, Writer, printable
 from .help import is_flag
 
 
@@ -85,11 +85,18 @@ def invoked(command: click.Command, words: Sequence[str]) -> click.Command:
     return command
 
 
-_COLOURS = {"warning": "yellow", "error": "red"}
+_COLOURS = {"caution": "yellow", "warning": "yellow", "error": "red"}
+
+
+def is_logged(level: int) -> bool:
+    """Return whether messages of a level are printed: debug with ``-v``, info without ``--quiet``."""
+    return logging.getLogger("bchisto").isEnabledFor(level)
 
 
 def echo(*texts: str, err: bool = False, lines: bool = False, **style: Any) -> None:
     """Print texts with control characters escaped; a terminal shows a style, and ``error:`` or ``warning:`` in colour.
+
+    With ``--quiet``, only warnings and errors are printed.
 
     Parameters
     ----------
@@ -103,6 +110,9 @@ def echo(*texts: str, err: bool = False, lines: bool = False, **style: Any) -> N
     """
     stream = sys.stderr if err else sys.stdout
     for text in texts:
+        is_warning = isinstance(text, Banner) or text.startswith(tuple(_COLOURS))
+        if not is_warning and not is_logged(logging.INFO):
+            continue
         click.echo(_for_terminal(printable(text, lines=lines), stream, **style), err=err)
 
 
@@ -146,8 +156,7 @@ class Handler(logging.StreamHandler[TextIO]):
         """Return whether a warning of the kind was printed; another one than that is counted."""
         text = super().format(record)
         kind = _kind(record) or text
-        is_verbose = logging.getLogger("bchisto").isEnabledFor(logging.DEBUG)
-        if kind not in self._first or is_verbose:
+        if kind not in self._first or is_logged(logging.DEBUG):
             self._first[kind] = text
             return False
         if text != self._first[kind]:

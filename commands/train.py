@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +30,10 @@ from .ending import (
     end_check,
     print_results,
     quoted,
-    show_commands,
     typed_names,
 )
 from .options import (
+    CONFIG,
     OUT_FILE,
     PATH,
     Offered,
@@ -135,7 +134,8 @@ def _summary(embeddings: Embeddings) -> str:
     )
 
 
-_log = logging.getLogger(__name__)
+DECIDING = ("encoders", "views", "augmentations", "crops", "mode")
+"""Settings that replace the default of a preset; any stain goes with a preset."""
 
 
 def _options() -> Options:
@@ -163,32 +163,39 @@ def featurize(
     """
     from ..apps.check import (
         check_protocols,
+        log_reading,
         plan_describing,
         recommended,
+        refuse_long,
         to_label,
         training_options,
     )
     from ..data import FoldChoice, ImageSelection, facts_of
-    from ..featurize import FeaturizeSettings, choose_settings
+    from ..featurize import choose_settings
     from ..featurize import featurize as run
 
     work = from_options(Work, options)
     selection = from_options(ImageSelection, options).read_once()
-    encoders = {name: options[name] for name in ("encoders", "weights")}
-    choice = from_options(FeaturizeSettings, encoders)
-    fetch_missing(choice.encoders, choice.weights, yes=yes)
-    settings, is_automatic, is_brought = choose_settings(options, keep=typed_names(context))
+    fetch_missing(options["encoders"], options["weights"], yes=yes)
+    typed = typed_names(context)
+    settings, is_automatic, is_brought = choose_settings(options, keep=typed)
+    if typed.isdisjoint({*DECIDING, "preset"}) and CONFIG not in context.meta:
+        refuse_long(selection, run=out)
     if is_automatic:
-        settings = plan_describing(selection, settings, keep=typed_names(context))
-        _log.info("views that fit the images: %s", ", ".join(map(str, settings.views)))
+        settings = plan_describing(selection, settings, keep=typed)
+    log_reading(selection, settings)
     result = run(selection, out=out, settings=settings, work=work)
     end_check(unchanged=result.merged)
     failures = len(result.failures)
     table = out / "failures.csv"
     if not result.merged:
         echo(str(result.share))
-        hint = Message("the other shards, then the same command without {shard}, which merges")
-        done([], then=hint, failures=failures, listed=table)
+        done(
+            [],
+            then=Message("the other shards, then the same command without {shard}, which merges"),
+            failures=failures,
+            listed=table,
+        )
         return
     stores = result.stores
     echo(
@@ -323,7 +330,7 @@ def encoder(
             networks = counted(removed.count("networks"), "network")
             echo(f"removed: {networks}, {counted(removed.count('compiled'), 'compiled function')}")
         else:
-            _table(list_all_encoders())
+            echo(*aligned(list_all_encoders()))
         return
     if clear:
         raise InputError(
@@ -332,26 +339,18 @@ def encoder(
     if fetch:
         fetch_with_consent(name, revision=revision, yes=yes)
         if not check:
-            show_commands([f"bchisto encoder {name} --check"], label="next: ", err=True)
+            command = f"bchisto encoder {name} --check"
+            echo(f"next: {command}", err=True, bold=True)
     if check:
-        _try(name, **options)
+        from ..encoders import EncoderChoice, check_encoder
+        from ..featurize import best_engine
+
+        if options["engine"] == "auto":
+            options["engine"] = best_engine([EncoderChoice.parse(name)])
+        echo(*aligned(check_encoder(name, **options)))
     if not (fetch or check):
-        _table((what, written(value, write_flag)) for what, value in describe_encoder(name))
-
-
-def _try(name: str, *, weights: str, engine: str, precision: str) -> None:
-    """Build an encoder, run it on noise, and print what was measured."""
-    from ..encoders import EncoderChoice, check_encoder
-    from ..featurize import best_engine
-
-    if engine == "auto":
-        engine = best_engine([EncoderChoice.parse(name)])
-    _table(check_encoder(name, weights=weights, engine=engine, precision=precision))
-
-
-def _table(lines: Iterable[tuple[str, str]]) -> None:
-    """Print lines in two columns."""
-    echo(*aligned([*lines]))
+        lines = [(what, written(value, write_flag)) for what, value in describe_encoder(name)]
+        echo(*aligned(lines))
 
 
 def _next_options() -> Options:
@@ -435,7 +434,7 @@ def finetune(out: Path, **options: Any) -> None:
 
     print_results(
         lambda: from_options(run, options, out=out),
-        shown=out / "report.html",
+        run=out,
         then=lambda model: f"bchisto evaluate {quoted(out)} --out {quoted(out / 'evaluation')}",
         listed=out / "finetune" / "failures.csv",
     )
@@ -470,7 +469,7 @@ def boost(out: Path, **options: Any) -> None:
 
     print_results(
         lambda: from_options(train, options, out=out),
-        shown=out / "report.html",
+        run=out,
         then=lambda model: _prediction(out, model),
     )
 

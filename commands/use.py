@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 
 from ..core import InputError, Message, OutputError, counted, from_options, plain_value
 from ..core.jobs import NOTHING_NEW, Work
-from .ending import done, echo, end_check, quoted, reported_last, results
+from .ending import done, echo, end_check, quoted, reported_last, results, room_above
 from .options import (
     OUT_FILE,
     OUT_FOLDER,
@@ -24,6 +25,7 @@ from .options import (
     out_flag,
     weights_flag,
 )
+from .terminal import is_logged
 
 
 def _explain_options() -> Options:
@@ -165,7 +167,7 @@ def predict(model: Path, **options: Any) -> None:
     if result.unchanged:
         echo(*result.summary())
         click.get_current_context().exit(NOTHING_NEW)
-    end_check(unchanged=False)
+    end_check()
     echo(*result.summary())
     for meaning in known["lines"][1:2]:
         echo(f"the model's training: {meaning}")
@@ -211,12 +213,7 @@ def _evaluate_options() -> Options:
 
 
 @command(options=_evaluate_options, first=("out", "positive", "levels", "by", "against"))
-def evaluate(
-    out: Path,
-    overwrite: bool,
-    checks: bool,
-    **options: Any,
-) -> None:
+def evaluate(overwrite: bool, checks: bool, **options: Any) -> None:
     """Evaluate prediction tables, of runs or from anywhere.
 
     \b
@@ -225,23 +222,22 @@ def evaluate(
     """
     from ..evaluate.report import (
         RecordedEvaluation,
+        answer_lines,
         comparison_lines,
         drops,
-        headline,
         is_evaluated,
-        overview,
         warnings,
         wrapped,
     )
 
+    out = options["out"]
     if not overwrite and is_evaluated(out):
         text = "{}: exists already; use {overwrite} or another {out}"
         raise OutputError(text, out / "metrics.json")
-    values = {"out": out, **options}
     record = from_options(
         RecordedEvaluation,
-        values,
-        config={name: plain_value(value) for name, value in values.items()},
+        options,
+        config={name: plain_value(value) for name, value in options.items()},
     )
     if checks:
         click.get_current_context().exit(NOTHING_NEW if record.is_done() else 0)
@@ -250,16 +246,17 @@ def evaluate(
     result = evaluation.result
     for text in drops(result.get("external", ())):
         results(wrapped(text))
-    if len(panels) > 1:
-        results(overview(panels, result["comparisons"]))
-        notes = warnings(panels, evaluation.notes)
-    else:
-        ((name, metrics),) = result["tables"].items()
-        results(headline(name, metrics))
-        notes = evaluation.notes
-    echo(*comparison_lines(result, panels))
-    for note in notes:
-        echo(*wrapped(note), err=True)
+    compared = comparison_lines(result, panels, few=not is_logged(logging.DEBUG))
+    room = room_above([*record.outputs, *compared])
+    notes = evaluation.notes
+    if room or len(panels) > 1:
+        notes = warnings(panels, notes)
+    shown = notes if room else ()
+    results(answer_lines(panels, result["comparisons"], shown, room=room))
+    echo(*compared)
+    if not room:
+        for note in notes:
+            echo(*wrapped(note), err=True)
     if error is not None:
         raise error
     done(record.outputs)

@@ -334,10 +334,7 @@ def system_reason(error: OSError) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of the message of an error from another package, or its class if it has no message."""
-    lines = str(error).splitlines()
-    if not lines:
-        return type(error).__name__
-    return lines[0]
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _reason(error: BaseException, number: int | None) -> str:

@@ -21,6 +21,9 @@ from typing import Any
 Pairs = tuple[tuple[str, str], ...]
 """Pairs of texts, such as images that cannot be used, and why."""
 
+_INNER = "\ue000"
+"""A blank within a value that is filled in, for a `Write`; blanks of a template are between values of an option."""
+
 Write = Callable[[str, str], str]
 """A function that writes a parameter, from its name and the value to set (as typed), or an empty text."""
 
@@ -147,7 +150,7 @@ class Message(str):
                 continue
             value = Parameter(name) if name else _parts_of(next(values))
             while "{}" in form:  # as in {dataset:{}}
-                form = form.replace("{}", str(next(values)), 1)
+                form = form.replace("{}", str(next(values)).replace(" ", _INNER), 1)
             if name and "." in name:
                 command, _, flag = name.partition(".")
                 pieces.append(f"bchisto {command} --{flag} {form}".rstrip())
@@ -165,7 +168,7 @@ class Message(str):
                 pieces.append(repr(value))
             else:
                 pieces.append(format(value, form))
-        return "".join(pieces)
+        return "".join(pieces).replace(_INNER, " ")
 
     def names(self) -> set[str]:
         """Return the names of the parameters in the message."""

@@ -34,10 +34,10 @@ from ..evaluate import (
 )
 from ..evaluate.report import (
     CARD,
+    answer_lines,
     choose_samples,
     headline,
     measured,
-    overview,
     reporting,
     warnings,
     write_card,
@@ -56,6 +56,7 @@ _CITED = {
     "mobilenetv2": "sandler2018",
     "adam": "kingma2015",
     "imagenet": "deng2009",
+    "embedded": "deng2009",
 }
 """Networks, optimisers and weights, to the key of their citation."""
 
@@ -151,7 +152,8 @@ class CrossValidation:
                 *self.banners,
                 f"{name}: trained on all images, none tested. Protocol: {self.protocol}",
             ]
-        return headline(name, self.panel.metrics, banners=self.banners)
+        warned = warnings([self.panel], self.banners)
+        return headline(name, self.panel.metrics, banners=warned)
 
 
 def chosen_anew(results: Sequence[CrossValidation]) -> list[CrossValidation]:
@@ -190,7 +192,13 @@ def offered(results: Sequence[CrossValidation]) -> CrossValidation | None:
     return next((result for result in results if id(result.panel) in leaders), None)
 
 
-def summary_of(results: Sequence[CrossValidation], above: Path | None = None) -> list[str]:
+def summary_of(
+    results: Sequence[CrossValidation],
+    above: Path | None = None,
+    *,
+    room: int = 0,
+    notes: Sequence[Banner] = (),
+) -> list[str]:
     """Return results as lines for a terminal; of several that were tested, a table and each sentence once.
 
     Parameters
@@ -198,21 +206,24 @@ def summary_of(results: Sequence[CrossValidation], above: Path | None = None) ->
     results : sequence of CrossValidation
     above : Path, optional
         The folder whose names of results tell them apart; by default the one that they are in.
+    room : int
+        Most lines, see `bchisto.evaluate.report.answer_lines`; 0 for all that there is to say.
+    notes : sequence of Banner
+        What a reader must know of all results.
     """
-    tested = [result for result in results if result.panel is not None]
     lines = []
     panels = []
     for result in results:
         name = str(result.folder.relative_to(above or result.folder.parent))
-        if len(tested) > 1 and result.panel is not None:
-            panels.append(replace(result.panel, table=replace(result.panel.table, name=name)))
-        else:
+        if result.panel is None:
             lines += result.summary(name)
+        else:
+            panels.append(replace(result.panel, table=replace(result.panel.table, name=name)))
     if panels:
         pairs = compare_pairs(
             [panel.table for panel in panels], views=[panel.view for panel in panels]
         )
-        lines += overview(panels, pairs, warnings(panels))
+        lines += answer_lines(panels, pairs, warnings(panels, notes), room=room)
     return lines
 
 
@@ -274,7 +285,10 @@ class Outputs:
             The result with predictions and metrics.
         """
         folder = result.folder
-        result = self._with_warning(result)
+        if self.tables and not has_kind(result.banners, Kind.NOTHING_LEARNT):
+            warning = constant_folds(self.tables[0])
+            if warning is not None:
+                result = replace(result, banners=(*result.banners, warning))
         unwritten: list[str] = []
         run = self._run_facts(result)
         kinds = {f"{unit}_is": name for unit, name in run["names"].items()}
@@ -315,15 +329,6 @@ class Outputs:
                 of_run="../../report.html",
             )
         return replace(result, assembled=True, unreported=tuple(unwritten))
-
-    def _with_warning(self, result: CrossValidation) -> CrossValidation:
-        """Add the banner of folds whose images all get the same probabilities, unless one says so already."""
-        if not self.tables or has_kind(result.banners, Kind.NOTHING_LEARNT):
-            return result
-        warning = constant_folds(self.tables[0])
-        if warning is None:
-            return result
-        return replace(result, banners=(*result.banners, warning))
 
     def _bundle_facts(
         self, metrics: Mapping[str, Mapping[str, Any]], result: CrossValidation

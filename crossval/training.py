@@ -27,10 +27,11 @@ from ..core import (
     by_key,
 )
 from ..core.formats import Floats, read_rows
-from ..core.jobs import Computation, Share, Work, compute_all, set_aside
+from ..core.jobs import Computation, Share, Work, compute_all
 from ..core.runs import (
     FolderSettings,
     ImageChange,
+    InFolder,
     RunRecord,
     read_listing,
     remove_listing,
@@ -162,7 +163,7 @@ class LabelledImages:
 
 
 @dataclass(frozen=True)
-class Training(Computation[Any, Any, Any, CrossValidation]):
+class Training(InFolder, Computation[Any, Any, Any, CrossValidation]):
     """One cross-validation scheme with one classifier: units of any type with a ``file``, each with a result.
 
     A subclass says in which folder it works, which units there are, how they are trained and read, and what is written
@@ -193,11 +194,6 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
 
     tables: ClassVar[tuple[str, ...]] = ()
     """Files that it writes beside those of every cross-validation."""
-
-    @property
-    @abstractmethod
-    def folder_settings(self) -> FolderSettings:
-        """The folder, with the settings that determine its content."""
 
     @property
     @abstractmethod
@@ -291,10 +287,6 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
             )
         return change
 
-    def discard(self) -> None:
-        """Set aside the folder."""
-        set_aside(self.folder)
-
     def begin(self) -> None:
         """Write the settings of the folder."""
         self.checked_folder.begin()
@@ -315,7 +307,9 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
 
     def note_work(self, units: Sequence[Any], environments: Sequence[Mapping[str, str]]) -> None:
         """Record the environment in which the missing units are trained, and warn if models are replaced."""
-        if any(_is_replaced(unit.file) for unit in units):
+        missing = [unit.file for unit in units if not unit.file.exists()]
+        # names end with the key of what a model was trained from
+        if any(any(file.parent.glob(f"{file.stem[:-16]}{'?' * 16}.npz")) for file in missing):
             _log.warning("%s: models whose inputs changed are trained again", self.folder)
         self.checked_folder.note_work(environments, **self.resources.recorded)
 
@@ -334,9 +328,8 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
             return False
         facts = read_facts(self.folder / "predictions.csv").run
         flow = self.images.facts.used(len(self.plan.image_ids))
-        if facts.get("flow") != flow:
-            return False
-        if facts.get("two_class") != self.view.recorded(self.images.classes):
+        view = self.view.recorded(self.images.classes)
+        if facts.get("flow") != flow or facts.get("two_class") != view:
             return False
         names = ["model.bchisto", "model-card.md", "report.html", *self.tables]
         if any(self.plan.images(fold, "test") for fold in self.plan.folds):
@@ -396,12 +389,6 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
             failures=self.images.failures,
             share=share,
         )
-
-
-def _is_replaced(file: Path) -> bool:
-    """Return whether a model is missing, and there is one with other inputs."""
-    key = "?" * 16
-    return not file.exists() and any(file.parent.glob(f"{file.stem[:-16]}{key}.npz"))
 
 
 def cross_validate(

@@ -73,15 +73,15 @@ from .layouts.breakhis import breakhis_mpp
 from .layouts.manifest import spacing_of
 from .layouts.registry import (
     LayoutSpec,
+    default_positive,
     get_layout,
     join_classes,
     known_classes,
-    known_positive,
     list_layouts,
     order_classes,
     unit_names,
 )
-from .names import NO_GROUPS, PathRule, join_groups, match_names
+from .names import NO_GROUPS, PathRule, join_groups, match_names, part_of_names
 from .selection import ImageSelection, LeastSize, OpenedImages, check_headers, read_dataset
 from .synthetic import make_bach, make_tissue
 from .walk import SYSTEM, list_images, walk_files

@@ -140,24 +140,28 @@ def _survey_headers(dataset: Dataset, findings: Findings) -> tuple[Dataset, dict
 
 def _near_duplicates(
     pairs: Iterable[Copy], pixels: Mapping[str, str], records: Mapping[str, ImageRecord]
-) -> list[Finding]:
+) -> Findings:
+    """Return a finding on each near-duplicate: a note if folds by patient keep the pair together, else a warning."""
     # only the first of images with the same pixels, since `pixel_findings` names the others
     originals = {*{sha: image for image, sha in sorted(pixels.items(), reverse=True)}.values()}
-    return [_alike(pair, records) for pair in pairs if {pair.first, pair.second} <= originals]
-
-
-def _alike(pair: Copy, records: Mapping[str, ImageRecord]) -> Finding:
-    """Return a finding on a near-duplicate: a note if folds by patient keep the pair together, else a warning."""
-    first = records[pair.first]
-    second = records[pair.second]
-    measure = f"(correlation {pair.correlation:.2f} over {pair.share:.0%} of the smaller)"
-    message = f"seems to show the same pixels as {pair.first} {measure}"
-    kind = "seem to show the same pixels as other images"
-    if first.label != second.label:
-        suffix = f", under another label ({first.label} and {second.label})"
-        return Finding("warning", pair.second, message + suffix, kind=kind + suffix)
-    is_one_group = first.group is not None and first.group == second.group
-    return Finding("note" if is_one_group else "warning", pair.second, message, kind=kind)
+    findings = Findings()
+    for pair in pairs:
+        if not {pair.first, pair.second} <= originals:
+            continue
+        first = records[pair.first]
+        second = records[pair.second]
+        measure = f"(correlation {pair.correlation:.2f} over {pair.share:.0%} of the smaller)"
+        message = f"seems to show the same pixels as {pair.first} {measure}"
+        kind = "seem to show the same pixels as other images"
+        add = findings.warning
+        if first.label != second.label:
+            suffix = f", under another label ({first.label} and {second.label})"
+            message += suffix
+            kind += suffix
+        elif first.group is not None and first.group == second.group:
+            add = findings.note
+        add(pair.second, message, kind=kind)
+    return findings
 
 
 def sign_findings(dataset: Dataset) -> list[Finding]:

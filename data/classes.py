@@ -29,7 +29,9 @@ _MARKS = (
 
 _LANGUAGES = """
 benign benigne benigno benigna gutartig gutartiger benin godartet goedaardig łagodny 良性 양성 доброкачественный
+benign gutartige gutartiges benigner benins benignes доброкачественная
 malignant malign maligne maligno maligna bosartig bosartige boesartig malin kwaadaardig złośliwy 恶性 惡性 悪性
+malignant bosartiger bosartiges maligner malins malignes злокачественный злокачественная 악성
 normal normalgewebe normale normaux normaal normalny norma норма 正常 정상
 healthy gesund gesunde sain saine sano sana saludable saudavel gezond zdrowy здоровый 健康
 tumor guz tumour tumeur tumore опухоль 肿瘤 腫瘤 腫瘍 종양
@@ -41,6 +43,8 @@ necrosis nekrose necrose necrosi nekros nekroza некроз 坏死 壊死
 inflammation entzundung entzuendung inflamacion inflamacao infiammazione ontsteking воспаление 炎症
 negative negativ negatif negativo negativa negatief 阴性 陰性
 positive positiv positif positivo positiva positief 阳性 陽性
+abnormal anormal anormale anomalo anomala
+diseased krank malade enfermo malato ziek chory больной
 stroma estroma bindegewebe
 fat adipose fett fettgewebe graisse grasa grasso gordura vet
 background hintergrund fond fondo fundo achtergrond 背景
@@ -51,10 +55,19 @@ high hoch eleve alto
 mild leicht leger leve lieve
 severe schwer grave severo
 yes ja oui si да 是
-no nein non нет 否
+no nein non nao kein keine not nicht without ohne sans sin sem senza geen zonder без нет 否 无 無
 unknown unbekannt inconnu desconocido sconosciuto onbekend
 """
 """Words of one meaning in several languages, without accents, a meaning a line."""
+
+_ILL, _WELL = (
+    {*words.split()}
+    for words in (
+        "malignant cancer carcinoma tumor invasive positive abnormal diseased yes",
+        "benign normal healthy negative control background no",
+    )
+)
+"""Meanings by which one class is the positive one, and by which another is not."""
 
 _APART = """
 benign malign
@@ -341,6 +354,42 @@ def _parts(name: str) -> list[str]:
     return _PART.findall(unicodedata.normalize("NFC", text))
 
 
+_MEANINGS = {part: words.split()[0] for words in _LANGUAGES.splitlines() for part in _parts(words)}
+"""The first word of its line for each word of `_LANGUAGES`."""
+
+
+def meaning(name: str) -> list[str]:
+    """Return the words of a name; those of known meaning in English, whatever their language.
+
+    Examples
+    --------
+    >>> meaning("kein maligner Tumor"), meaning("InSitu")
+    (['no', 'malignant', 'tumor'], ['in', 'situ'])
+    """
+    return [_MEANINGS.get(part, part) for part in _parts(name)]
+
+
+def positive_by_meaning(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return the positive classes by what all names mean; empty if these do not tell.
+
+    A name tells by the words that the others do not all have. One without such words is positive beside the same
+    name with a word such as "no" or "benign", unless it means itself that nothing is wrong.
+
+    Examples
+    --------
+    >>> positive_by_meaning(["gutartig", "bösartig"]), positive_by_meaning(["IDC", "no IDC"])
+    (('bösartig',), ('IDC',))
+    >>> positive_by_meaning(["A", "B"]), positive_by_meaning(["normal", "not normal"])
+    ((), ())
+    """
+    meanings = [{*meaning(name)} for name in classes]
+    shared = set.intersection(*meanings or [set()])
+    own = [words - shared for words in meanings]
+    tells = all(words & (_ILL | _WELL) or not (words or shared & _WELL) for words in own)
+    positive = tuple(itertools.compress(classes, [not words & _WELL for words in own]))
+    return positive if tells and len(positive) < len(classes) else ()
+
+
 def likeness(first: str, second: str, *, rare: bool) -> str:
     """Return how two names are nearly one; empty if they are not."""
     short, long = sorted((_parts(first), _parts(second)), key=lambda parts: len("".join(parts)))
@@ -360,9 +409,13 @@ def likeness(first: str, second: str, *, rare: bool) -> str:
 def _alike(first: str, second: str, *, rare: bool) -> str:
     """Return how two words are nearly one; empty if they are not, or if both are known terms."""
     short, long = sorted((first, second), key=len)
-    if _are_apart(short, long):
+    if any(
+        short.replace(*pair) == long
+        for terms in _APART.splitlines()
+        for pair in itertools.permutations(terms.split(), 2)
+    ):
         return ""
-    if any({short, long} <= {*words.split()} for words in _LANGUAGES.splitlines()):
+    if _MEANINGS.get(short, "") == _MEANINGS.get(long):
         return "may be one word in two languages"
     added = long.removeprefix(short)
     if len(short) > 2 and added in ("s", "es", "e", "en"):
@@ -375,14 +428,6 @@ def _alike(first: str, second: str, *, rare: bool) -> str:
     if added != long and len(long) > 4 and len(short) < max(6, 1 + len(added)):
         return "one may be an abbreviation of the other"
     return _typing(short, long)
-
-
-def _are_apart(short: str, long: str) -> bool:
-    return any(
-        short.replace(*pair) == long
-        for terms in _APART.splitlines()
-        for pair in itertools.permutations(terms.split(), 2)
-    )
 
 
 def _typing(short: str, long: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..core import Banner, InputError, Kind, Message, Pairs
+from ..core import Banner, InputError, Kind, Message, Pairs, counted
 from ..core.formats import PART, ImageHeader, Pixels, as_frame, read_json, unit_named
 from ..core.jobs import write_json
 from .classes import not_among, spell_labels
@@ -194,6 +194,16 @@ class Dataset:
         """Return the number of images of each class, in class order."""
         counts = Counter(record.label for record in self.records)
         return {name: counts[name] for name in self.classes}
+
+    @property
+    def counts_text(self) -> str:
+        """The number of images, and that of each class, in words."""
+        classes = self.class_counts()
+        counts = [f"{name} {count}" for name, count in classes.items()]
+        unlabelled = len(self) - sum(classes.values())
+        if unlabelled:
+            counts.append(f"without a label {unlabelled}")
+        return f"{counted(len(self), 'image')}: {', '.join(counts)}"
 
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame` that `ImageSelection` takes again: path, label, group, image_id, mpp.

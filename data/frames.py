@@ -55,11 +55,10 @@ _log = logging.getLogger(__name__)
 def with_files(
     sources: Any, folder: Path, notes: dict[str, None]
 ) -> Iterator[tuple[list[Path], dict[Path, str]]]:
-    """Give sources in which each data frame has a path, in `folder` by its position, or in ``frames`` by its name.
+    """Yield the paths of sources, and the name of each table that a mapping names.
 
-    With them, the names of those files that a mapping names, or whose folder it names.
-
-    A frame without folds is logged, and noted. Without an error, each frame is written to its path at the end.
+    A data frame gets a path in `folder`, by its position, or in ``frames`` by its name, and is written there at the
+    end if nothing failed. One without folds is logged, and noted.
 
     Parameters
     ----------
@@ -79,10 +78,19 @@ def with_files(
     for path, source in _paths_of(sources, folder):
         if not hasattr(source, "to_pandas") and not hasattr(source, "to_csv"):
             file = converted(source, "sources", Path)
-            tables = {file: ""}
-            if isinstance(sources, Mapping):
-                tables = _tables_in(file, path.stem)
-                names |= tables
+            if not isinstance(sources, Mapping):
+                given.append(file)
+                continue
+            # of a run folder all tables, each with a name of its own
+            tables = [
+                table
+                for table in sorted(file.glob("**/predictions.csv"))
+                if not is_set_aside(table)
+            ] or [file]
+            for table in tables:
+                names[table] = path.stem
+                if len(tables) > 1:
+                    names[table] += f" {table.parent.name}"
             given += tables
             continue
         frame = FramePath.of(source, path)
@@ -109,17 +117,9 @@ def _paths_of(sources: Any, folder: Path) -> Iterator[tuple[Path, Any]]:
         return
     for name, source in sources.items():
         path = folder / "frames" / f"{name}.csv"
-        if path.parent.name != "frames":
-            raise InputError("{sources} {}: give this table a name without slash", name)
+        if not name or path.parent != folder / "frames":
+            raise InputError("{sources} {}: give this table a name without slash", name or "''")
         yield path, source
-
-
-def _tables_in(source: Path, name: str) -> dict[Path, str]:
-    """Return the tables of a run folder that has a name, each with a name of its own; else the source."""
-    files = [path for path in sorted(source.glob("**/predictions.csv")) if not is_set_aside(path)]
-    if len(files) < 2:
-        return dict.fromkeys(files or [source], name)
-    return {path: f"{name} {path.parent.name}" for path in files}
 
 
 def image_path(images: Any) -> Any:

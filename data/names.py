@@ -391,6 +391,93 @@ _NO_PATIENTS = {
 """Names of groups that are not patients, as `letters_of` gives them."""
 
 
+_NUMBERED = re.compile(r"([^\W\d_]+[ _.#=-]*)\d+(?![^\W_])")
+_DATED = re.compile(rf"{_YEAR}([-_. ]\d\d){{2}}|(\d\d[-_. ]){{2}}{_YEAR}")
+_NO_PARTS = (*_NO_PATIENTS.values(), rf"\D*{_YEAR}\D*", "[124]00|[12456]0|[45]")
+"""Values of a part that are not patients, as `letters_of` gives them: also years, and powers of an objective."""
+
+_MOST_TEXTS = 5
+"""Texts before numbers that are tried, most frequent first; a name of a file has few."""
+
+_NEARLY_ALL = 0.9
+"""Share of the names that must hold a part (bchisto's choice)."""
+
+
+def part_of_names(records: Sequence[ImageRecord]) -> str:
+    r"""Return the line on the part of the names of files that may be the patient, by what recurs; empty without one.
+
+    It is a number behind a text, or what is before a mark such as ``_``. Of several parts it is the one that divides
+    the classes best, and then the first.
+
+    Parameters
+    ----------
+    records : sequence of ImageRecord
+        Images whose patients are not known.
+
+    Examples
+    --------
+    >>> paths = [Path(f"{label}/Pat {n} - {i}.png") for label, n in ("a1", "a2", "b3") for i in (1, 2)]
+    >>> print(part_of_names([ImageRecord(f"{path}", path, path.parts[0]) for path in paths]))
+    patients: 6 of 6 names hold 'Pat N', 3 values: `group_from="Pat (\d+)"`
+    >>> def pattern(form, patients=6):
+    ...     numbers = [(n, i) for n in range(patients) for i in range(8)]
+    ...     paths = [Path(form.format("ab"[n % 2], n, 8 * n + i, i)) for n, i in numbers]
+    ...     line = part_of_names([ImageRecord(f"{path}", path, path.parts[0]) for path in paths])
+    ...     return line and line.parts[-1]
+    >>> pattern("{0}/B2021-{1:04}_{2}_HE.png"), pattern("{0}/Bild {3} P{1}.png"), pattern("{0}/{1}-{3}.png")
+    ('([^/_]+)_[^/]*$', 'P(\\d+)', '([^/-]+)-[^/]*$')
+
+    There is none in plain numbers, the class, magnifications, dates, batches, or numbers that begin anew in folders:
+
+    >>> [pattern(f"{{0}}/{form}.png") for form in ("img_{2}", "{0}_{2}", "40X_{2}", "2021-03-1{1}_{2}", "batch{1}_{2}")]
+    ['', '', '', '', '']
+    >>> pattern("{0}/class{1}_{2}.png", patients=2), pattern("{0}/img_{3}.png", patients=2)
+    ('', '')
+    """
+    names = (unicodedata.normalize("NFC", record.path.name) for record in records)
+    counts = Counter(itertools.chain.from_iterable(map(_NUMBERED.findall, names)))
+    texts = {rf"{text}(\d+)": text for text, _ in counts.most_common(_MOST_TEXTS)}
+    for mark, place in itertools.product("_- ", range(3)):
+        signs = f"[^/{mark}]+"
+        texts[f"{signs}{mark}" * place + f"({signs}){mark}[^/]*$"] = ""
+    # the path as a table has it is not known if another column names the image
+    paths = [
+        record.image_id if record.image_id.endswith(record.path.name) else record.path.name
+        for record in records
+    ]
+    lines: dict[int, str] = {}
+    for pattern, text in texts.items():
+        value_of = PathRule.of(pattern, name="group_from").find(paths)
+        owners = [
+            (record.path.parent, record.label, value)
+            for record, value in zip(records, map(value_of.get, paths), strict=True)
+            if value and re.search(r"\d", value)
+        ]
+        in_classes = {(label, value) for _, label, value in owners}
+        values = {value for _, value in in_classes}
+        # numbers that begin anew in each folder recur, too, but once in each
+        recurs = len(owners) >= max(_NEARLY_ALL * len(records), 2 * len({*owners}))
+        is_finer = len(values) > len({label for label, _ in in_classes})
+        if recurs and is_finer and not _is_no_patient(text, values, paths[0]):
+            divided = round(len(in_classes) / len(values))
+            example = re.sub(r"\d", "N", text + owners[0][2])
+            line = "patients: {} of {} names hold '{}', {} values: {group_from:{}}"
+            lines.setdefault(
+                divided, Message(line, len(owners), len(records), example, len(values), pattern)
+            )
+    return lines.get(min(lines, default=0), "")
+
+
+def _is_no_patient(text: str, values: Collection[str], path: str) -> bool:
+    """Return whether values behind a text are not named as patients, but as dates or the like."""
+    if not text and _DATED.search(path) and all(map(str.isdecimal, values)):
+        return True
+    return any(
+        all(re.fullmatch(kind, letters_of(before + value)) for value in values)
+        for kind, before in itertools.product(_NO_PARTS, {"", text})
+    )
+
+
 _Doubt = tuple[str, Sequence[str], Message]
 """Why groups are doubtful, the first of them, and a remedy if they are not what they are taken for."""
 

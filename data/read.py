@@ -73,7 +73,11 @@ def read_images(options: Mapping[str, Any], given: dict[str, Any]) -> Dataset:
     in_column = layout.manifest and any(record.group for record in records)
     patients_apart = is_ruled or layout.patients_apart or (layout.fallback and not in_column)
     if "group_from" in layout.options:
-        records = _settle_patients(records, root, given, findings, is_ruled=is_ruled)
+        if any(record.group for record in records):
+            records, joined = settle_groups(records, root=root, ruled="group_from" in given)
+            findings += joined
+        if not is_ruled:
+            records = _patients_in_names(records, root, given, findings)
     files = len(records)
     records = _join_ids(records, table, findings)
 
@@ -130,23 +134,6 @@ def _no_image(layout: LayoutSpec, root: Path, magnifications: Sequence[int]) -> 
         return InputError("{}: no image at {} is present", root, powers)
     text = "{}: no image of the layout {} in it; expected {}"
     return InputError(text, root, layout.name, layout.expected)
-
-
-def _settle_patients(
-    records: list[ImageRecord],
-    root: Path,
-    given: Mapping[str, Any],
-    findings: Findings,
-    *,
-    is_ruled: bool,
-) -> list[ImageRecord]:
-    """Return the records with spellings of a patient joined, and with patients in file names unless an option rules."""
-    if any(record.group for record in records):
-        records, joined = settle_groups(records, root=root, ruled="group_from" in given)
-        findings.extend(joined)
-    if is_ruled:
-        return records
-    return _patients_in_names(records, root, given, findings)
 
 
 def _is_synthetic(records: Iterable[ImageRecord]) -> bool:
@@ -236,24 +223,20 @@ def _check_root(root: Path) -> None:
     if is_empty:
         raise MissingInputError("{}: this folder is empty; check {images}", root)
     if root.is_file():
-        _check_file(root)
+        # neither an image, a whole slide, nor another file that is no table
+        suffix = root.suffix.casefold()
+        if suffix in SLIDE_SUFFIXES:
+            raise InputError(f"{root}: {SLIDE}")
+        if suffix in IMAGE_SUFFIXES:
+            raise InputError(
+                f"{root}: one image, not a folder or a manifest; give the folder of the images"
+            )
+        trouble = mistaken(root, "a folder or a manifest of images")
+        if trouble is not None:
+            raise InputError(trouble)
     name = readable_name(str(root.resolve()))
     if name != str(root.resolve()):
         raise InputError(f"{name}: {NOT_UTF_8}")
-
-
-def _check_file(root: Path) -> None:
-    """Refuse an image, a whole slide, or another file that is no table."""
-    suffix = root.suffix.casefold()
-    if suffix in SLIDE_SUFFIXES:
-        raise InputError(f"{root}: {SLIDE}")
-    if suffix in IMAGE_SUFFIXES:
-        raise InputError(
-            f"{root}: one image, not a folder or a manifest; give the folder of the images"
-        )
-    trouble = mistaken(root, "a folder or a manifest of images")
-    if trouble is not None:
-        raise InputError(trouble)
 
 
 def _patients_in_names(
@@ -393,11 +376,7 @@ def _contradiction(first: ImageRecord, second: ImageRecord, table: Path) -> str 
 
 def _part(record: ImageRecord) -> str | None:
     """Return the part of a split that a row of a manifest names."""
-    for cell in PART.values_of(record.columns):
-        part = part_of(cell)
-        if part is not None:
-            return part
-    return None
+    return next(filter(None, map(part_of, PART.values_of(record.columns))), None)
 
 
 def _unwritable(record: ImageRecord) -> str | None:

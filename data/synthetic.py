@@ -141,9 +141,16 @@ def make_bach(
         )
     root = Path(out) / "ICIAR2018_BACH_Challenge"
     photos = ensure_folder(root / "Photos")
-    _claim(
-        root / SYNTHETIC_MARK, {"generator": "bchisto data make", "seed": seed, "size": list(size)}
-    )
+    mark = root / SYNTHETIC_MARK
+    content = {"generator": "bchisto data make", "seed": seed, "size": [*size]}
+    if mark.is_file():
+        entries = read_json(mark)
+        if entries != content:
+            text = "{}: holds a synthetic dataset with other settings ({}); choose another {out}"
+            raise OutputError(text, root, entries)
+    elif any(photos.rglob("*.tif")):
+        raise OutputError("{}: holds images that are not synthetic; choose another {out}", root)
+    write_json(mark, content)
     tasks = []
     for label in TISSUE_CLASSES:
         for number in range(1, images_per_class + 1):
@@ -166,22 +173,6 @@ def make_bach(
     with atomic_output(photos / GROUND_TRUTH) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
     return root
-
-
-def _claim(mark: Path, content: dict[str, object]) -> None:
-    if mark.is_file():
-        entries = read_json(mark)
-        if entries != content:
-            raise OutputError(
-                "{}: holds a synthetic dataset with other settings ({}); choose another {out}",
-                mark.parent,
-                entries,
-            )
-    elif any((mark.parent / "Photos").rglob("*.tif")):
-        raise OutputError(
-            "{}: holds images that are not synthetic; choose another {out}", mark.parent
-        )
-    write_json(mark, content)
 
 
 def _draw(task: _Task, ticker: Ticker) -> None:

@@ -98,7 +98,7 @@ class _Walk:
                     yield path
 
     def _kind(self, entry: os.DirEntry[str]) -> Literal["folder", "file", "other", ""]:
-        """Return what an entry is; empty if it belongs to a system, or cannot be read."""
+        """Return what an entry is; empty to skip it: of a system, or unreadable and no image by its name."""
         if SYSTEM.fullmatch(entry.name):
             return ""
         try:

@@ -15,7 +15,7 @@ exclude_patterns = ["_build", "samples"]
 html_theme = "furo"
 html_logo = html_favicon = "images/logo.svg"
 html_static_path, html_css_files = ["static"], ["site.css"]
-# The address of the source code gives each page a link to edit it; docs/releasing.md lists it among the blanks to fill.
+# The address of the source code gives each page a link to edit it (a blank of .github/releasing.md).
 SOURCE = ""
 html_theme_options = (
     {"source_repository": SOURCE, "source_branch": "main", "source_directory": "docs/"}

@@ -120,12 +120,12 @@ def sections(command, path, level):
 def pages():
     """Return the text of each page by its path below docs."""
     context = context_of(cli, ["bchisto"])
-    rows, texts = ["| command | what it does |", "| --- | --- |"], {}
+    rows, texts = [], {}
     for title, names in GROUPS.items():
         page = f"commands/{title.split()[0].lower()}"
         commands = {name: cli.get_command(context, name) for name in names}
         rows += [
-            f"| [{name}]({page}.md#bchisto-{name}) | {command.get_short_help_str(WIDTH)} |"
+            f"- [{name}]({page}.md#bchisto-{name}): {command.get_short_help_str(WIDTH)}"
             for name, command in commands.items()
         ]
         own = (

@@ -1,13 +1,11 @@
-"""Run the notebook of the documents on the real images in `../shared`, and write the page that shows it.
+"""Run the notebook of the documents on the real images in `../shared`, and keep its outputs in it.
 
-python docs/make_notebook.py          runs it, keeps its outputs in it, and writes docs/notebook.md
-python docs/make_notebook.py --page   writes only the page
+python docs/make_notebook.py
 """
 
 import base64
 import io
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import nbformat
 
 DOCS = Path(__file__).resolve().parent
 NOTEBOOK = DOCS / "notebooks" / "breakhis.ipynb"
-PAGE = DOCS / "notebook.md"
+PICTURE = DOCS / "images" / "notebook-1.jpg"
 SHARED = Path(os.environ.get("BCHISTO_SHARED", DOCS.parents[1] / "shared")) / "data"
 FILES = {
     "BreaKHis_v1": "breakhis/BreaKHis_v1",
@@ -23,7 +21,6 @@ FILES = {
 }
 """What lies beside the notebook while it runs, and where that is in the folder of real data."""
 
-MADE = "% Made by `python docs/make_notebook.py` from docs/notebooks/breakhis.ipynb.\n\n"
 WIDEST = 1000
 """Pixels of a picture."""
 
@@ -62,40 +59,20 @@ def shrink(notebook):
     notebook.metadata["language_info"] = {"name": "python"}
 
 
-def page(notebook):
-    """Return the page as text, and its pictures by name."""
-    parts, pictures = [], {}
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            parts.append(cell.source.replace("](../", "]("))
-            continue
-        parts.append(f"```python\n{cell.source}\n```")
-        for output in cell.outputs:
-            data = output.get("data", {})
-            if "image/jpeg" in data:
-                name = f"notebook-{len(pictures) + 1}.jpg"
-                pictures[name] = base64.b64decode(data["image/jpeg"])
-                parts.append(f"![{cell.metadata['alt']}](images/{name})")
-            elif "text/html" in data:
-                parts.append(
-                    f'```{{raw}} html\n<div style="overflow-x: auto">{data["text/html"]}</div>\n```'
-                )
-            else:
-                parts.append(f"```text\n{(output.get('text') or data['text/plain']).rstrip()}\n```")
-    return MADE + "\n\n".join(parts) + "\n", pictures
+def pictures_of(notebook):
+    """Return the pictures that the cells of a notebook show, in their order."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    shown = [output.get("data", {}).get("image/jpeg") for output in outputs]
+    return [base64.b64decode(picture) for picture in shown if picture]
 
 
 def main():
-    """Write the notebook, its page and the pictures."""
+    """Write the notebook, and the picture of it that the guide to Python shows."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    if "--page" not in sys.argv:
-        with tempfile.TemporaryDirectory() as folder:
-            shrink(run(notebook, shared=SHARED, folder=Path(folder)))
-        nbformat.write(notebook, NOTEBOOK)
-    text, pictures = page(notebook)
-    PAGE.write_text(text)
-    for name, content in pictures.items():
-        (DOCS / "images" / name).write_bytes(content)
+    with tempfile.TemporaryDirectory() as folder:
+        shrink(run(notebook, shared=SHARED, folder=Path(folder)))
+    nbformat.write(notebook, NOTEBOOK)
+    PICTURE.write_bytes(pictures_of(notebook)[0])
 
 
 if __name__ == "__main__":

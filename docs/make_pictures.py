@@ -58,19 +58,27 @@ def write_manifests(folder):
     return folder / "breakhis.csv", folder / "new.csv"
 
 
-def write_patches(folder):
-    """Write up to 24 patches of each of the slides of IDC; return the path."""
+def write_patches(folder, most=24, of_class=False):
+    """Write some patches of each of the slides of IDC, or of each class of these; return the path."""
     taken, rows = Counter(), [("path", "label", "patient")]
     for path in sorted(
         SHARED.glob("idc/**/*.png"), key=lambda path: hashlib.sha256(path.name.encode()).digest()
     ):
         slide = path.name.partition("_")[0]
-        taken[slide] += 1
-        if taken[slide] <= 24:
+        key = (slide, path.stem[-1]) if of_class else slide
+        taken[key] += 1
+        if taken[key] <= most:
             rows.append((path, "carcinoma" if path.stem.endswith("1") else "no carcinoma", slide))
     with (folder / "patches.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     return folder / "patches.csv"
+
+
+def launched(playwright):
+    """Return chromium, without a window."""
+    return playwright.chromium.launch(
+        executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+    )
 
 
 def screenshot(browser, page, *, width=1100, height=620, scroll=None):
@@ -90,6 +98,42 @@ def save_small(image, name):
         image.quantize(128, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
     else:
         image.save(IMAGES / name, quality=82, optimize=True, progressive=True)
+
+
+SCREENS = ((1280, 800), (390, 844))
+"""Sizes of the first screens: of a desk and of a phone."""
+QUICK = ("--preset", "quick", "--weights", WEIGHTS, "--jobs", "1")
+
+
+def save_first_screens(folder, browser):
+    """Save what is seen first of a report and of a prediction page, of patches of slides of which one is new."""
+    header, *rows = write_patches(folder, most=8, of_class=True).read_text().splitlines()
+    (new,) = {row.rpartition(",")[2] for row in rows[-1:]}
+    for name, is_new in (("known.csv", False), ("unknown.csv", True)):
+        kept = [row for row in rows if row.endswith(f",{new}") == is_new]
+        (folder / name).write_text("\n".join([header, *kept]))
+    run("featurize", "--images", "known.csv", "--out", "first", *QUICK)
+    run(
+        "boost",
+        "--out",
+        "first",
+        *["--folds", "5", "--head", "logistic", "--positive", "carcinoma"],
+    )
+    model = "first/boost/5-grouped-logistic/model.bchisto"
+    run(
+        "predict",
+        model,
+        *["--images", "unknown.csv", "--out", "first.csv", "--html", "first.html"],
+        *QUICK[2:],
+    )
+    pages = {
+        "first-report": "first/boost/5-grouped-logistic/report.html",
+        "first-page": "first.html",
+    }
+    for name, page in pages.items():
+        for width, height in SCREENS:
+            shown = screenshot(browser, folder / page, width=width, height=height)
+            save_small(shown, f"{name}-{width}.png")
 
 
 MAPPED = "SOB_M_MC-14-19979-40-014"
@@ -266,7 +310,14 @@ def write_regions(path):
 
 
 def main():
-    """Train and predict, and take the pictures."""
+    """Train and predict, and take the pictures; with --first only the first screens."""
+    if "--first" in sys.argv:
+        folder = Path(tempfile.mkdtemp(prefix="bchisto-pictures-"))
+        os.chdir(folder)
+        with sync_playwright() as playwright:
+            save_first_screens(folder, launched(playwright))
+        shutil.rmtree(folder)
+        return
     (IMAGES / "way.svg").write_text(draw_way())
     (IMAGES / "results.svg").write_text(draw_results())
     folder = Path(tempfile.mkdtemp(prefix="bchisto-pictures-"))
@@ -361,9 +412,8 @@ def main():
     }
     (drawn,) = Path("why/map/pictures").glob(f"{MAPPED}*.png")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
+        browser = launched(playwright)
+        save_first_screens(folder, browser)
         save_small(screenshot(browser, folder / "bach" / "report.html"), "report.png")
         save_small(screenshot(browser, folder / "compared" / "report.html"), "compared.png")
         save_small(

@@ -331,6 +331,8 @@ def encoders_table(book: Book) -> Iterator[Sequence[str]]:
     yield ("encoder", "eva's leaderboard", "Midnight's model card")
     for name in ENCODERS:
         yield [name, *published_by(book, name)]
+    small = "kaiko ViT-S/16"
+    yield [small, book.row(f"bach-encoder: eva: {small}, linear", EVA)["value"], ""]
     natural = "DINOv2-giant of natural images"
     yield [natural, "", book.row(f"bach-encoder: eva: {natural}, linear", EVA)["value"]]
 

@@ -35,23 +35,27 @@ from .opening import (
 )
 from .registry import (
     BUILT_IN,
-    ENTRY_POINT_GROUP,
+    EMBEDDED,
     FOLDED,
     LEAST_OF_PARTIAL,
+    PUBLISHED,
     EncoderChoice,
     EncoderSpec,
     check_encoder_names,
     encoder_facts,
     get_spec,
+    has_weights,
+    is_built_in,
     is_folded,
     list_encoders,
+    published_file,
     refuse_unused,
     unfetched,
     weight_options,
+    weights_folder,
     weights_of,
 )
 from .vectors import VectorSpec
-from .weights import published_file, weights_folder
 
 __all__ = [
     "Encoder",

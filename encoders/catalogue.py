@@ -79,10 +79,8 @@ class EncoderCard:
         >>> [EncoderCard(licence=name).non_commercial for name in names]
         [True, True, False]
         """
-        return (
-            re.search(r"(?<![a-z])nc(?![a-z])|\bnon[ _-]?commercial", self.licence.casefold())
-            is not None
-        )
+        words = r"(?<![a-z])nc(?![a-z])|\bnon[ _-]?commercial"
+        return bool(re.search(words, self.licence.casefold()))
 
     def terms(self) -> str:
         """Describe the licence of the weights."""
@@ -131,15 +129,14 @@ def treated_card(
             f"{where}: its preprocessing is not supported ({stated[:160]}); bchisto cuts a square out of a resized one "
             f"({', '.join(_INTERPOLATIONS)}), and normalises pixels of 0..1 by three numbers"
         )
-    treatment = {
-        "size": size,
-        "resize": None if resize == size else resize,
-        "margin": round((resize - size) / 2),
-        "mean": tuple(means.tolist()),
-        "std": tuple(stds.tolist()),
-        "interpolation": interpolation,
-    }
-    return EncoderCard(**{**treatment, **further})
+    return EncoderCard(
+        size=size,
+        resize=None if resize == size else resize,
+        mean=tuple(means.tolist()),
+        std=tuple(stds.tolist()),
+        interpolation=interpolation,
+        **{"margin": round((resize - size) / 2), **further},
+    )
 
 
 def _normalises(means: Floats, stds: Floats) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from ..core import ImageError, Many, TextInput, converted, extension_names
+from ..core import ImageError, Many, TextInput, converted
 from ..core.formats import Floats32, Integers, Pixels
 from ..core.jobs import prepare_backend
 from . import network
@@ -29,7 +29,14 @@ from .engines import (
 )
 from .geometry import Geometry
 from .kept import KeptNetwork, keep_compiled, kept_key
-from .registry import BUILT_IN, ENTRY_POINT_GROUP, EncoderSpec, get_spec, is_folded
+from .registry import (
+    EMBEDDED,
+    EncoderSpec,
+    get_spec,
+    is_built_in,
+    is_folded,
+    published_file,
+)
 from .vectors import refuse_other_than_crops
 
 
@@ -48,7 +55,7 @@ class Backbone:
     default_layers : bool
         Whether `layers` are the encoder's default.
     weights : str
-        ``imagenet``, ``random`` or ``file``.
+        ``imagenet``, ``embedded``, ``random`` or ``file``.
     weights_file_sha256 : str
         SHA-256 of the weights file; empty if there is none.
     """
@@ -79,7 +86,7 @@ def build_backbone(
         Keras layer names as in a fresh process. Empty means the default: the last feature map, or four internal blocks
         for ``vgg16``.
     weights : str
-        ``imagenet``, ``random``, or the path of a weights file.
+        ``imagenet`` (Keras's), ``embedded`` (those of the package), ``random``, or the path of a weights file.
     precision : {"float32", "bfloat16", "float16"}
         Precision of computation; weights are float32.
     seed : int
@@ -113,6 +120,8 @@ def build_backbone(
     file_sha256 = ""
     if weights == "random":
         weight_files.randomize(model, seed=seed)
+    elif weights == "embedded":
+        file_sha256 = weight_files.load_embedded(spec.name, model)
     elif weights != "imagenet":
         path = Path(weights)
         file_sha256 = weight_files.load_encoder_file(path, spec=spec, base=base, part=model)
@@ -156,7 +165,7 @@ class Encoder:
     geometry : Geometry
         Which pixels the cells of its feature maps see.
     weights : str
-        ``imagenet``, ``random`` or ``file``.
+        ``imagenet``, ``embedded``, ``random`` or ``file``.
     weights_sha256 : str
         SHA-256 of the weights used, independent of the file format.
     weights_file_sha256 : str
@@ -386,13 +395,15 @@ def _kept(decisive: dict[str, Any], layers: tuple[str, ...]) -> KeptNetwork:
 def _decisive(name: str, weights: str, seed: int) -> dict[str, Any]:
     """Return what determines a network besides its layers, with a key of its present weights; empty if unknown."""
     name = name.casefold()
-    if name not in BUILT_IN.difference(extension_names(ENTRY_POINT_GROUP)):
+    if not is_built_in(name):
         return {}  # another package builds it
     published = weights == "imagenet"
     if published:
-        content = weight_files.content_key(weight_files.published_file(name))
+        content = weight_files.content_key(published_file(name))
     elif weights == "random":
         content = f"random {seed}"
+    elif weights == "embedded":
+        content = EMBEDDED.get(name, "")
     else:
         content = weight_files.content_key(Path(weights))
     return {"name": name, "weights": content, "published": published} if content else {}

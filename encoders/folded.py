@@ -10,7 +10,8 @@ like a bias.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ def fold(model: Any, *, dtype: str = "float32", scale: float = 1.0) -> Any:
             option = f"{name}_initializer"
             if option not in config:
                 option = "depthwise_initializer"
-            config[option] = _constant(values)
+            config[option] = functools.partial(_initial, values)
         return type(layer).from_config(config)
 
     def call(layer: Any, *inputs: Any, **options: Any) -> Any:
@@ -132,13 +133,9 @@ def _norms_by_convolution(model: Any) -> dict[str, Any]:
     return norms
 
 
-def _constant(values: Array) -> Callable[..., Array]:
-    """Return an initializer of Keras that gives these values."""
-
-    def initialize(shape: Sequence[int], dtype: str) -> Array:
-        return values.astype(dtype)
-
-    return initialize
+def _initial(values: Array, shape: Sequence[int], dtype: str) -> Array:
+    """Return values as an initializer of Keras gives them."""
+    return values.astype(dtype)
 
 
 def _weights(layer: Any, norm: Any) -> dict[str, Array]:

@@ -84,7 +84,7 @@ def open_hub(request: EncoderRequest, *, published: NamedEncoder | None) -> Vect
             network = timm_folder(folder, request.choice.name)
         else:
             network = _of_transformers(folder, request.choice.name)
-    return torch_encoder(request, network, folder, runner="hub", sha256=sha256)
+    return torch_encoder(request, network, folder, sha256=sha256)
 
 
 def _of_catalogue(folder: WeightsFolder, published: NamedEncoder) -> TorchNetwork:

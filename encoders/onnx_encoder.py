@@ -168,9 +168,7 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
     trial = run(np.zeros((1, side, side, 3), np.float32))
     pick = _picks(path, trial, sidecar.prefix)
     default = tuple(pick)[:1]
-    layers = chosen_outputs(
-        request.choice.layers, default=default, offered=pick, encoder=f"onnx:{path}"
-    )
+    layers = chosen_outputs(request.choice, default=default, offered=pick)
     parts = tuple(pick[layer](trial).shape[1] for layer in layers)
 
     def vectors(images: Floats32) -> Floats32:

@@ -36,7 +36,16 @@ from .hub import open_hub
 from .kept import KeptNetwork, kept_key
 from .loading import joint_sha256, read_folder, read_json_object, side_of, stated_mpp
 from .onnx_encoder import open_onnx, read_onnx, read_sidecar
-from .registry import VECTOR_GROUP, WITH_WEIGHTS, EncoderChoice, get_spec, list_encoders, weights_of
+from .registry import (
+    EMBEDDED,
+    PUBLISHED,
+    VECTOR_GROUP,
+    WITH_WEIGHTS,
+    EncoderChoice,
+    get_spec,
+    list_encoders,
+    weights_of,
+)
 from .timm_network import open_timm, timm_card
 from .torch_network import openvino_run
 from .vectors import EncoderRequest, VectorEncoder, VectorSpec, from_facts, open_vectors
@@ -220,7 +229,7 @@ def _refuse_removed() -> NoReturn:
 def cached_encoder(choice: EncoderChoice, *, weights: str, **settings: Any) -> CropEncoder:
     """Return an encoder; a process builds it only once for the same content of its weights. See `open_encoder`."""
     content = ""
-    if choice.brings_weights or weights not in ("imagenet", "random"):
+    if choice.brings_weights or weights not in (*PUBLISHED, "random"):
         content = _content_of(_path_of(choice, weights))
     return _built(content, choice, weights=weights, **settings)
 
@@ -321,7 +330,9 @@ _ROUNDS = 3
 
 def list_all_encoders() -> list[tuple[str, str]]:
     """Return the names of all encoders, each with a short description."""
-    rows = [(name, "feature maps, ImageNet weights fetched by Keras") for name in list_encoders()]
+    origins = dict.fromkeys(list_encoders(), "fetched by Keras")
+    origins |= dict.fromkeys(EMBEDDED, "in the package")
+    rows = [(name, f"feature maps, ImageNet weights {origin}") for name, origin in origins.items()]
     for published in CATALOGUE.values():
         state = "can be fetched"
         if fetched_folder(published.name) is not None:
@@ -370,6 +381,8 @@ def describe_encoder(text: str) -> list[tuple[str, str]]:
         weights = (
             "ImageNet, fetched by Keras, which states no licence; or {weights}, a file of Keras"
         )
+        if weights_of((), choice.name) == "embedded":
+            weights = "ImageNet, in the package, Apache-2.0; or {weights}, a file of Keras"
         return [("encoder", encoder), ("weights", Message(weights))]
     lines = [("encoder", published.title if published else choice.name), *_card_lines(card)]
     if published is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 import re
 import sys
 import unicodedata
@@ -34,6 +35,13 @@ _OUTPUTS = re.compile(rf"(.+):({_OUTPUT}(?:\+{_OUTPUT})*)")
 
 WEIGHTS_OF = {RESNET50_KERAS213: "resnet50"}
 """Encoders that share the weights of another encoder, and therefore accept ``OTHER=...``."""
+
+EMBEDDED = {"mobilenetv2": "85fe67a9292b6cd04e2fd469a9117ec07c176248837dbb24be69ddea876aeb42"}
+"""Encoders whose ImageNet weights the package holds, each with the SHA-256 of ``published/<name>.npz``, which
+``tools/embed_weights.py`` writes."""
+
+PUBLISHED = ("imagenet", "embedded")
+"""Weights that need no file of the user: those of Keras, and those of `EMBEDDED`."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +154,7 @@ def weights_of(options: Sequence[str], encoder: str) -> str:
 
     The last option counts; ``NAME=...`` applies only to the encoder of that name. An encoder that shares the weights of
     another one also accepts the option of that encoder, but its own comes first. Without an option, a published encoder
-    uses the weights that were fetched.
+    uses the weights that were fetched, and one of `EMBEDDED` those of the package, unless Keras's are in its folder.
     """
     encoder = encoder.casefold()
     weights = "imagenet"
@@ -160,9 +168,57 @@ def weights_of(options: Sequence[str], encoder: str) -> str:
     for name in (encoder, WEIGHTS_OF.get(encoder)):
         if name in weights_by_encoder:
             return weights_by_encoder[name]
-    if encoder in CATALOGUE and weights == "imagenet":
-        return str(fetched_folder(encoder) or weights)
+    if weights == "imagenet":
+        if encoder in CATALOGUE:
+            return str(fetched_folder(encoder) or weights)
+        if encoder in EMBEDDED and is_built_in(encoder) and published_file(encoder) is None:
+            return "embedded"
     return weights
+
+
+def weights_folder() -> Path | None:
+    """Return the folder in which Keras caches weights; None if Keras would use a temporary one."""
+    keras_home = os.environ.get("KERAS_HOME")
+    home = Path(os.path.expanduser(keras_home or "~/.keras"))  # noqa: PTH111 - as Keras
+    nearest = next(path for path in (home, *home.parents) if os.path.exists(path))  # noqa: PTH110 - may be forbidden
+    folders = [nearest]  # Keras makes those that are not there
+    if not keras_home:
+        folders.append(home.parent)
+    if not all(path.is_dir() and os.access(path, os.W_OK) for path in folders):
+        return None
+    return home / "models"
+
+
+def published_file(name: str) -> Path | None:
+    """Return the file of published weights that Keras would load for one of its networks; None if there is none yet."""
+    folder = weights_folder() or Path("/tmp/.keras/models")  # nosec B108 - as Keras
+    if not folder.is_dir():
+        return None
+    # Keras writes these names in several ways
+    names = re.compile(rf"{WEIGHTS_OF.get(name, name)}(weights\w+|10224tf)?notoph5")
+    for file in folder.iterdir():
+        if names.fullmatch(re.sub(r"[\W_]", "", file.name.casefold())):
+            return file
+    return None
+
+
+def has_weights(choice: EncoderChoice, options: Sequence[str]) -> bool:
+    """Return whether the weights of an encoder are on this machine, without opening them.
+
+    Parameters
+    ----------
+    choice : EncoderChoice
+    options : sequence of str
+        As in `weights_of`.
+    """
+    source = weights_of(options, choice.label)
+    if choice.brings_weights:
+        source = choice.source
+    if source != "imagenet":
+        return source in ("random", "embedded") or Path(source).exists()
+    if is_built_in(choice.name):
+        return published_file(choice.name) is not None
+    return choice.name not in CATALOGUE
 
 
 def refuse_unused(
@@ -199,8 +255,11 @@ def unfetched(choices: Sequence[EncoderChoice], weights: Sequence[str]) -> list[
     weights : sequence of str
         As in `weights_of`.
     """
-    names = [choice.name for choice in choices if choice.name in CATALOGUE]
-    return [name for name in names if weights_of(weights, name) == "imagenet"]
+    return [
+        choice.name
+        for choice in choices
+        if choice.name in CATALOGUE and weights_of(weights, choice.name) == "imagenet"
+    ]
 
 
 ENTRY_POINT_GROUP = "bchisto.encoders"
@@ -292,9 +351,14 @@ BUILT_IN = frozenset({*_OF_KERAS, RESNET50_KERAS213})
 """Networks of Keras that bchisto builds, unless another package offers one of the same name."""
 
 
+def is_built_in(name: str) -> bool:
+    """Return whether an encoder is one of `BUILT_IN`, and not one of another package with such a name."""
+    return name in BUILT_IN.difference(extension_names(ENTRY_POINT_GROUP))
+
+
 def is_folded(name: str) -> bool:
     """Return whether an encoder is one of `FOLDED`, and not one of another package with such a name."""
-    return name in FOLDED.difference(extension_names(ENTRY_POINT_GROUP))
+    return name in FOLDED and is_built_in(name)
 
 
 def _applications() -> dict[str, Callable[..., Any]]:

@@ -74,7 +74,7 @@ def open_timm(request: EncoderRequest) -> VectorEncoder:
     with unchanged(folder.files) as sha256:
         network = timm_network(source, architecture, {}, read_tensors(folder.files))
     network = dataclasses.replace(network, decisive={"architecture": architecture})
-    return torch_encoder(request, network, folder, runner="timm", sha256=sha256)
+    return torch_encoder(request, network, folder, sha256=sha256)
 
 
 def timm_folder(folder: WeightsFolder, source: str) -> TorchNetwork:

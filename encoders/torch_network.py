@@ -101,7 +101,6 @@ def torch_encoder(
     network: TorchNetwork,
     folder: WeightsFolder,
     *,
-    runner: str,
     sha256: str,
 ) -> VectorEncoder:
     """Return an encoder that runs a network.
@@ -113,8 +112,6 @@ def torch_encoder(
     network : TorchNetwork
     folder : WeightsFolder
         Where it comes from; its config may state the micrometres per pixel.
-    runner : str
-        Runner of the encoder, ``hub`` or ``timm``.
     sha256 : str
         Checksum of the weights files.
 
@@ -131,9 +128,7 @@ def torch_encoder(
     default = network.default
     if not default:
         default = network.outputs[:1]
-    layers = chosen_outputs(
-        request.choice.layers, default=default, offered=network.outputs, encoder=source
-    )
+    layers = chosen_outputs(request.choice, default=default, offered=network.outputs)
     import torch
 
     network.module.train(False).requires_grad_(False)
@@ -151,7 +146,7 @@ def torch_encoder(
         "parts": parts,
         "default_layers": layers == default,
         "card": dataclasses.asdict(card),
-        "runner": runner,
+        "runner": request.choice.runner or "hub",
         "weights_sha256": identity(card, weights=sha256, **network.decisive),
         "weights_file_sha256": sha256,
         "parameters": sum(parameter.numel() for parameter in network.module.parameters()),

@@ -193,9 +193,7 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
         The package refuses its weights.
     """
     default = tuple(spec.outputs)[:1]
-    layers = chosen_outputs(
-        request.choice.layers, default=default, offered=spec.outputs, encoder=spec.name
-    )
+    layers = chosen_outputs(request.choice, default=default, offered=spec.outputs)
     parts = tuple(spec.outputs[name] for name in layers)
     try:
         run, sha256 = spec.build(layers, request.weights)
@@ -218,17 +216,17 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
 
 
 def chosen_outputs(
-    layers: tuple[str, ...], *, default: tuple[str, ...], offered: Collection[str], encoder: str
+    choice: EncoderChoice, *, default: tuple[str, ...], offered: Collection[str]
 ) -> tuple[str, ...]:
-    """Return the chosen outputs, or the default ones.
+    """Return the chosen outputs of an encoder, or the default ones.
 
     Raises
     ------
     InputError
         There is no such output.
     """
-    for name in layers:
+    for name in choice.layers:
         if name not in offered:
             names = ", ".join([*offered][:8])
-            raise InputError("{encoders} {}: no output {}; it has {}", encoder, name, names)
-    return layers or default
+            raise InputError("{encoders} {}: no output {}; it has {}", choice.name, name, names)
+    return choice.layers or default

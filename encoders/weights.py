@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import os
 import re
 import sys
 import warnings
@@ -32,7 +31,7 @@ from ..core import (
 from ..core.formats import Floats32, check_tree, content_sha256
 from .loading import short_reason, unchanged
 from .network import variables_of
-from .registry import WEIGHTS_OF, EncoderSpec
+from .registry import EMBEDDED, EncoderSpec, published_file, weights_folder
 
 
 class Filled(NamedTuple):
@@ -220,30 +219,33 @@ def _not_fetched(name: str, *, url: str, reason: str) -> WeightsError:
     )
 
 
-def weights_folder() -> Path | None:
-    """Return the folder in which Keras caches weights; None if Keras would use a temporary one."""
-    keras_home = os.environ.get("KERAS_HOME")
-    home = Path(os.path.expanduser(keras_home or "~/.keras"))  # noqa: PTH111 - as Keras
-    nearest = next(path for path in (home, *home.parents) if os.path.exists(path))  # noqa: PTH110 - may be forbidden
-    folders = [nearest]  # Keras makes those that are not there
-    if not keras_home:
-        folders.append(home.parent)
-    if not all(path.is_dir() and os.access(path, os.W_OK) for path in folders):
-        return None
-    return home / "models"
+def load_embedded(encoder: str, model: Any) -> str:
+    """Load the weights of a network that the package holds; kernels are integers and a float32 for each channel.
 
+    Returns
+    -------
+    str
+        SHA-256 of the file.
 
-def published_file(name: str) -> Path | None:
-    """Return the file of published weights that Keras would load for one of its networks; None if there is none yet."""
-    folder = weights_folder() or Path("/tmp/.keras/models")  # nosec B108 - as Keras
-    if not folder.is_dir():
-        return None
-    # Keras writes these names in several ways
-    names = re.compile(rf"{WEIGHTS_OF.get(name, name)}(weights\w+|10224tf)?notoph5")
-    for file in folder.iterdir():
-        if names.fullmatch(re.sub(r"[\W_]", "", file.name.casefold())):
-            return file
-    return None
+    Raises
+    ------
+    WeightsError
+        The package holds no weights of this network, or the file was altered.
+    """
+    if encoder not in EMBEDDED:
+        raise WeightsError(
+            "{weights:embedded}: the package holds weights of {}, not of {}; leave it out",
+            ", ".join(EMBEDDED),
+            encoder,
+        )
+    path = Path(__file__).parent / "published" / f"{encoder}.npz"
+    if content_sha256(path) != EMBEDDED[encoder]:
+        raise WeightsError(f"{path}: altered or damaged; install bchisto again")
+    with np.load(path) as arrays:
+        for layer, name, variable in variables_of(model):
+            key = f"{layer}/{name}"
+            variable.assign(arrays[key] * arrays.get(f"{key}/scale", 1))
+    return EMBEDDED[encoder]
 
 
 def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) -> str:

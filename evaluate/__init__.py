@@ -46,7 +46,6 @@ from .intervals import (
 from .metrics import (
     HEADLINE,
     MetricSpec,
-    confusion,
     list_metrics,
     measure,
     metrics_of,

@@ -162,7 +162,13 @@ def _predict(
     table: PredictionTable, members: list[list[int]], rule: str, positive: Sequence[str]
 ) -> tuple[Values | None, Integers]:
     if rule in _NEEDED:
-        return None, _called_positive(table, members, rule, positive)
+        # positive if enough rows are predicted positive
+        mask = positive_mask(table.classes, tuple(positive) or default_positive(table.classes))
+        if mask.sum() != 1 or len(mask) != 2:
+            raise InputError("{rule:{}}: needs two classes, one of them {positive}", rule)
+        yes = int(np.flatnonzero(mask)[0])
+        is_positive = [(table.predicted[rows] == yes).sum() >= _NEEDED[rule] for rows in members]
+        return None, np.where(is_positive, yes, 1 - yes).astype(np.int64)
     classes = len(table.classes)
     shares = np.array(
         [np.bincount(table.predicted[rows], minlength=classes) / len(rows) for rows in members]
@@ -175,19 +181,3 @@ def _predict(
         return shares, (shares + 1e-9 * means).argmax(axis=1)
     # a tie of means goes to the class that more rows are predicted as
     return means, (means + 1e-9 * shares).argmax(axis=1)
-
-
-def _called_positive(
-    table: PredictionTable,
-    members: list[list[int]],
-    rule: str,
-    positive: Sequence[str],
-) -> Integers:
-    """Return the positive class for members of which enough rows are predicted positive, else the other class."""
-    mask = positive_mask(table.classes, tuple(positive) or default_positive(table.classes))
-    if mask.sum() != 1 or len(mask) != 2:
-        raise InputError("{rule:{}}: needs two classes, one of them {positive}", rule)
-    yes = int(np.flatnonzero(mask)[0])
-    no = int(np.flatnonzero(~mask)[0])
-    is_positive = [(table.predicted[rows] == yes).sum() >= _NEEDED[rule] for rows in members]
-    return np.where(is_positive, yes, no).astype(np.int64)

@@ -27,10 +27,10 @@ _MOST_WORK = 3_000_000
 
 PENALTY = 5.0
 """Weight of the square of log T relative to the log-likelihood of the units, chosen on
-simulated data (docs/statistics.md)."""
+simulated data (docs/methods.md)."""
 
 _AVERAGING = 0.3
-"""Largest decrease of log T for the mean of the models of all folds, chosen on simulated data (docs/statistics.md)."""
+"""Largest decrease of log T for the mean of the models of all folds, chosen on simulated data (docs/methods.md)."""
 
 
 def shrunk_temperature(table: PredictionTable, *, averaged: bool = False) -> float | None:

@@ -421,7 +421,15 @@ def difference_parts(
         parts["by_unit"] = [by_patient(first, hits[1] - hits[0])]
     if first.probabilities is not None and second.probabilities is not None:
         aucs = class_aucs(first)
-        others = class_aucs(_with_classes_of(first, second))
+        order = [second.classes.index(name) for name in first.classes]
+        others = class_aucs(
+            replace(
+                second,
+                classes=first.classes,
+                labels=first.labels,
+                probabilities=second.probabilities[:, order],
+            )
+        )
         parts["auc"] = [difference(a, b) for a, b in zip(aucs, others, strict=True)]
     positive = view.positive or default_positive(first.classes)
     if positive:
@@ -439,14 +447,3 @@ def _change(hits: Sequence[Values], inside: Mask) -> Part | None:
         return None
     moved = float(np.abs(hits[1] - hits[0])[inside].mean())
     return difference(share_part(hits[0], inside), share_part(hits[1], inside), moved=moved)
-
-
-def _with_classes_of(other: PredictionTable, table: PredictionTable) -> PredictionTable:
-    """Return a table with its columns in the order of another one's classes."""
-    order = [table.classes.index(name) for name in other.classes]
-    return replace(
-        table,
-        classes=other.classes,
-        labels=other.labels,
-        probabilities=np.asarray(table.probabilities)[:, order],
-    )

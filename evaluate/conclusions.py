@@ -168,6 +168,11 @@ class Conclusion:
         return "accuracy" + _CHOSEN in self.m
 
     @property
+    def refuted(self) -> bool:
+        """Whether the folds mix groups that those of another result keep apart, see `choices_of`."""
+        return is_mixed(self.m)
+
+    @property
     def lowered(self) -> bool:
         """Whether that correction changes a figure."""
         return any(self.m.get(name + _CHOSEN, self.m[name]) != self.m[name] for name in RATES)
@@ -376,20 +381,6 @@ def is_mixed(added: Metrics) -> bool:
     return bool(added.get("choice", {}).get("kind") == "mixed")
 
 
-def _standings(
-    names: Sequence[str], leaders: int, pairs: Sequence[Metrics]
-) -> tuple[Standing, ...]:
-    """Return what is shown of each table, in their order."""
-    equal = max(leaders, 1)
-    others = [_beside(name, names[0], pairs) for name in names[equal:]]
-    kind = ""
-    if leaders and len(names) > 1:
-        kind = "highest"
-        if {other.kind for other in others} == {"lower"}:
-            kind = "best"
-    return (*[Standing(kind)] * equal, *others)
-
-
 def _beside(name: str, first: str, pairs: Sequence[Metrics]) -> Standing:
     """Return what the comparison with the highest shows of a table."""
     for pair in pairs:
@@ -448,8 +439,15 @@ def _ranked(panels: Sequence[Panel], pairs: Sequence[Metrics]) -> Ranking:
     leaders = 0
     if not is_mixed(panels[0].metrics) and verdict_of(ordered[0].metrics).kind == "better":
         leaders = sum(rank(panel) == rank(ordered[0]) for panel in panels)
+    equal = max(leaders, 1)
     names = [panel.table.name for panel in ordered]
-    return Ranking(ordered, by, leaders, _standings(names, leaders, pairs))
+    others = [_beside(name, names[0], pairs) for name in names[equal:]]
+    kind = ""
+    if leaders and len(names) > 1:
+        kind = "highest"
+        if {other.kind for other in others} == {"lower"}:
+            kind = "best"
+    return Ranking(ordered, by, leaders, (*[Standing(kind)] * equal, *others))
 
 
 def _rounded(figure: Figure) -> float:
@@ -490,15 +488,16 @@ def choices_of(
         another keep apart, the kind is ``mixed``, and the count that of all results. The chosen one has its corrected
         figures, such as ``accuracy_chosen``.
     """
-    kept_apart = _kept_apart(tables, metrics)
     added: list[Entry] = [{} for _ in tables]
+    refuted = _refuted(tables, metrics)
+    for place in refuted:
+        added[place]["choice"] = {"kind": "mixed", "count": len(tables)}
     for places in studies(tables, images):
-        first = places[0]
-        if metrics[first]["units"]["divided"] and kept_apart.intersection(tables[first].image_ids):
-            for place in places:
-                added[place]["choice"] = {"kind": "mixed", "count": len(tables)}
+        if places[0] in refuted:
             continue
-        elsewhere = max(0, len(images) - len(places))
+        elsewhere = 0
+        if images:
+            elsewhere = len(tables) - len(refuted) - len(places)
         candidates = [place for place in places if metrics[place]["learnt"]] or places
         if len(candidates) == 1 and not elsewhere:
             continue
@@ -517,13 +516,17 @@ def choices_of(
     return added
 
 
-def _kept_apart(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> set[str]:
-    """Return the images of all tables whose folds keep groups whole."""
-    images: set[str] = set()
+def _refuted(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> set[int]:
+    """Return the places of tables whose folds mix groups that those of another table keep apart."""
+    kept_apart: set[str] = set()
     for table, of_table in zip(tables, metrics, strict=True):
         if table.fold_numbers and any(table.groups) and not of_table["units"]["divided"]:
-            images.update(table.image_ids)
-    return images
+            kept_apart.update(table.image_ids)
+    return {
+        place
+        for place, table in enumerate(tables)
+        if metrics[place]["units"]["divided"] and kept_apart.intersection(table.image_ids)
+    }
 
 
 def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Entry:

@@ -32,7 +32,7 @@ from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, named_alike, unlike_pairs
 from .conclusions import choices_of, verdict_of
 from .external import column_values, external_validations, of_groups, subgroups
-from .intervals import Entry, Figure, Metrics, as_json, with_figures
+from .intervals import Entry, Figure, as_json, with_figures
 from .metrics import metrics_of
 from .panel import CHOICE, METRICS, TESTED, Facts, Panel, comparison_rows, read_facts
 from .predictions import PredictionTable, constant_folds
@@ -192,71 +192,55 @@ def evaluate(
     bootstrap = converted(bootstrap, "bootstrap", int)
     if not 0 <= bootstrap <= _MOST_DRAWS:
         raise InputError("{bootstrap} {}: give 0 to {:,} draws", bootstrap, _MOST_DRAWS)
-    steps = Aggregation.of(aggregation).steps()
-    reader = _Reader(TwoClassView.of(view), steps, bootstrap)
+    tables = TableChoice.of(tables)
+    reader = _Reader(TwoClassView.of(view), Aggregation.of(aggregation).steps(), bootstrap)
     with with_files(sources, folder, reader.banners) as (paths, names):
-        return _evaluated(
-            paths, others, names, folder=folder, reader=reader, tables=TableChoice.of(tables)
+        inputs = inputs_of((*others, *paths))
+        refuse_overwriting([folder / METRICS], inputs)
+        refuse_overwriting([folder], filter(Path.is_dir, (*others, *paths)))
+        ensure_folder(folder)
+        internal = reader.panels(tables_of(others), replace(tables, by=()))
+        for panel in internal:
+            reader.groups_of_training.update(filter(None, panel.table.groups))
+        read_panels = reader.panels(
+            [(path, names.get(path, name)) for path, name in tables_of(paths)], tables
         )
-
-
-def _evaluated(
-    sources: Sequence[Path],
-    others: Sequence[Path],
-    names: Mapping[Path, str],
-    *,
-    folder: Path,
-    reader: _Reader,
-    tables: TableChoice,
-) -> Evaluation:
-    """Evaluate files; `others` are those of the images that the models come from."""
-    inputs = inputs_of((*others, *sources))
-    refuse_overwriting([folder / METRICS], inputs)
-    refuse_overwriting([folder], [source for source in (*others, *sources) if source.is_dir()])
-    ensure_folder(folder)
-    internal = reader.panels(tables_of(others), replace(tables, by=()))
-    for panel in internal:
-        reader.groups_of_training.update(filter(None, panel.table.groups))
-    read_panels = reader.panels(
-        [(path, names.get(path, name)) for path, name in tables_of(sources)], tables
-    )
-    compared = named_alike([panel.table for panel in read_panels])
-    choices = choices_of(compared, [panel.metrics for panel in read_panels])
-    panels = [
-        # the choice in the run of a table, if it was among more, whose corrected figures are of that table
-        replace(panel, table=table).chosen(max(choice, panel.choice, key=_count_of))
-        for panel, table, choice in zip(read_panels, compared, choices, strict=True)
-    ]
-    result: Entry = {
-        "schema_version": SCHEMA,
-        "tables": {panel.table.name: panel.metrics for panel in panels},
-    }
-    if len(result["tables"]) < len(panels):
-        raise InputError("two tables have the same name; rename one of the files")
-    result["comparisons"] = compare_pairs(
-        compared,
-        views=[panel.view for panel in panels],
-        margin=None if tables.margin is None else tables.margin / 100,
-    )
-    not_external: list[str] = []
-    if others:
-        result["external"], not_external = external_validations(
-            panels, internal, steps=len(reader.steps)
+        compared = named_alike([panel.table for panel in read_panels])
+        choices = choices_of(compared, [panel.metrics for panel in read_panels])
+        panels = [
+            # the choice in the run of a table, if it was among more, whose corrected figures are of that table
+            replace(panel, table=table).chosen(
+                max(choice, panel.choice, key=lambda added: added.get("choice", {}).get("count", 1))
+            )
+            for panel, table, choice in zip(read_panels, compared, choices, strict=True)
+        ]
+        result: Entry = {
+            "schema_version": SCHEMA,
+            "tables": {panel.table.name: panel.metrics for panel in panels},
+        }
+        if len(result["tables"]) < len(panels):
+            raise InputError("two tables have the same name; rename one of the files")
+        result["comparisons"] = compare_pairs(
+            compared,
+            views=[panel.view for panel in panels],
+            margin=None if tables.margin is None else tables.margin / 100,
         )
-    unlike_notes = unlike_pairs(compared, rows=len(reader.steps) == 1)
-    if len(unlike_notes) > _MOST_NOTES:
-        further = len(unlike_notes) - _MOST_NOTES
-        unlike_notes[_MOST_NOTES:] = [f"{further} further pairs of tables are not compared either"]
-    notes = map(as_banner, [*reader.banners, *not_external, *unlike_notes])
-    result["notes"] = [banner.json() for banner in notes]
-    result = as_json(result)
-    write_json(folder / METRICS, result)
+        not_external: list[str] = []
+        if others:
+            result["external"], not_external = external_validations(
+                panels, internal, steps=len(reader.steps)
+            )
+        unlike_notes = unlike_pairs(compared, rows=len(reader.steps) == 1)
+        if len(unlike_notes) > _MOST_NOTES:
+            further = len(unlike_notes) - _MOST_NOTES
+            unlike_notes[_MOST_NOTES:] = [
+                f"{further} further pairs of tables are not compared either"
+            ]
+        notes = map(as_banner, [*reader.banners, *not_external, *unlike_notes])
+        result["notes"] = [banner.json() for banner in notes]
+        result = as_json(result)
+        write_json(folder / METRICS, result)
     return Evaluation(folder, inputs, panels, result)
-
-
-def _count_of(choice: Metrics) -> int:
-    """Return the number of results among which a choice was made, see `choices_of`."""
-    return int(choice.get("choice", {}).get("count", 1))
 
 
 def inputs_of(sources: Sequence[Path]) -> tuple[Path, ...]:
@@ -318,7 +302,11 @@ class _Reader:
                     level_table = self._at_level(table, view, level=level, rule=rule)
                     metrics = metrics_of(level_table, view, bootstrap=self.bootstrap)
                     if columns:
-                        metrics["subgroups"] = _subgroups(table, level_table, columns, level=level)
+                        metrics["subgroups"] = {}
+                    for column, values in columns.items():
+                        if level == "group":
+                            values = of_groups(table, values)
+                        metrics["subgroups"][column] = subgroups(level_table, values, column=column)
                     panels.append(
                         Panel(
                             level_table,
@@ -336,9 +324,8 @@ class _Reader:
         asked = self.view.thresholds or self.view.sensitivities
         if asked and not (view.positive or default_positive(table.classes)):
             raise InputError(
-                "{}: no class is known to be positive, so it has no operating points; name one with {positive:{}}",
+                "{}: no class is known to be positive, so it has no operating points; name one with {positive:CLASS}",
                 table.name,
-                table.classes[-1],
             )
 
     def _at_level(
@@ -351,22 +338,6 @@ class _Reader:
         if len(self.steps) == 1:
             return level_table
         return replace(level_table, name=f"{table.name} ({', '.join(filter(None, (level, rule)))})")
-
-
-def _subgroups(
-    table: PredictionTable,
-    at_level: PredictionTable,
-    columns: Mapping[str, Mapping[str, str]],
-    *,
-    level: str,
-) -> Entry:
-    """Return the subgroups of a table at a level, by the values that columns have for its images."""
-    by_column = {}
-    for column, values in columns.items():
-        if level == "group":
-            values = of_groups(table, values)
-        by_column[column] = subgroups(at_level, values, column=column)
-    return by_column
 
 
 def _choice_at_level(facts: Facts, table: PredictionTable, at_level: PredictionTable) -> Entry:

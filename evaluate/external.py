@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 
 from ..core import InputError, counted, listed
-from ..core.formats import IMAGE, CsvTable, column_key, read_csv, visible
+from ..core.formats import IMAGE, column_key, read_csv, visible
 from ..data import CHOSEN, drawn_or_not, facts_files, read_dataset_facts
 from .intervals import Entry, Figure, IntervalMethod, Metrics, Units
 from .panel import Panel
@@ -207,7 +207,18 @@ def column_values(path: Path, column: str, *, images_sha256: str) -> dict[str, s
     table = read_csv(path, needed=(IMAGE,), expected="image_id")
     name = table.named(column)
     if name is not None:
-        return _values_in_table(path, table, name)
+        image_column = table.choose(IMAGE)
+        table.check({IMAGE: image_column}, name)
+        value_of: dict[str, str] = {}
+        for _, row in table.rows:
+            image = row[image_column]
+            first = value_of.setdefault(image, row[name])
+            if first != row[name]:
+                raise InputError(
+                    f"{path}: {image} has two values in column {table.columns[name]}, {first} and {row[name]}; "
+                    "subgroups are of whole images"
+                )
+        return value_of
     key = column_key(column)
     for file in facts_files(path):
         values = read_dataset_facts(file, images_sha256=images_sha256).columns.get(key)
@@ -221,22 +232,6 @@ def column_values(path: Path, column: str, *, images_sha256: str) -> dict[str, s
         path,
         column,
     )
-
-
-def _values_in_table(path: Path, table: CsvTable, column: str) -> dict[str, str]:
-    """Return the value of a column of a predictions file for each image."""
-    image_column = table.choose(IMAGE)
-    table.check({IMAGE: image_column}, column)
-    values: dict[str, str] = {}
-    for _, row in table.rows:
-        image = row[image_column]
-        first = values.setdefault(image, row[column])
-        if first != row[column]:
-            raise InputError(
-                f"{path}: {image} has two values in column {table.columns[column]}, {first} and {row[column]}; "
-                "subgroups are of whole images"
-            )
-    return values
 
 
 def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str) -> list[Entry]:

@@ -247,7 +247,7 @@ others, and it has no bound. Chosen as above."""
 
 _RANKED_IN_MEAN = 2.0 * RANKED
 """The same as `RANKED` in differences of means over classes, of single images: the variance of a rank is taken as an
-eighth of that of a share, not as a quarter; see the constants in docs/statistics.md."""
+eighth of that of a share, not as a quarter; see the constants in docs/methods.md."""
 
 _MOST_WORTH = 1e12
 """Rows that a part is worth whose rows may each be worth any number: with more there is no telling from none wrong."""

@@ -42,7 +42,6 @@ from .intervals import (
     unit_variation,
 )
 from .predictions import (
-    Integers,
     Mask,
     PredictionTable,
     Values,
@@ -150,7 +149,7 @@ def _facts(table: PredictionTable, units: Units) -> Entry:
     facts = {"n": len(table)}
     if table.unlabelled:
         facts["unlabelled"] = table.unlabelled
-    matrix = confusion(table.labels, table.predicted, len(table.classes)).astype(np.int64)
+    matrix = confusion(table).astype(np.int64)
     return facts | {
         "tested": table.tested,
         "protocol": table.protocol,
@@ -167,32 +166,23 @@ def _facts(table: PredictionTable, units: Units) -> Entry:
 
 
 def _per_class(table: PredictionTable, units: Units) -> dict[str, Entry]:
-    """Return the figures of each class against the rest, and its rows."""
-    counts = np.bincount(table.labels, minlength=len(table.classes))
+    """Return the figures of each class against the rest, in the order of the tables, and its rows."""
     per_class: dict[str, Entry] = {}
     for k, name in enumerate(table.classes):
+        true = table.labels == k
+        called = table.predicted == k
+        auc = None
+        if table.probabilities is not None:
+            auc = auc_in_folds(true, table.probabilities[:, k], table.fold_array)
         per_class[name] = {
-            figure: units.figure(part) for figure, part in class_parts(table, k).items()
+            "precision": units.figure(share_part(true, called, predictive=True)),
+            "recall": units.figure(share_part(called, true)),
+            "specificity": units.figure(share_part(~called, ~true)),
+            "f1": units.figure(f1_part(true, called)),
+            "auc": units.figure(auc),
+            "n": int(true.sum()),
         }
-        per_class[name]["n"] = int(counts[k])
     return per_class
-
-
-def class_parts(table: PredictionTable, k: int) -> dict[str, Part | None]:
-    """Return the figures of a class against the rest, in the order of the tables; None if one is not defined."""
-    true = table.labels == k
-    called = table.predicted == k
-    auc = None
-    if table.probabilities is not None:
-        scores = table.probabilities[:, k]
-        auc = auc_in_folds(true, scores, table.fold_array)
-    return {
-        "precision": share_part(true, called, predictive=True),
-        "recall": share_part(called, true),
-        "specificity": share_part(~called, ~true),
-        "f1": f1_part(true, called),
-        "auc": auc,
-    }
 
 
 def _chance(table: PredictionTable, *, by_group: bool) -> Entry:
@@ -214,6 +204,7 @@ def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]
     has_groups = units.kind == "group"
     kind = plural(table.group_is if has_groups else units.kind)
     classes = range(len(table.classes))
+    single = [np.ptp(table.labels[inside]) == 0 for _, inside in table.fold_rows()]
     return {
         "kind": units.kind,
         "count": units.count,
@@ -221,11 +212,11 @@ def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]
         "divided": table.divided,
         "trained": len(table.not_new),
         "trained_groups": len(table.groups_of_training.intersection(table.groups)),
-        "one_class_folds": _tests_single_classes(table),
+        "one_class_folds": len(single) > 1 and all(single) and bool(np.ptp(table.labels) > 0),
         "of_class": [len({*units.member[table.labels == k].tolist()}) for k in classes],
         "largest": float(np.bincount(units.member).max() / len(table)),
         "ungrouped": ungrouped_images(table, units),
-        # what an interval is about; see ``docs/statistics.md``
+        # what an interval is about; see ``docs/methods.md``
         "estimand": f"the trained models on new {kind} of the same kind; models and folds are taken as they are",
         "needed": {spec.name: units_needed(parts_of(spec, table)[0], units) for spec in headlines},
     }
@@ -236,12 +227,6 @@ def ungrouped_images(table: PredictionTable, units: Units) -> int:
     if units.kind != "group":
         return 0
     return table.ungrouped
-
-
-def _tests_single_classes(table: PredictionTable) -> bool:
-    """Return whether there are several folds and classes, and each fold tests only one class."""
-    single = [np.ptp(table.labels[inside]) == 0 for _, inside in table.fold_rows()]
-    return len(single) > 1 and all(single) and bool(np.ptp(table.labels) > 0)
 
 
 def units_needed(part: Part, units: Units) -> int | None:
@@ -372,19 +357,15 @@ def class_aucs(table: PredictionTable, *, pooled: bool = False) -> list[Part | N
 
 def by_patient(table: PredictionTable, values: Any) -> Part:
     """Return the mean over groups of the mean of the values of their rows; the table must have groups."""
-    grouped = np.array([group is not None for group in table.groups])
-    return unit_mean(values, np.array([group or "" for group in table.groups]), grouped)
-
-
-def unit_mean(values: Any, units: Any, inside: Any) -> Part:
-    """Return the mean over units of the mean of the values of their rows; only rows `inside` count."""
-    _, unit, sizes = np.unique(units[inside], return_inverse=True, return_counts=True)
+    inside = np.array([group is not None for group in table.groups])
+    groups = np.array([group or "" for group in table.groups])
+    _, unit, sizes = np.unique(groups[inside], return_inverse=True, return_counts=True)
     row_values = np.asarray(values, np.float64)[inside]
     size_of_row = sizes[unit]
     means = np.bincount(unit, weights=row_values) / sizes
     effect = np.zeros(len(inside))
     effect[inside] = (row_values - means.mean()) / size_of_row / len(sizes)
-    # for a difference: rows that change for the better and for the worse in one unit do not cancel
+    # for a difference: rows that change for the better and for the worse in one group do not cancel
     moved = float((np.abs(row_values) / size_of_row).sum() / len(sizes))
     return Part(float(means.mean()), effect, (inside,), moved=moved, by_unit=True)
 
@@ -403,40 +384,37 @@ def f1_part(true: Mask, called: Mask) -> Part | None:
     return Part(value, effect, (either,), finer=(1.0 + jaccard) ** 2 / 2.0)
 
 
-Formula = Callable[[Values], Values]
-
 _STEP = 1e-3
 """Change of a count in the numerical derivative of a figure of a confusion matrix; the error is about its square."""
 
 
-def confusion(labels: Integers, predicted: Integers, classes: int) -> Values:
+def confusion(table: PredictionTable) -> Values:
     """Return the confusion matrix, rows true, float64 of shape (classes, classes)."""
-    counts = np.bincount(labels * classes + predicted, minlength=classes * classes)
+    classes = len(table.classes)
+    counts = np.bincount(table.labels * classes + table.predicted, minlength=classes**2)
     return counts.reshape(classes, classes).astype(np.float64)
 
 
-def matrix_part(
-    formula: Formula, labels: Integers, predicted: Integers, classes: int
-) -> Part | None:
+def matrix_part(formula: Callable[[Values], Values], table: PredictionTable) -> Part | None:
     """Return a figure of the confusion matrix; None if it is not defined.
 
     Parameters
     ----------
     formula : callable
         From float64 of shape (matrices, classes, classes) to float64 of shape (matrices,).
-    labels, predicted : ndarray of int, shape (n,)
-    classes : int
+    table : PredictionTable
     """
-    matrix = confusion(labels, predicted, classes)
+    matrix = confusion(table)
     value = float(formula(matrix[None])[0])
     if not np.isfinite(value):
         return None
-    present, cell_of_row = np.unique(labels * classes + predicted, return_inverse=True)
+    cells = table.labels * len(matrix) + table.predicted
+    present, cell_of_row = np.unique(cells, return_inverse=True)
     # rows of one cell have one influence: half the change between one step more and one less in that cell
-    step = np.zeros((len(present), classes, classes))
+    step = np.zeros((len(present), *matrix.shape))
     step.reshape(len(present), -1)[np.arange(len(present)), present] = _STEP
     slopes = (formula(matrix + step) - formula(matrix - step)) / (2.0 * _STEP)
-    return Part(value, slopes[cell_of_row], (np.ones(len(labels), np.bool_),))
+    return Part(value, slopes[cell_of_row], (np.ones(len(table), np.bool_),))
 
 
 def agreement(matrices: Values) -> Values:
@@ -485,9 +463,7 @@ def matthews(matrices: Values) -> Values:
 
 _NUMBER: dict[str, Any] = {"per_fold": False, "shown": False}
 
-_AGREEMENT: dict[str, Any] = _NUMBER | {
-    "limits": lambda t: (least_agreement(confusion(t.labels, t.predicted, len(t.classes))), 1.0)
-}
+_AGREEMENT: dict[str, Any] = _NUMBER | {"limits": lambda t: (least_agreement(confusion(t)), 1.0)}
 
 
 def _patient_recognition(table: PredictionTable) -> list[Part | None]:
@@ -527,13 +503,13 @@ _BUILT_IN = (
         "matthews_corrcoef",
         "Matthews correlation",
         **_AGREEMENT,
-        parts=lambda t: [matrix_part(matthews, t.labels, t.predicted, len(t.classes))],
+        parts=lambda t: [matrix_part(matthews, t)],
     ),
     MetricSpec(
         "cohen_kappa",
         "Cohen's kappa",
         **_AGREEMENT,
-        parts=lambda t: [matrix_part(agreement, t.labels, t.predicted, len(t.classes))],
+        parts=lambda t: [matrix_part(agreement, t)],
     ),
     MetricSpec(
         "patient_recognition_rate",

@@ -245,8 +245,9 @@ class PredictionTable:
         Raises
         ------
         InputError
-            Another number of rows than `probabilities` has, an image or patch twice in a fold, an unknown label, a
-            probability that is not a number or negative, or probabilities of a row that do not add up to 1.
+            Another number of rows than `probabilities` has, an image or patch twice in a fold, an image of two groups,
+            an unknown label, a probability that is not a number or negative, or probabilities of a row that do not add
+            up to 1.
         """
         names = converted(classes, "classes", tuple[str, ...])
         if hasattr(probabilities, "columns"):
@@ -300,6 +301,7 @@ class PredictionTable:
             raise InputError(
                 "`image_ids`: {} is listed twice in one test set; keep one row", key[0]
             )
+        _refuse_two_groups(table)
         return table
 
     def to_pandas(self) -> Any:
@@ -343,6 +345,16 @@ def check_shares(where: str, shares: Mapping[str, float]) -> None:
         raise InputError(
             f"{where}: the probabilities sum to {total:.4g}, not 1; give more digits, or divide each row by its sum"
         )
+
+
+def _refuse_two_groups(table: PredictionTable) -> None:
+    """Refuse an image that rows give two groups."""
+    group_of: dict[str, str] = {}
+    for image, group in zip(table.image_ids, table.groups, strict=True):
+        if group is not None and group_of.setdefault(image, group) != group:
+            raise InputError(
+                "`groups`: {} has {} and {}; give it one", image, group_of[image], group
+            )
 
 
 class Answers(NamedTuple):

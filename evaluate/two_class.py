@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core import InputError, Message, Numbers, Parameter, Settings, Texts, converted, option
-from ..data import known_positive, match_class, order_classes
+from ..data import default_positive, match_class, order_classes
 from .calibration import calibration_note, recalibration
 from .intervals import (
     LEAST_FREEDOM_OF_TERMS,
@@ -58,7 +58,7 @@ class TwoClassView(Settings):
         (),
         group="Evaluation",
         metavar="CLASS",
-        help="Positive class of a two-class view; default: those of the run of a table, else of a known dataset.",
+        help="Positive class of a two-class view; default: those of the run of a table, else by their names.",
     )
     rule: str | None = option(
         None,
@@ -99,8 +99,7 @@ class TwoClassView(Settings):
         InputError
             A positive class that is not a class, or every class positive.
         """
-        if self.positive:
-            positive_mask(classes, self.positive)
+        positive_mask(classes, self.positive)
 
     def recorded(self, classes: Sequence[str]) -> Entry:
         """Return what ``metrics.json`` has of the view, so that evaluating the table again follows it.
@@ -129,25 +128,6 @@ class TwoClassView(Settings):
         )
 
 
-def default_positive(classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the positive classes of a known dataset, empty for any other.
-
-    Examples
-    --------
-    >>> default_positive(["Normal", "Benign", "InSitu", "Invasive"])
-    ('InSitu', 'Invasive')
-    """
-    for positive in known_positive():
-        try:
-            matches = [match_class(name, classes) for name in positive]
-        except InputError:  # two classes fit one, so these are the user's own
-            continue
-        present = tuple(name for name in matches if name is not None)
-        if len(present) == len(positive) < len(classes):
-            return present
-    return ()
-
-
 def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> Mask:
     """Return which classes are positive, bool of shape (classes,).
 
@@ -164,7 +144,7 @@ def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> Mask:
             ", ".join(classes),
         )
     mask = np.array([name in names for name in classes])
-    if mask.all():
+    if names and mask.all():
         raise InputError(
             Message("{positive}: every class is positive; leave at least one negative")
         )
@@ -210,16 +190,16 @@ def two_sides(table: PredictionTable, positive: Sequence[str], rule: str | None)
     scores = predicted.astype(np.float64)
     if table.probabilities is not None:
         scores = two_class_scores(table.probabilities, mask, rule=rule or "sum")
-    return TwoSides(mask[table.labels], scores, predicted, asks_for_class(mask, rule))
+    return TwoSides(mask[table.labels], scores, predicted, asks_for_class(table.classes, rule))
 
 
-def asks_for_class(positive: Mask, rule: str | None) -> bool:
+def asks_for_class(classes: Sequence[str], rule: str | None) -> bool:
     """Return whether the threshold 0.5 asks which class is predicted, so that this one decides a tie.
 
     It does of two classes, and of the largest of each side: a row is called as the confusion matrix has it, whatever
     the digits to which a table was rounded. A sum of classes has no class, and a fitted threshold is not a tie.
     """
-    return len(positive) == 2 or rule == "max"
+    return len(classes) == 2 or rule == "max"
 
 
 def two_class_scores(probabilities: Values, positive: Mask, *, rule: str) -> Values:

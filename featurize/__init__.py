@@ -16,7 +16,14 @@ from .embeddings.pools import AT_ONCE, POOLS, known_facts, slides_of
 from .embeddings.table import Embeddings, row_sha256, same_images
 from .matrix import FeatureMatrix, load_features, only_store
 from .pipeline import FeaturizeResult, featurize
-from .plan import best_engine, estimate_describing, is_described, timed_targets
+from .plan import (
+    begun_configs,
+    best_engine,
+    estimate_describing,
+    is_described,
+    ready_targets,
+    timed_targets,
+)
 from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, StainInfo, normalise_images
 from .presets import (
@@ -26,6 +33,7 @@ from .presets import (
     defaults_text,
     encoder_defaults,
     preset_options,
+    resolve_settings,
     seen_scales,
 )
 from .settings import FeaturizeSettings, View, images_per_block

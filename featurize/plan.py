@@ -30,7 +30,6 @@ from ..core import (
     WeightsError,
     by_key,
     counted,
-    extension_names,
     few,
 )
 from ..core.formats import read_json
@@ -46,14 +45,13 @@ from ..core.runs import (
 )
 from ..data import ImageRecord, UniqueImages, make_tissue
 from ..encoders import (
-    BUILT_IN,
-    ENTRY_POINT_GROUP,
     CropEncoder,
     Encoder,
     EncoderChoice,
     cached_encoder,
     executed_precision,
     imitates_bfloat16,
+    is_built_in,
     openvino_core,
     weights_of,
 )
@@ -200,6 +198,9 @@ def plan_stores(
         together.
     """
     encoders = _open_encoders(settings)
+    for encoder in encoders:
+        sha256 = encoder.weights_file_sha256 or encoder.weights_sha256
+        _log.info("weights of %s: %s, sha256 %s", encoder.name, encoder.weights, sha256[:12])
     device = "gpu" if on_gpu(settings, encoders) else "cpu"
     engines = {encoder.engine for encoder in encoders}
     if engines.isdisjoint(("keras", "torch")) and visible_gpus():
@@ -245,18 +246,19 @@ def plan_stores(
                 work=("*.npz",),
                 made_with=made_with,
             )
-            plan = StorePlan(
-                name=name,
-                path=path,
-                choice=choice,
-                view=view,
-                dim=encoder.dim,
-                augmentations=settings.augmentations,
-                parts=parts,
-                origin=origin,
-                skip_errors=skip_errors,
+            plans.append(
+                StorePlan(
+                    name=name,
+                    path=path,
+                    choice=choice,
+                    view=view,
+                    dim=encoder.dim,
+                    augmentations=settings.augmentations,
+                    parts=parts,
+                    origin=origin,
+                    skip_errors=skip_errors,
+                )
             )
-            plans.append(plan)
     return plans
 
 
@@ -336,8 +338,7 @@ def encoder_of(choice: EncoderChoice, settings: FeaturizeSettings) -> CropEncode
 
 def best_engine(encoders: Iterable[EncoderChoice]) -> str:
     """Return the engine that ``auto`` means here: OpenVINO for networks of Keras on a CPU, otherwise ``keras``."""
-    built_in = BUILT_IN.difference(extension_names(ENTRY_POINT_GROUP))
-    if any(choice.name not in built_in for choice in encoders):
+    if not all(is_built_in(choice.name) for choice in encoders):
         return "keras"
     if named_backend() != "tensorflow" or visible_gpus():
         return "keras"
@@ -358,7 +359,7 @@ def executed_settings(
 
     If the run has begun, ``auto`` means what it meant then, so that any machine can continue it.
     """
-    if records.is_file() and not anew:
+    if not anew:
         settings = _as_begun(settings, records)
     asked_precision = settings.precision
     settings = _resolved(settings)
@@ -382,17 +383,24 @@ def executed_settings(
 
 def _as_begun(settings: FeaturizeSettings, records: Path) -> FeaturizeSettings:
     """Return the settings in which ``auto`` means what it did when the run of these records was begun."""
-    config: Mapping[str, Any] = {}
-    for entry in read_entries(records):
-        # a command that was refused has begun nothing
-        if entry.command == "featurize" and (entry.status != "error" or entry.notes):
-            config = entry.config
-    recorded = {
-        name: config[name]
-        for name in ("engine", "batch_size")
-        if getattr(settings, name) == AUTO and name in config
-    }
+    recorded = {}
+    for config in begun_configs(records)[-1:]:
+        for name in ("engine", "batch_size"):
+            if getattr(settings, name) == AUTO and name in config:
+                recorded[name] = config[name]
     return replace(settings, **recorded)
+
+
+def begun_configs(records: Path) -> list[Mapping[str, Any]]:
+    """Return the options of each feature extraction that a run has begun, by its records; none without these."""
+    if not records.is_file():
+        return []
+    # a command that was refused has begun nothing
+    return [
+        entry.config
+        for entry in read_entries(records)
+        if entry.command == "featurize" and (entry.status != "error" or entry.notes)
+    ]
 
 
 def describing_resources(settings: FeaturizeSettings, jobs: int | None = None) -> Resources:

@@ -67,10 +67,10 @@ class StainInfo:
         For the search for near-duplicates among training images, see `bchisto.data.fingerprint`.
     """
 
-    vectors: Floats | None
-    tissue: float
-    residual: float
-    skipped: bool
+    vectors: Floats | None = None
+    tissue: float = math.nan
+    residual: float = math.nan
+    skipped: bool = False
     pixels: str = ""
     blank: bool = False
     whitened: float = math.nan
@@ -231,8 +231,8 @@ def _at_scale(
         if settings.stain_fallback == "error":
             remedies = ["leave it out", Message("use {stain_fallback:skip-normalisation}")]
             raise TissueError("{}: {}", record.called, error, remedies=remedies) from error
-        return resized, StainInfo(None, tissue, math.nan, skipped=True)
-    stain = StainInfo(None, tissue, math.nan, skipped=False)
+        return resized, StainInfo(tissue=tissue, skipped=True)
+    stain = StainInfo(tissue=tissue)
     if estimate is not None:
         stain = replace(stain, vectors=estimate.stains, residual=estimate.residual)
     if get_stain(settings.stain).checked:

@@ -214,10 +214,12 @@ def defaults_text(brought: Mapping[str, Any], settings: FeaturizeSettings) -> st
     outputs = [f"{name}:{'+'.join(CATALOGUE[name].outputs)}" for name in catalogued]
     if outputs:
         words = {"encoders": outputs, **words}
-    template = ", ".join(f"{{{name}:{{}}}}" for name in words)
+    places = {name: " ".join(["{}"] * len(items_of(value))) for name, value in words.items()}
+    template = ", ".join(f"{{{name}:{place}}}" for name, place in places.items())
     texts = [
-        " ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in items_of(value))
+        f"{item:g}" if isinstance(item, float) else str(item)
         for value in words.values()
+        for item in items_of(value)
     ]
     names = ", ".join(choice.label for choice in settings.encoders)
     return Message(f"{{}} brings {template}; what you give wins", names, *texts)

@@ -274,7 +274,7 @@ class FeaturizeSettings(Settings):
         ("imagenet",),
         group="Features",
         form=weight_options,
-        help="imagenet, random, PATH, or ENCODER=PATH.",
+        help="imagenet, embedded (of mobilenetv2, in the package), random, PATH, or ENCODER=PATH.",
     )
     precision: str = option(
         "float32",

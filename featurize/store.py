@@ -443,6 +443,7 @@ def refuse_history(folder: Path, files: Sequence[Path], cure: str) -> None:
     Raises
     ------
     InputError
+        The last command made only some of the files.
     """
     if len(files) < 2:
         return

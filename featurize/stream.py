@@ -127,12 +127,7 @@ def describe_images(
         crop_seed=crop_seed,
         processes=helpers,
     )
-    # the device and dense mode take only networks with feature maps
-    with_maps = {
-        name: (encoder, view)
-        for name, (encoder, view) in targets.items()
-        if isinstance(encoder, Encoder)
-    }
+    with_maps: Any = targets  # the device and dense mode get only networks with feature maps
     encode: Encode = functools.partial(_encode_crops, targets, settings.description)
     if settings.mode == "dense":
         encode = functools.partial(_encode_frames, with_maps)
@@ -231,7 +226,9 @@ def _on_device(
     pending: list[Callable[[], Described]] = []
     float32_images = []
 
-    def start(image: NormalisedImage) -> Callable[[], Described]:
+    def start(image: NormalisedImage | ImageFailure) -> Callable[[], Described]:
+        if isinstance(image, ImageFailure):
+            return lambda: image
         if not describer.takes(image.scales):
             return functools.partial(on_cpu, image)
         draws = [
@@ -259,10 +256,7 @@ def _on_device(
     failure = None
     try:
         for item in images:
-            if isinstance(item, ImageFailure):
-                pending.append(functools.partial(_same, item))
-            else:
-                pending.append(start(item))
+            pending.append(start(item))
             if len(pending) > 1:
                 yield finished()
     except ImageError as error:
@@ -274,10 +268,6 @@ def _on_device(
         _log.warning(Message(text, len(float32_images), len(records), few(float32_images)))
     if failure is not None:
         raise failure
-
-
-def _same(described: Described) -> Described:
-    return described
 
 
 def _encode_crops(

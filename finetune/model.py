@@ -18,6 +18,7 @@ from ..encoders import (
     keep_compiled,
     list_encoders,
     precision_policy,
+    weights_of,
 )
 from .networks import build_network, get_network, list_networks, refuse_small
 from .networks.layers import add_top
@@ -74,6 +75,8 @@ def resolved(settings: FinetuneSettings) -> dict[str, Any]:
         )
     names = ("size", "batch_size", "optimizer", "learning_rate", "weights")
     values = {name: getattr(settings, name) or getattr(network, name) for name in names}
+    if values["weights"] == "imagenet":
+        values["weights"] = weights_of((), settings.network)
     for name in _OF_BUILD:
         values[name] = getattr(settings, name)
         if values[name] is None and name in parameters:
@@ -187,17 +190,6 @@ def _seed(model: Any, entropy: Sequence[int]) -> None:
         variable.assign(rng.uniform(-limit, limit, shape).astype(np.float32))
 
 
-def seed_generators(part: Any, entropy: Sequence[int]) -> None:
-    """Seed the random generators of a part of a network, such as those that drop blocks during training.
-
-    Keras would seed those of an encoder at random.
-    """
-    states = [variable for variable in part.variables if variable.name == "seed_generator_state"]
-    for number, state in enumerate(states):
-        rng = np.random.default_rng([*entropy, number])
-        state.assign(np.array([rng.integers(1, _SEEDS), 0]).astype(str(state.dtype)))
-
-
 def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
     """Build an encoder of pretrained or random weights, and a random top that makes probabilities of its last map."""
     import keras
@@ -213,7 +205,11 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int) ->
     )
     base = backbone.model
     base.trainable = True
-    seed_generators(base, [settings.seed, fold])
+    # else Keras seeds the random generators of an encoder at random, such as those that drop blocks during training
+    states = [variable for variable in base.variables if variable.name == "seed_generator_state"]
+    for number, state in enumerate(states):
+        rng = np.random.default_rng([settings.seed, fold, number])
+        state.assign(np.array([rng.integers(1, _SEEDS), 0]).astype(str(state.dtype)))
     _freeze(base, settings)
     images = keras.Input((settings.size, settings.size, 3), name="image")
     with refuse_small(network_of(settings.network), settings.size):

@@ -31,6 +31,7 @@ _WORDS = {
     "adam": "Adam",
     "sgd": "stochastic gradient descent",
     "imagenet": "ImageNet weights",
+    "embedded": "ImageNet weights with kernels of 16 bits",
     "random": "random weights",
 }
 

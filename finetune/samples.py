@@ -382,20 +382,6 @@ def augmentation_ranges(names: Sequence[str]) -> dict[str, float | None]:
     return ranges
 
 
-def plain_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return augmentations as they are written in files: with a range only if it is not the default.
-
-    Examples
-    --------
-    >>> plain_names(("mirror", "rotation:15", "noise:0.10"))
-    ('mirror', 'rotation', 'noise:0.1')
-    """
-    ranges = augmentation_ranges(names)
-    return tuple(
-        name if value == RANGES.get(name) else f"{name}:{value:g}" for name, value in ranges.items()
-    )
-
-
 def make_augmenter(
     names: Sequence[str], *, size: int
 ) -> Callable[[Pixels, np.random.SeedSequence], Pixels]:

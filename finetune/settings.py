@@ -12,7 +12,7 @@ import numpy as np
 from ..core import IN_FILE, InputError, Parameter, Settings, Texts, converted, items_of, option
 from ..core.formats import Integers
 from ..stains import STAIN_METHODS, get_stain, list_stains
-from .samples import NAMES, OFFLINE, RANGES, PatchRule, parse_patches, plain_names
+from .samples import NAMES, OFFLINE, RANGES, PatchRule, augmentation_ranges, parse_patches
 
 SAMPLINGS = ("none", "under", "over", "under-over")
 """Sampling methods.
@@ -160,7 +160,19 @@ def _as_factors(value: Any, name: str) -> tuple[tuple[str, float], ...]:
 
 
 def _as_augmentations(value: Any, name: str) -> tuple[str, ...]:
-    return plain_names([text for text in converted(value, name, tuple[str, ...]) if text != "none"])
+    """Return augmentations as they are written in files: with a range only if it is not the default.
+
+    Examples
+    --------
+    >>> _as_augmentations(("mirror", "rotation:15", "noise:0.10"), "augmentations")
+    ('mirror', 'rotation', 'noise:0.1')
+    """
+    ranges = augmentation_ranges(
+        [text for text in converted(value, name, tuple[str, ...]) if text != "none"]
+    )
+    return tuple(
+        name if value == RANGES.get(name) else f"{name}:{value:g}" for name, value in ranges.items()
+    )
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ from ..data import (
     inner_splits,
     warn_left_out,
 )
+from ..encoders import EMBEDDED, PUBLISHED
 from ..evaluate import TwoClassView
 from .batches import Source
 from .fit import TrainingPlan
@@ -114,6 +115,8 @@ class CnnTraining(Training):
         weights = Path(self.settings.weights)
         if weights.is_file():
             values["weights"] = file_sha256(weights)
+        elif values["weights"] == "embedded":
+            values["weights"] = EMBEDDED.get(self.settings.network, "")
         return {**values, "backend": prepare_backend()}
 
     @functools.cached_property
@@ -344,7 +347,7 @@ def finetune(
     selection.refuse_as_run(run)
     network_of(settings.network)
     weights = resolved(settings)["weights"]
-    if weights not in ("imagenet", "random") and not Path(weights).is_file():
+    if weights not in (*PUBLISHED, "random") and not Path(weights).is_file():
         raise WeightsError("{}: no such weights file; give one with {weights}, or random", weights)
     config = {
         "out": str(run),

@@ -7,18 +7,18 @@ from .images import TrainingLooks, advised, check_sizes, in_order, new_images, n
 from .model_file import (
     Model,
     ModelFile,
+    WithModel,
     export,
     find_bundle,
     load_alike,
     load_model,
-    packages_of,
     ready_model,
     settled_model,
 )
 from .outputs import PredictResult, SheetRow, sheet_rows, write_html
 from .predictor import Predictions, Predictor
 from .run import predict
-from .settings import OperatingPoint, PredictSettings, choose_point, new_images_mpp
+from .settings import OperatingPoint, PredictSettings, new_images_mpp, view_of
 from .table import TESTED, Outliers, Tabulated, mixed_note, tabulate
 
 __all__ = [

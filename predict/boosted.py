@@ -16,6 +16,7 @@ from ..core.formats import Floats, Floats32, limits
 from ..core.jobs import Ticker
 from ..data import ImageRecord, LeastSize, pixel_findings, report_findings
 from ..encoders import (
+    PUBLISHED,
     CropEncoder,
     Encoder,
     EncoderChoice,
@@ -234,7 +235,15 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...], engine: s
     BundleError, InputError, WeightsError
         See `bchisto.predict.model_file.load_model`.
     """
-    _refuse_embeddings(bundle, path)
+    if bundle.takes_embeddings:
+        raise InputError(
+            "{}: was trained on embeddings from files ({}), so it takes embeddings of the same kind, and no images; "
+            "make them as in training (of fields of slides: {features.by:COLUMN}), then {predict.features:FILE}",
+            path,
+            ", ".join(
+                name for name, header in bundle.stores.items() if header.get("mode") == IMPORTED
+            ),
+        )
     refuse_unused(weights, bundle.stores, path)
     settings = {}
     precisions = {}
@@ -271,19 +280,6 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...], engine: s
         precisions=precisions,
         on_keras=any(item.engine == "keras" for item in settings.values()),
         rescales=any(view.unit for item in settings.values() for view in item.views),
-    )
-
-
-def _refuse_embeddings(bundle: Bundle, path: Path) -> None:
-    """Refuse models that were trained on embeddings from files, which images cannot give."""
-    if not bundle.takes_embeddings:
-        return
-    imported = [name for name, header in bundle.stores.items() if header.get("mode") == IMPORTED]
-    raise InputError(
-        "{}: was trained on embeddings from files ({}), so it takes embeddings of the same kind, and no images; make "
-        "them as in training (of fields of slides: {features.by:COLUMN}), then {predict.features:FILE}",
-        path,
-        ", ".join(imported),
     )
 
 
@@ -327,11 +323,11 @@ def _encoder(
     name = header["encoder"]
     needed = str(header["weights_sha256"])
     source = weights_of(options, name)
-    if source == "imagenet" and header["weights"] == "random":
-        source = "random"
+    if source in PUBLISHED and header["weights"] in (*PUBLISHED, "random"):
+        source = header["weights"]
     trained_sha256 = str(header.get("weights_file_sha256") or "")  # if the weights came from a file
     # do not let Keras download its own weights only to compare them
-    if header["weights"] == "file" and source == "imagenet":
+    if header["weights"] == "file" and source in PUBLISHED:
         raise WeightsError(
             "{}: {} was trained with weights from a file (sha256 {}); give them with {weights:{}=PATH}",
             path,

@@ -17,6 +17,7 @@ from ..core import (
     MissingInputError,
     Pairs,
     by_key,
+    counted,
     few,
     limited,
     reworded,
@@ -24,8 +25,10 @@ from ..core import (
 from ..core.formats import FramePath
 from ..core.jobs import Work
 from ..data import (
+    NO_GROUPS,
     ImageRecord,
     ImageSelection,
+    PathRule,
     check_headers,
     list_images,
     report_findings,
@@ -89,7 +92,17 @@ def new_images(
                 raise InputError(
                     f"{record.path} and {other.path}: two images have the id {record.image_id}; rename one"
                 )
-    return with_classes(in_order(records.values()), classes)
+    images = with_classes(in_order(records.values()), classes)
+    rule = reading.get("group_from")
+    if rule in (None, NO_GROUPS):
+        return images
+    # also for single files
+    group_of = PathRule.of(rule, name="group_from").find(records)
+    images = [replace(image, group=image.group or group_of[image.image_id]) for image in images]
+    if not any(image.group for image in images):
+        text = "{group_from} {}: fits none of {}, such as {}; correct it"
+        raise InputError(text, rule, counted(len(images), "image"), images[0].image_id)
+    return images
 
 
 def _records_of(

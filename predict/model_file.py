@@ -16,6 +16,7 @@ from ..core import BchistoError, InputError, MissingInputError, PathInput, conve
 from ..core.formats import file_sha256
 from ..core.jobs import (
     GPU_SECONDS,
+    Resources,
     Work,
     atomic_output,
     cpu_resources,
@@ -29,8 +30,8 @@ from ..core.jobs import (
 from ..core.models import bundle_kind, bundle_stores
 from ..core.runs import RunEntry, RunRecord, read_run
 from ..data import ImageRecord
-from ..encoders import recorded_source, short_reason, source_sha256, weights_of
-from ..evaluate import SCHEMA, choice_in_run
+from ..encoders import PUBLISHED, recorded_source, short_reason, source_sha256, weights_of
+from ..evaluate import SCHEMA
 from ..evaluate.report import known_of, write_card
 from .boosted import AS_TRAINED, BoostedModel, open_boosted
 
@@ -41,15 +42,15 @@ _BUNDLE = "model.bchisto"
 
 
 def find_bundle(model: PathInput) -> Path:
-    """Return the model file itself, or the only one or the highest in a run folder.
+    """Return the model file itself, or of a folder the only one or the highest, if it is better than chance.
 
     Raises
     ------
     MissingInputError
         There is no such file or folder, or the folder contains no model file.
     InputError
-        The folder contains several model files, none of which is the highest and better than chance; the message lists
-        them.
+        The only model file of the folder, or the highest of several, is not shown to be better than chance, or its
+        folds mix patients that those of another result keep apart, or none is the highest. The message lists them.
     """
     model = converted(model, "model", Path)
     if not model.is_dir():
@@ -61,20 +62,16 @@ def find_bundle(model: PathInput) -> Path:
         if others:
             remedy = f"there is {few(others)}"
         raise MissingInputError(f"{model}: no such model file; {remedy}")
-    bundles = [
-        path
-        for depth in ("", "*/", "*/*/")
-        for path in sorted(model.glob(depth + _BUNDLE))
-        if path.is_file() and not is_set_aside(path)
-    ]
-    if not bundles:
-        raise MissingInputError(
-            "{}: no {} in this folder; bchisto boost and finetune write one, after shards in one more call",
-            model,
-            _BUNDLE,
-        )
+    bundles = _bundles_in(model)
     if len(bundles) == 1:
-        return bundles[0]
+        # nothing is known of a model whose metrics stayed elsewhere
+        if known_of(bundles[0])["better"] is not False:
+            return bundles[0]
+        raise InputError(
+            "{}: its model is not shown to be better than chance for new patients; to use it all the same, give it: {}",
+            model,
+            bundles[0],
+        )
     best = list(filter(_is_best, bundles))
     if len(best) != 1:
         raise InputError(
@@ -88,12 +85,36 @@ def find_bundle(model: PathInput) -> Path:
     return best[0]
 
 
+def _bundles_in(folder: Path) -> list[Path]:
+    """Return the model files of a run folder, or of the folder of one of its results.
+
+    Raises
+    ------
+    MissingInputError
+        There is none.
+    """
+    bundles = [
+        path
+        for depth in ("", "*/", "*/*/")
+        for path in sorted(folder.glob(depth + _BUNDLE))
+        if path.is_file() and not is_set_aside(path)
+    ]
+    if not bundles:
+        raise MissingInputError(
+            "{}: no {} in this folder; bchisto boost and finetune write one, after shards in one more call",
+            folder,
+            _BUNDLE,
+        )
+    return bundles
+
+
 def _is_best(bundle: Path) -> bool:
-    """Return whether the run of a model file has chosen it as the highest of several, better than chance."""
-    match choice_in_run(bundle.with_name("predictions.csv")):
-        case {"choice": {"kind": "best", "chosen": str(chosen)}}:
-            return chosen == bundle.parent.name
-    return False
+    """Return whether a model is better than chance, and the highest of those in its run with which it is compared."""
+    known = known_of(bundle)
+    if not known["better"]:
+        return False
+    choice = {"kind": "best", "chosen": known["name"], **known["table"].get("choice", {})}
+    return (choice["kind"], choice["chosen"]) == ("best", known["name"])
 
 
 def recorded_weights(bundle: Path, options: Sequence[str]) -> list[tuple[str, Path]]:
@@ -113,7 +134,7 @@ def recorded_weights(bundle: Path, options: Sequence[str]) -> list[tuple[str, Pa
     """
     needed: dict[str, set[str]] = {}
     for header in bundle_stores(bundle).values():
-        if header.get("weights") == "file" and weights_of(options, header["encoder"]) == "imagenet":
+        if header.get("weights") == "file" and weights_of(options, header["encoder"]) in PUBLISHED:
             needed.setdefault(header["encoder"], set()).add(
                 str(header.get("weights_file_sha256", ""))
             )
@@ -265,14 +286,31 @@ def load_alike(file: ModelFile, computed_by: Mapping[str, Any]) -> Model:
     return model
 
 
-def packages_of(model: Model) -> list[str]:
-    """Return the packages that a model needs to predict."""
-    computed = [model.computed_by] if "backend" in model.computed_by else model.computed_by.values()
-    backends = {facts["backend"] for facts in computed}
-    packages = ["numpy", "opencv-python-headless"]
-    if model.on_keras:
-        packages.append("keras")
-    return [*packages, *sorted(backends)]
+class WithModel:
+    """What a `Computation` of images or tiles takes from the model that predicts them."""
+
+    model: Model
+    work: Work
+
+    @property
+    def step_name(self) -> str:
+        """The steps of the model for an image or tile."""
+        return self.model.step_name
+
+    @property
+    def packages(self) -> Iterable[str]:
+        """The packages that predict."""
+        computed_by = self.model.computed_by
+        computed = [computed_by] if "backend" in computed_by else computed_by.values()
+        packages = ["numpy", "opencv-python-headless"]
+        if self.model.on_keras:
+            packages.append("keras")
+        return [*packages, *sorted({facts["backend"] for facts in computed})]
+
+    @functools.cached_property
+    def resources(self) -> Resources:
+        """Processes of a thread each, or one for each GPU."""
+        return network_resources(self.work.jobs, on_keras=self.model.on_keras)
 
 
 def ready_model(path: Path, weights: Sequence[str] = ()) -> tuple[ModelFile, Model]:

@@ -18,13 +18,13 @@ from ..core import (
     counted,
     html_lines,
     html_table,
+    limited,
     written,
 )
 from ..core.formats import as_frame, file_sha256, read_cells
 from ..core.jobs import (
     Work,
     default_jobs,
-    ensure_folder,
     in_threads,
     refuse_among,
     refuse_overwriting,
@@ -110,6 +110,8 @@ class PredictResult:
             return lines
         counts = ", ".join(f"{name} {count}" for name, count in self.counts.items())
         first = f"{counted(self.images, 'image')} predicted: {counts}"
+        if not counts:  # only checked
+            first = f"{counted(self.images, 'image')} to predict"
         copies = ""
         if self.duplicates:
             copies = f"left out as copies: {counted(len(self.duplicates), 'file')}"
@@ -254,39 +256,46 @@ class SheetRow(NamedTuple):
     predicted : str
     confidence : float
         Probability of the predicted class.
-    uncertain : bool or None
-        Whether the image is marked uncertain; None if the model has no rule for it.
     next_class : str
         The second most probable class with its probability.
+    reasons : list of str
+        Why to look at the image: it is an outlier, uncertain, shows nothing, is of doubtful stains, or the like.
     """
 
     place: int
     predicted: str
     confidence: float
-    uncertain: bool | None
     next_class: str
+    reasons: list[str]
 
 
 def sheet_rows(shown: Tabulated) -> list[SheetRow]:
-    """Return a row for each predicted image, the least confident first."""
+    """Return a row for each predicted image: first those with most reasons to check, then the least confident."""
     answers = shown.table.answers
     classes = shown.table.classes
+    marks = {}
+    if shown.outliers is not None:
+        marks["outlier"] = shown.outliers.marked.tolist()
+    if answers.unsure is not None:
+        marks["uncertain"] = answers.unsure.tolist()
     rows = []
-    for position, number in enumerate(answers.numbers):
+    warned = zip(answers.numbers, shown.predicted.warnings, strict=True)
+    for position, (number, warnings) in enumerate(warned):
         shares = shown.calibrated[position]
         order = (-shares).argsort(kind="stable")
         second = order[order != number][0]
-        unsure = None
-        if answers.unsure is not None:
-            unsure = bool(answers.unsure[position])
         confidence = float(answers.confidence[position])
         next_class = f"{classes[second]} {100 * shares[second]:.1f}\N{NO-BREAK SPACE}%"
-        rows.append(SheetRow(position, classes[number], confidence, unsure, next_class))
-    return sorted(rows, key=lambda row: row.confidence)
+        reasons = [mark for mark, flags in marks.items() if flags[position]]
+        reasons += [limited(text, ()) for text in warnings]
+        rows.append(SheetRow(position, classes[number], confidence, next_class, reasons))
+    return sorted(rows, key=lambda row: (-len(row.reasons), row.confidence))
 
 
 def measured_at(table: Metrics | None, point: OperatingPoint | None) -> Metrics | None:
     """Return the figures of a model's cross-validation at an operating point; None if it did not measure there.
+
+    It did not if other classes are positive than in the cross-validation.
 
     Parameters
     ----------
@@ -295,7 +304,7 @@ def measured_at(table: Metrics | None, point: OperatingPoint | None) -> Metrics 
     point : OperatingPoint or None
     """
     view = (table or {}).get("two_class")
-    if point is None or not view:
+    if point is None or not point.measured or not view:
         return None
     points: Sequence[Metrics] = (*view["thresholds"], *view["wanted"])
     for entry in points:
@@ -470,11 +479,6 @@ class OutputFiles:
             if not record.exists():
                 # otherwise an earlier call of this command wrote them
                 refuse_among(path, images, name=name)
-
-    def create_folders(self) -> None:
-        """Create the folders of the outputs."""
-        for path in self.paths.values():
-            ensure_folder(path.parent)
 
     def empty_folders(self, images: Sequence[Path]) -> list[Path]:
         """Return the folders that are empty.

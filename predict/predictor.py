@@ -187,12 +187,14 @@ class Predictor:
     Parameters
     ----------
     model : str or Path
-        A ``model.bchisto``, which services should name; or the folder of a run that contains only one, or of which
-        one is the highest and shown to be better than chance; others are refused.
+        A ``model.bchisto``, which services should name; or the folder of a run, of which its model, the highest of
+        several, is taken if it is shown to be better than chance, or if nothing is known of its only one.
     weights : sequence of str, or mapping
         As in `predict`.
     calibrated : bool
         Calibrate the probabilities with the temperature of the model.
+    positive : str or sequence of str
+        Positive classes, in place of those of the model.
     threshold, sensitivity : float, optional
         Operating point, as of `PredictSettings`; at most one of them.
 
@@ -220,8 +222,8 @@ class Predictor:
     BundleError, WeightsError
         As in `predict`. Also if `calibrated` is True and the model file has no temperature.
     InputError
-        The model has no positive classes, or no threshold for this sensitivity; or ``metrics.json`` beside it is
-        damaged.
+        A positive class that the model does not have; or no class is positive, or there is no threshold for this
+        sensitivity; or ``metrics.json`` beside it is damaged.
     """
 
     def __init__(
@@ -230,6 +232,7 @@ class Predictor:
         *,
         weights: Many[TextInput] = (),
         calibrated: bool = False,
+        positive: Many[TextInput] = (),
         threshold: float | None = None,
         sensitivity: float | None = None,
     ) -> None:
@@ -240,6 +243,7 @@ class Predictor:
         bundle = self._model.bundle
         options: dict[str, Any] = {
             "calibrated": calibrated,
+            "positive": positive,
             "threshold": threshold,
             "sensitivity": sensitivity,
         }
@@ -252,11 +256,8 @@ class Predictor:
         self.sha256 = file.sha256
         self.verdict = verdict_of(self.path)
         self.temperature = bundle.temperature
-        self.positive: tuple[str, ...] = ()
-        self.threshold: float | None = None
-        if self._point is not None:
-            self.positive = self._point.positive
-            self.threshold = self._point.threshold
+        self.positive = self._point.positive if self._point else ()
+        self.threshold = self._point.threshold if self._point else None
 
     def __repr__(self) -> str:
         return f"Predictor({str(self.path)!r}, classes={self._model.bundle.classes})"

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -31,10 +31,10 @@ from ..core.jobs import (
     Work,
     compute,
     cpu_resources,
+    ensure_folder,
     in_turn,
     key_of,
     named_files,
-    network_resources,
     refuse_overwriting,
     remove_leftovers,
     set_aside,
@@ -55,7 +55,7 @@ from .blocks import (
 )
 from .boosted import BoostedModel, Notes
 from .images import advised, check_sizes, new_images
-from .model_file import Model, ModelFile, find_bundle, packages_of, ready_model, settled_model
+from .model_file import Model, ModelFile, WithModel, find_bundle, ready_model, settled_model
 from .outputs import OutputFiles, PredictResult, failures_of, parts_of, write_outputs
 from .settings import OperatingPoint, PredictSettings
 from .table import Tabulated, tabulate
@@ -192,7 +192,8 @@ def predict(
         outputs = OutputFiles.of(paths, config, updates=settings.update, overwriting=overwriting)
         bundle = find_bundle(inputs.model)
         outputs.check([bundle, *inputs.files], inputs.images)
-        outputs.create_folders()
+        for path in paths.values():
+            ensure_folder(path.parent)
         empty = []
         if settings.update:
             empty = outputs.empty_folders(inputs.images)
@@ -203,11 +204,9 @@ def predict(
         stack.enter_context(advised())
         # refuse thresholds that the model does not have before its encoders are loaded
         point = settings.point(bundle)
-        call = _Call(inputs, outputs, settings, record, point)
-        if inputs.features:
-            prediction = _predict_embeddings(call, work, bundle)
-        else:
-            prediction = ImagePrediction.open(call, work, bundle)
+        kind = TablePrediction if inputs.features else ImagePrediction
+        prediction = kind(inputs, outputs, settings, record, point, work)
+        prediction.open(bundle)
         computed = compute(prediction)
     return computed.result or PredictResult(
         outputs.table,
@@ -230,26 +229,6 @@ def _only_update(table: Path) -> Iterator[None]:
         yield
 
 
-class _Call(NamedTuple):
-    """What a prediction needs of the call: inputs, outputs, and its record.
-
-    Attributes
-    ----------
-    inputs : _Inputs
-    outputs : OutputFiles
-    settings : PredictSettings
-    record : RunRecord
-    point : OperatingPoint or None
-        Operating point from which an image is predicted positive.
-    """
-
-    inputs: _Inputs
-    outputs: OutputFiles
-    settings: PredictSettings
-    record: RunRecord
-    point: OperatingPoint | None
-
-
 Kept = Sequence[Prediction | None]
 """The kept prediction of each unit; None of those that are made just now."""
 
@@ -260,34 +239,63 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
 
     Attributes
     ----------
-    call : _Call
+    inputs : _Inputs
+    outputs : OutputFiles
+    settings : PredictSettings
+    record : RunRecord
+    point : OperatingPoint or None
+        Operating point from which an image is predicted positive.
     work : Work
     known : Predicted
         The images, with the results that are known before there are units: those whose headers forbid their use.
     """
 
-    call: _Call
+    inputs: _Inputs
+    outputs: OutputFiles
+    settings: PredictSettings
+    record: RunRecord
+    point: OperatingPoint | None
     work: Work
-    known: Predicted
+    known: Predicted = field(init=False)
 
     label = "predict"
     unit = "images"
     step_name = "images"
     finished_clause = "images are predicted"
 
+    def open(self, bundle: Path) -> None:
+        """Load the models and the embeddings, and predict them, which takes only seconds.
+
+        Raises
+        ------
+        InputError
+            The embeddings do not fit the model.
+        """
+        from .embedded import embeddings_digest, load_embedded, predict_embedded
+
+        models, embeddings = load_embedded(bundle, self.inputs.features)
+        self.settings.check(bundle, models)
+        records, predictions = predict_embedded(models, embeddings)
+        self.known = Predicted(records, predictions, models, bundle, file_sha256(bundle))
+        self.record.note(
+            model_sha256=self.known.sha256,
+            features_sha256=embeddings_digest(embeddings),
+            images=len(records),
+        )
+
     @property
     def rewrites(self) -> bool:
         """Whether the outputs are written again although nothing has changed."""
-        return not self.call.settings.update
+        return not self.settings.update
 
     @property
     def folder(self) -> Path:
         """The folder of the table."""
-        return self.call.outputs.table.parent
+        return self.outputs.table.parent
 
     def discard(self) -> None:
         """Set aside kept predictions."""
-        set_aside(self.call.outputs.parts)
+        set_aside(self.outputs.parts)
 
     def units(self, *, merges: bool) -> Sequence[ImageUnit]:
         """Return nothing, since nothing is worth being kept."""
@@ -317,21 +325,20 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
 
     def _is_same(self, shown: Tabulated) -> bool:
         """Return whether an update wrote just this, and the same images cannot be used."""
-        outputs = self.call.outputs
-        written = outputs.written
+        written = self.outputs.written
         is_same = written | self._content_keys(shown) == written
-        is_complete = is_same and all(path.exists() for path in outputs.paths.values())
-        return is_complete and failures_of(outputs.table).exists() == bool(shown.failures)
+        is_complete = is_same and all(path.exists() for path in self.outputs.paths.values())
+        return is_complete and failures_of(self.outputs.table).exists() == bool(shown.failures)
 
     def tabulate(self, kept: Kept, made: Sequence[Results]) -> Tabulated:
         """Return all that the outputs show."""
         predicted = self.predicted(kept, made)
-        return tabulate(predicted, settings=self.call.settings, point=self.call.point)
+        return tabulate(predicted, settings=self.settings, point=self.point)
 
     def _content_keys(self, shown: Tabulated) -> dict[str, list[str]]:
         """Return the name of each output with its only key once it is complete, see `OutputFiles`."""
-        outputs = self.call.outputs
-        images = self.call.record.content["notes"].get("images_sha256")
+        outputs = self.outputs
+        images = self.record.content["notes"].get("images_sha256")
         content = [shown.table.sha256, shown.called, shown.failures, shown.predicted.sha256, images]
         keys = {
             outputs.name(path): [key_of("report 1", told=content)]
@@ -343,9 +350,9 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
 
     def write(self, kept: Kept, made: Sequence[Results]) -> PredictResult:
         """Write the table, its failures and its report."""
-        settings = self.call.settings
-        outputs = self.call.outputs
-        record = self.call.record
+        settings = self.settings
+        outputs = self.outputs
+        record = self.record
         shown = self.tabulate(kept, made)
         if settings.update:
             if shown.failures and not shown.table.records:
@@ -381,49 +388,23 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
         """Keep the predictions of these images for the next update, and no others."""
 
 
-def _predict_embeddings(call: _Call, work: Work, bundle: Path) -> TablePrediction:
-    """Load the models and the embeddings, and predict them, which takes only seconds.
-
-    Raises
-    ------
-    InputError
-        The embeddings do not fit the model.
-    """
-    from .embedded import embeddings_digest, load_embedded, predict_embedded
-
-    models, embeddings = load_embedded(bundle, call.inputs.features)
-    call.settings.check(bundle, models)
-    records, predictions = predict_embedded(models, embeddings)
-    results = Predicted(records, predictions, models, bundle, file_sha256(bundle))
-    call.record.note(
-        model_sha256=results.sha256,
-        features_sha256=embeddings_digest(embeddings),
-        images=len(records),
-    )
-    return TablePrediction(call, work, results)
-
-
 @dataclass
-class ImagePrediction(TablePrediction):
+class ImagePrediction(WithModel, TablePrediction):  # type: ignore[override]
     """Predictions of images, in blocks that are kept until the table is complete.
 
     Attributes
     ----------
     file : ModelFile
     model : Model
-    block : PredictBlock
-        Predicts some images in any process.
     saved : dict of str to Prediction
         The predictions that earlier calls kept, by key.
     """
 
-    file: ModelFile
-    model: Model
-    block: PredictBlock
+    file: ModelFile = field(init=False)
+    model: Model = field(init=False)
     saved: dict[str, Prediction] = field(default_factory=dict)
 
-    @classmethod
-    def open(cls, call: _Call, work: Work, bundle: Path) -> ImagePrediction:
+    def open(self, bundle: Path) -> None:
         """Load the model with its networks, and read the headers of the images.
 
         Raises
@@ -431,42 +412,40 @@ class ImagePrediction(TablePrediction):
         BundleError, WeightsError, InputError, ImageError
             See `predict`.
         """
-        file, model = ready_model(bundle, call.inputs.weights)
-        call.settings.check(bundle, model.bundle)
+        file, model = ready_model(bundle, self.inputs.weights)
+        self.settings.check(bundle, model.bundle)
         copies: dict[str, str] = {}
         records = new_images(
-            call.inputs.images,
-            reading=model.bundle.reading,
+            self.inputs.images,
+            reading={**model.bundle.reading, "group_from": self.settings.group_from},
             classes=model.bundle.classes,
             copies=copies,
         )
-        for name, path in call.outputs.paths.items():
+        for name, path in self.outputs.paths.items():
             refuse_overwriting(
                 [path],
                 [*named_files(file.weights), *(image.path for image in records)],
                 name=name,
             )
-        skip_errors = work.skip_errors
         warned: dict[str, str] = {}
         notes: Notes = {}
         usable, refused = check_sizes(
             records,
             model=model,
-            mpp=call.settings.mpp,
-            skip_errors=skip_errors,
+            mpp=self.settings.mpp,
+            skip_errors=self.skip_errors,
             warned=warned,
             notes=notes,
         )
-        file, model = settled_model(
+        self.file, self.model = settled_model(
             file,
             usable,
             images=len(usable),
-            begun=call.outputs.engine,
-            work=work,
-            record=call.record,
+            begun=self.outputs.engine,
+            work=self.work,
+            record=self.record,
         )
-        block = PredictBlock(file, model.computed_by, call.outputs.parts, skip_errors=skip_errors)
-        headers = Predicted(
+        self.known = Predicted(
             usable,
             dict(refused),
             model.bundle,
@@ -476,31 +455,23 @@ class ImagePrediction(TablePrediction):
             notes,
             copies,
         )
-        return cls(call, work, headers, file, model, block)
-
-    @property
-    def step_name(self) -> str:  # type: ignore[override]
-        """The steps of the model for an image."""
-        return self.model.step_name
 
     def begin(self) -> None:
         """Remove the leftovers of interrupted processes."""
-        remove_leftovers(self.call.outputs.parts)
+        remove_leftovers(self.outputs.parts)
 
     def units(self, *, merges: bool) -> Sequence[ImageUnit]:
         """Return the images with the keys of their predictions."""
         units = self._units
         contents = "".join(f"{unit.record.image_id}\0{unit.sha256}\n" for unit in units)
         digest = hashlib.sha256(contents.encode()).hexdigest()
-        self.call.record.note(
-            model_sha256=self.file.sha256, images_sha256=digest, images=len(units)
-        )
-        self.saved = read_kept(self.call.outputs.parts)
+        self.record.note(model_sha256=self.file.sha256, images_sha256=digest, images=len(units))
+        self.saved = read_kept(self.outputs.parts)
         stale_count = len(self.saved.keys() - {unit.key for unit in units})
         if 2 * stale_count > len(self.saved):
             _log.warning(
                 "%s: %d of %d kept predictions are not of this model and these images, and are left out",
-                self.call.outputs.table,
+                self.outputs.table,
                 stale_count,
                 len(self.saved),
             )
@@ -517,19 +488,7 @@ class ImagePrediction(TablePrediction):
     @property
     def do(self) -> PredictBlock:
         """Predicts some images, and keeps the predictions."""
-        return self.block
-
-    @functools.cached_property
-    def resources(self) -> Resources:
-        """Processes of a thread each, or one for each GPU."""
-        return network_resources(self.work.jobs, on_keras=self.model.on_keras)
-
-    @property
-    def _size(self) -> int:
-        """Number of images in a block; a GPU needs several, so that the next are prepared while it computes."""
-        if self.resources.gpus:
-            return max(self.model.images_per_block, _GPU_BLOCK)
-        return self.model.images_per_block
+        return PredictBlock(self.file, self.model.computed_by, self.outputs.parts, self.skip_errors)
 
     def steps(self, unit: ImageUnit) -> int:
         """Return the number of steps of an image."""
@@ -537,7 +496,10 @@ class ImagePrediction(TablePrediction):
 
     def bundles(self, units: Sequence[ImageUnit]) -> Sequence[tuple[ImageUnit, ...]]:
         """Return images in blocks."""
-        size = self._size
+        size = self.model.images_per_block
+        if self.resources.gpus:
+            # the next ones are prepared while it computes
+            size = max(size, _GPU_BLOCK)
         return [tuple(units[start : start + size]) for start in range(0, len(units), size)]
 
     def seconds(self, unit: ImageUnit) -> float | None:
@@ -545,11 +507,6 @@ class ImagePrediction(TablePrediction):
         if isinstance(self.model, BoostedModel):
             return self.model.seconds(unit.record)
         return None
-
-    @property
-    def packages(self) -> Iterable[str]:
-        """The packages that predict."""
-        return packages_of(self.model)
 
     def rehearse(self, units: Sequence[ImageUnit] | None) -> None:
         """Predict the largest images in this process."""
@@ -576,7 +533,7 @@ class ImagePrediction(TablePrediction):
         results = {unit.key: predicted.results[unit.record.image_id] for unit in self._units}
         if self.saved.keys() == results.keys():
             return
-        folder = self.call.outputs.parts
+        folder = self.outputs.parts
         earlier = set(folder.glob("*.npz"))
         current = keep(folder, results)
         for path in earlier - {current}:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
-from ..core import BundleError, InputError, Message, OptionalPath, Settings, option
+from ..core import BundleError, InputError, Message, OptionalPath, Settings, Texts, option
 from ..core.formats import Flags, Floats, Integers, limits
 from ..core.models import BundleFacts, bundle_view
 from ..evaluate import asks_for_class, default_positive, positive_mask, two_class_scores
@@ -59,12 +61,24 @@ class PredictSettings(Settings):
         help="Use the threshold that the model file has for this target sensitivity; default: its first.",
     )
     mpp: float | None = new_images_mpp()
+    group_from: str | None = option(
+        None,
+        group="Input",
+        metavar="LEVEL|PATTERN",
+        help="Patient or slide by the path of an image, as of trial: a level of folders, or a regular expression.",
+    )
     update: bool = option(
         False,
         group="Output",
         decides=False,
         help="Bring the table of an earlier call up to date: only new and changed images are predicted, and rows of "
         "removed ones left out.",
+    )
+    positive: Texts = option(
+        (),
+        group="Evaluation",
+        metavar="CLASS",
+        help="Positive class, in place of that of the model; changes no probability.",
     )
 
     def __post_init__(self) -> None:
@@ -87,12 +101,66 @@ class PredictSettings(Settings):
             )
 
     def point(self, path: Path) -> OperatingPoint | None:
-        """Return the operating point of a model file, see `choose_point`."""
-        return choose_point(
-            *bundle_view(path),
-            threshold=self.threshold,
-            sensitivity=self.sensitivity,
-            bundle=path,
+        """Return the operating point of a model file, see `point_of`."""
+        return self.point_of(*bundle_view(path), path)
+
+    def point_of(
+        self, classes: tuple[str, ...], recorded: dict[str, Any] | None, bundle: object
+    ) -> OperatingPoint | None:
+        """Return the operating point from which a model predicts images positive.
+
+        The default is that of the first target sensitivity of the model. Without one it is 0.5, if the model was
+        measured there, or else the first threshold at which it was measured. None if there is no threshold.
+
+        Parameters
+        ----------
+        classes : tuple of str
+            Classes of the model.
+        recorded : dict or None
+            Entry ``two_class`` of the model file.
+        bundle : any
+            Name of the model file, for a message.
+
+        Raises
+        ------
+        InputError
+            No class is positive, or a name is not a class, or the model has no threshold for this sensitivity.
+        """
+        threshold = self.threshold
+        sensitivity = self.sensitivity
+        view = view_of(classes, recorded, self.positive)
+        positive = tuple(view["positive"])
+        fitted = {point["sensitivity"]: point for point in view["wanted"]}
+        if threshold is None and sensitivity is None:
+            if not view["thresholds"] and not fitted:
+                return None
+            sensitivity = next(iter(fitted), None)
+        if not positive:
+            raise InputError(
+                "{}: has no positive class, so no threshold applies; name it with {positive:CLASS}",
+                bundle,
+            )
+        wanted = fitted.get(sensitivity, {})
+        if sensitivity is not None and not wanted:
+            raise InputError(
+                "{}: has no threshold for the {sensitivity} {} (it holds: {}); train with it, or give a {threshold}",
+                bundle,
+                sensitivity,
+                ", ".join(map(str, fitted)) or "none",
+            )
+        if wanted:
+            threshold = wanted["threshold"]
+        elif threshold is None:
+            # 0.5 if it is there, else the first
+            threshold = min(view["thresholds"], key=(0.5).__ne__)
+        return OperatingPoint(
+            classes,
+            positive,
+            view["rule"],
+            threshold,
+            sensitivity,
+            wanted.get("enough", True),
+            not self.positive or view is recorded,
         )
 
 
@@ -114,6 +182,8 @@ class OperatingPoint:
         even if the table shows calibrated ones, and is no tie.
     enough : bool
         Whether it was fitted on enough positive patients (or images) for that.
+    measured : bool
+        False if others were given as positive than those with which the model was measured.
     """
 
     classes: tuple[str, ...]
@@ -122,13 +192,15 @@ class OperatingPoint:
     threshold: float
     sensitivity: float | None = None
     enough: bool = True
+    measured: bool = True
 
     @property
     def by_class(self) -> bool:
         """Whether an image is predicted positive by its class."""
-        mask = positive_mask(self.classes, self.positive)
         return (
-            self.sensitivity is None and self.threshold == 0.5 and asks_for_class(mask, self.rule)
+            self.sensitivity is None
+            and self.threshold == 0.5
+            and asks_for_class(self.classes, self.rule)
         )
 
     def is_positive(self, probabilities: Floats, predicted: Integers) -> Flags:
@@ -146,66 +218,40 @@ class OperatingPoint:
             text += f", fitted for a sensitivity of {100 * self.sensitivity:g} %"
             if not self.enough:
                 text += " on too few positives to guarantee it"
+        if not self.measured:
+            text += ", not measured for this positive class"
         return text
 
 
-def choose_point(
-    classes: tuple[str, ...],
-    view: dict[str, Any] | None,
-    *,
-    threshold: float | None = None,
-    sensitivity: float | None = None,
-    bundle: object,
-) -> OperatingPoint | None:
-    """Return the operating point from which a model predicts images positive.
+def view_of(
+    classes: Sequence[str], recorded: dict[str, Any] | None, positive: Sequence[str]
+) -> dict[str, Any]:
+    """Return the two-class view of predictions, in the form of the entry ``two_class`` of a model file.
 
-    The default is that of the first target sensitivity of the model. Without one it is 0.5, if the model was measured
-    there, or else the first threshold at which it was measured. None if the model has no thresholds.
+    It is the recorded one, unless other classes are given as positive; then it has only the threshold 0.5. If none is
+    recorded, the names of the classes tell which are positive, and there is no threshold.
 
     Parameters
     ----------
-    classes : tuple of str
+    classes : sequence of str
         Classes of the model.
-    view : dict or None
+    recorded : dict or None
         Entry ``two_class`` of the model file.
-    threshold, sensitivity : float or None
-        Choice of the caller, at most one of them.
-    bundle : any
-        Name of the model file, for a message.
+    positive : sequence of str
+        Choice of the caller.
 
     Raises
     ------
     InputError
-        The model has no positive classes, or no threshold for this sensitivity.
+        A name that is not a class, or every class positive.
     """
-    view = view or {
-        "positive": default_positive(classes),
+    chosen = [*compress(classes, positive_mask(classes, positive))]
+    if recorded and chosen in ([], recorded["positive"]):
+        return recorded
+    return {
         "rule": "sum",
-        "thresholds": [],
+        **(recorded or {}),
+        "positive": chosen or [*default_positive(classes)],
+        "thresholds": chosen and [0.5],
         "wanted": [],
     }
-    positive = tuple(view["positive"])
-    fitted = {point["sensitivity"]: point for point in view["wanted"]}
-    if not positive and (threshold, sensitivity) != (None, None):
-        raise InputError(
-            f"{bundle}: has no positive classes, so no threshold applies; bchisto boost takes them"
-        )
-    if sensitivity is not None and sensitivity not in fitted:
-        sensitivities = ", ".join(map(str, fitted)) or "none"
-        raise InputError(
-            "{}: has no threshold for the {sensitivity} {} (it holds: {}); train with it, or give a {threshold}",
-            bundle,
-            sensitivity,
-            sensitivities,
-        )
-    if threshold is None and sensitivity is None:
-        sensitivity = next(iter(fitted), None)
-    if sensitivity is not None:
-        threshold = fitted[sensitivity]["threshold"]
-    elif threshold is None:
-        thresholds = view["thresholds"]
-        if not thresholds:
-            return None
-        threshold = 0.5 if 0.5 in thresholds else thresholds[0]
-    enough = fitted.get(sensitivity, {}).get("enough", True)
-    return OperatingPoint(classes, positive, view["rule"], threshold, sensitivity, enough)

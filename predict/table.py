@@ -156,10 +156,11 @@ class Outliers:
         """
         if not isinstance(bundle, Bundle) or bundle.reference is None:
             return None
+        names = {
+            row.get("sha256", ""): row["image_id"] for row in _rows_beside(model, TRAINING_NAMES)
+        }
         images = Compared.of(compared)
-        nearest = nearest_names(
-            bundle.reference, images, classes=bundle.classes, names=_names_beside(model)
-        )
+        nearest = nearest_names(bundle.reference, images, classes=bundle.classes, names=names)
         return cls(images.percentiles, tuple(nearest))
 
     @property
@@ -187,11 +188,6 @@ class Outliers:
     def summary(self) -> str:
         """Number of marked images, and the meaning of the mark."""
         return f"outliers: {int(self.marked.sum())} of {len(self.marked)} images, {MEANING}"
-
-
-def _names_beside(model: Path | None) -> dict[str, str]:
-    """Return names of training images by the SHA-256 of their pixels; empty if the list is missing."""
-    return {row.get("sha256", ""): row["image_id"] for row in _rows_beside(model, TRAINING_NAMES)}
 
 
 def _rows_beside(model: Path | None, name: str) -> list[dict[str, str]]:

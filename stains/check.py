@@ -204,7 +204,11 @@ def doubt_causes(
     >>> doubt_causes(reasons, images=1, stain="macenko")
     {'another stain': (1, 'use `stain="none"`')}
     """
-    causes = Counter(map(_first_cause, doubtful))
+    causes: Counter[str] = Counter()
+    for reasons in doubtful:
+        kinds = {getattr(reason, "cause", PALE) for reason in reasons}
+        # the first of them counts
+        causes[next(cause for cause in _REMEDIES if cause in kinds)] += 1
     remedies = dict(_REMEDIES)
     if causes[_GREY] < images:
         remedies[_GREY] = (
@@ -213,11 +217,6 @@ def doubt_causes(
     if stain == ROBUST.name:
         remedies[PALE] = _NONE
     return {cause: (count, remedies[cause]) for cause, count in causes.most_common()}
-
-
-def _first_cause(reasons: Collection[str]) -> str:
-    causes = {getattr(reason, "cause", PALE) for reason in reasons}
-    return next(cause for cause in _REMEDIES if cause in causes)
 
 
 def is_grey(image: Image) -> bool:

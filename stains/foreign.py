@@ -137,8 +137,18 @@ def foreign_pixels(image: Image) -> Mask | None:
     step = max(1, min(image.shape[:2]) // _SAMPLED)
     sample = np.ascontiguousarray(image[::step, ::step])
     groups = _colours_apart(sample)
-    if not groups and not _may_have_areas(image, sample, step, least, least_flat):
-        return None
+    if not groups:
+        # most images have no ink or single-coloured areas, and end here; areas are found at full resolution
+        even = _even(sample, 1)
+        even &= _even(image, step)[: even.shape[0], : even.shape[1]]
+        strength = _strength(sample)
+        hints = (
+            (strength >= 1, least),
+            (strength >= _PALER, _LARGER * least),
+            (even, least_flat),
+        )
+        if all(_components(hint)[1].max() * step**2 < smallest / 2 for hint, smallest in hints):
+            return None
     mask = _ink(image, least)
     if groups:
         red, green, blue = np.moveaxis(image // (256 // _COLOURS), 2, 0)
@@ -169,24 +179,6 @@ def ink_pixels(image: Image, *, least: float) -> Mask:
         Not a uint8 RGB image.
     """
     return _dilated(_ink(check_rgb(image), max(_LEAST, least)), _EDGE)
-
-
-def _may_have_areas(
-    image: Image, sample: Image, step: int, least: float, least_flat: float
-) -> bool:
-    """Return whether an image may have ink or single-coloured areas, by a sample of one pixel in `step` x `step`.
-
-    Most images have none, and end here: the areas themselves are found at full resolution.
-    """
-    even = _even(sample, 1)
-    even &= _even(image, step)[: even.shape[0], : even.shape[1]]
-    strength = _strength(sample)
-    hints = (
-        (strength >= 1, least),
-        (strength >= _PALER, _LARGER * least),
-        (even, least_flat),
-    )
-    return any(_components(hint)[1].max() * step**2 >= smallest / 2 for hint, smallest in hints)
 
 
 def _strength(image: Image) -> Floats32:

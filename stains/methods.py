@@ -23,8 +23,7 @@ STAIN_METHODS = tuple(_BUILT_IN)
 
 def list_stains() -> list[str]:
     """Return the names of all stain methods: those of bchisto, then those of other packages, sorted."""
-    added = [name for name in extension_names(ENTRY_POINT_GROUP) if name not in _BUILT_IN]
-    return [*STAIN_METHODS, *added]
+    return list(dict.fromkeys((*STAIN_METHODS, *extension_names(ENTRY_POINT_GROUP))))
 
 
 def get_stain(name: str) -> StainSpec:

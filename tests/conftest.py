@@ -627,6 +627,12 @@ def boosted_result(boosted):
 
 
 @pytest.fixture(scope="session")
+def boosted_model(boosted_result):
+    """The model file of `boosted`."""
+    return boosted_result / "model.bchisto"
+
+
+@pytest.fixture(scope="session")
 def every_head(tmp_path_factory, described):
     """A run folder of three heads, and the result of each. Read only."""
     from packs import train_small
@@ -668,18 +674,18 @@ def run_copy(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def run_folders(boosted, tmp_path_factory):
-    """A folder with one run. Read only."""
-    root = tmp_path_factory.mktemp("runs")
-    shutil.copytree(boosted, root / "first run")
-    return root
+def served_model(boosted, tmp_path_factory):
+    """The model file of a run whose name has a blank. Read only."""
+    from packs import model_file
+
+    return model_file(shutil.copytree(boosted, tmp_path_factory.mktemp("runs") / "first run"))
 
 
 @pytest.fixture(scope="session")
-def running_page(start, run_folders):
+def running_page(start, served_model):
     from page_server import serving
 
-    with serving(start, run_folders / "first run") as server:
+    with serving(start, served_model) as server:
         yield server
 
 

@@ -8,10 +8,20 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ...boost import default_folds
-from ...core import BchistoError, InputError, Message, PathInput, message_of
+from ...core import (
+    BchistoError,
+    InputError,
+    Message,
+    PathInput,
+    message_of,
+    plain_options,
+    plural,
+)
+from ...core.jobs import rough_duration
 from ...data import (
     GIVEN,
     PUBLISHED_FOLDS,
@@ -25,13 +35,22 @@ from ...data import (
     facts_of,
     get_layout,
     given_parts,
+    part_of_names,
     scaled_side,
     shared_groups,
     unit_names,
     with_headers,
 )
-from ...encoders import EncoderChoice, encoder_facts
-from ...featurize import FeaturizeSettings, View, estimate_describing
+from ...encoders import EncoderChoice, encoder_facts, has_weights
+from ...evaluate import TwoClassView, default_positive
+from ...featurize import (
+    FeaturizeSettings,
+    View,
+    begun_configs,
+    estimate_describing,
+    preset_options,
+    resolve_settings,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +85,9 @@ _FEWER = ("3", "2")
 
 _MOST_SITES = 20
 """Largest number of values for which a column is treated as sites."""
+
+_LONG_SECONDS = 12 * 3600
+"""Time above which the default settings must be typed."""
 
 _KEPT = {
     "given": "as they came",
@@ -201,7 +223,7 @@ def fitted(
     Parameters
     ----------
     dataset : Dataset
-        Its images must have a known header.
+        Images without a header are left out.
     requested : FeaturizeSettings
         If no view fits its encoders, only encoders for the smallest crops remain, or MobileNetV2 if there are none.
     keep : collection of str
@@ -215,17 +237,18 @@ def fitted(
         How these fit; empty if no view does.
     """
     settings = requested
-    views = fitting_views(dataset.records, requested)
+    records = [record for record in with_headers(dataset.records) if record.header]
+    views = fitting_views(records, requested)
     if not views and "encoders" not in keep:
         small_encoders = tuple(
             choice for choice in requested.encoders if encoder_facts(choice).least <= _SMALLEST
         )
         reduced = replace(requested, encoders=small_encoders or (EncoderChoice("mobilenetv2"),))
-        views = fitting_views(dataset.records, reduced)
+        views = fitting_views(records, reduced)
         if views:
             settings = reduced
     settings = replace(settings, views=views[: len(requested.views)] or requested.views)
-    fits = fit_views(dataset.records, settings) if views else ()
+    fits = fit_views(records, settings) if views else ()
     if not get_layout(dataset.name).stained and "stain" not in keep:
         settings = replace(settings, stain="none", color_range=(1.0, 1.0))
     return settings, fits
@@ -264,6 +287,34 @@ def measure_describing(
     return replace(estimate, bytes=4 * cost.numbers, seconds=cost.seconds)
 
 
+def refuse_long(images: ImageSelection, *, run: Path) -> None:
+    """Refuse to begin features with the published settings, which are the default, if they take over twelve hours.
+
+    A run that has begun with their encoders goes on.
+
+    Raises
+    ------
+    InputError
+        The message has the times of the presets ``published`` and ``standard``.
+    """
+    records = images.table().records
+    encoders = plain_options(FeaturizeSettings())["encoders"]
+    begun = [config.get("encoders") for config in begun_configs(run / "run.json")]
+    if not records or encoders in begun:
+        return
+    random = ("random",)  # needs no file
+    published = measure_describing(records, FeaturizeSettings(weights=random)).seconds or 0
+    if published <= _LONG_SECONDS:
+        return
+    settings, _ = resolve_settings({**preset_options("standard"), "weights": random})
+    standard = measure_describing(records, plan_describing(images, settings)).seconds or 0
+    text = (
+        "{}: features take about {} with {preset:published}, which is the default, and {} with {preset:standard}; give "
+        "one of them"
+    )
+    raise InputError(text, images.images, rough_duration(published), rough_duration(standard))
+
+
 def plan_describing(
     images: ImageSelection | PathInput, settings: FeaturizeSettings, *, keep: Collection[str] = ()
 ) -> FeaturizeSettings:
@@ -283,15 +334,107 @@ def plan_describing(
         The size of no image can be read, or no view fits, see `fitting_views`.
     """
     dataset = ImageSelection.of(images).table()
-    records = tuple(record for record in with_headers(dataset.records) if record.header)
-    if not records:
+    records = with_headers(dataset.records)
+    if not any(record.header for record in records):
         raise InputError("{}: the size of no image can be read", dataset.root)
-    result, fits = fitted(replace(dataset, records=records), settings, keep=keep)
+    result, fits = fitted(replace(dataset, records=tuple(records)), settings, keep=keep)
     if not fits:
         text = "{}: no view fits these images: some or all are too small for {encoders}"
         message = Message(text, dataset.root)
         raise InputError("{}", unscaled(records, settings.views) or message)
     return result
+
+
+def reading_lines(
+    dataset: Dataset,
+    settings: FeaturizeSettings,
+    given: Collection[str],
+    view: TwoClassView | None = None,
+) -> list[str]:
+    """Return in six lines how images are read: classes, positive class, patients, scale, views and encoders.
+
+    Only headers of images are read, and no weights.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    settings : FeaturizeSettings
+    given : collection of str
+        The options for reading the images that the user chose.
+    view : TwoClassView, optional
+        As in `bchisto.boost.train`, for a command that has its options.
+    """
+    encoders = []
+    for choice in settings.encoders:
+        state = "here" if has_weights(choice, settings.weights) else "not here yet"
+        encoders.append(f"{choice.label} (weights {state})")
+    return [
+        *content_lines(dataset, given, view),
+        _scale(with_headers(dataset.records)),
+        f"view: {', '.join(map(str, settings.views))}",
+        f"encoder: {', '.join(encoders)}",
+    ]
+
+
+def log_reading(images: ImageSelection, settings: FeaturizeSettings, *options: Any) -> None:
+    """Log how images are read; for the other arguments see `reading_lines`."""
+    for line in reading_lines(images.table(), settings, images.given, *options):
+        _log.info("%s", line)
+
+
+def content_lines(
+    dataset: Dataset, given: Collection[str], view: TwoClassView | None = None
+) -> list[str]:
+    """Return the first three of `reading_lines`, which need no headers."""
+    return [dataset.counts_text, _positive(dataset, view), _patients(dataset, given)]
+
+
+def _positive(dataset: Dataset, view: TwoClassView | None) -> str:
+    """Return the line on the positive class."""
+    if dataset.untrainable:
+        return "positive class: none, since training needs two classes"
+    positive = default_positive(dataset.classes)
+    command = "boost"
+    if view is not None:
+        positive = view.positive or positive
+        command = "trial"
+    if not positive:
+        return Message(f"positive class: none is known; {{{command}.positive:CLASS}} names it")
+    return f"positive class: {', '.join(positive)}"
+
+
+def _patients(dataset: Dataset, given: Collection[str]) -> str:
+    """Return the line on patients, with the option that finds them if names of files may hold them."""
+    records = dataset.records
+    named = [record for record in records if record.group]
+    options = get_layout(dataset.name).options
+    if not named:
+        line = ""
+        if "group_from" in options and not {"group_from", "group_column"} & {*given}:
+            line = part_of_names(records)
+        return line or "patients: not known"
+    source = "names of files"
+    if "group_from" in given:
+        source = Message("{group_from}")
+    elif named[0].line:
+        source = "the table"
+    elif not options:
+        source = f"the data set {dataset.name}"
+    elif named[0].group in named[0].image_id.split("/"):
+        source = "folders"
+    unit = unit_names(dataset.name, facts_of(dataset))["group"]
+    groups = len({record.group for record in named})
+    text = "{}: {} (from {}; {} of {} images)"
+    return Message(text, plural(unit), groups, source, len(named), len(records))
+
+
+def _scale(records: Sequence[ImageRecord]) -> str:
+    """Return the line on micrometres per pixel."""
+    scales = [record.mpp for record in records if record.mpp is not None]
+    if not scales:
+        return Message("micrometres per pixel: not known; {mpp} gives them")
+    bounds = dict.fromkeys(f"{bound:.3g}" for bound in (min(scales), max(scales)))
+    return f"micrometres per pixel: {' to '.join(bounds)} ({len(scales)} of {len(records)} images)"
 
 
 @dataclass(frozen=True)

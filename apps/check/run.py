@@ -41,6 +41,7 @@ from .plan import (
     fit_views,
     fitted,
     measure_describing,
+    reading_lines,
     recommended,
     shown_factor,
     unfoldable,
@@ -238,6 +239,8 @@ class Preflight:
         The reason why nothing can be trained; empty if something can.
     findings : tuple of Finding
         Those of the survey, then those on labels, folds and stains.
+    reading : tuple of str
+        How the images are read, see `reading_lines`.
     """
 
     dataset: Dataset
@@ -252,6 +255,7 @@ class Preflight:
     estimate: DescribingEstimate | None
     untrainable: str
     findings: tuple[Finding, ...]
+    reading: tuple[str, ...]
 
     @property
     def wrong(self) -> list[Finding]:
@@ -335,7 +339,8 @@ def preflight(
         There are no images, or the layout does not exist. Problems of images do not raise; they are findings.
     """
     requested = FeaturizeSettings.of(settings)
-    dataset = ImageSelection.of(images).table()
+    selection = ImageSelection.of(images)
+    dataset = selection.table()
     survey = survey_dataset(dataset, decode=decode, copies=copies)
     dataset = survey.dataset
     usable = tuple(
@@ -376,4 +381,5 @@ def preflight(
         estimate=estimate,
         untrainable=untrainable,
         findings=tuple(findings),
+        reading=tuple(reading_lines(dataset, planned, selection.given)),
     )

@@ -174,6 +174,7 @@ def write_preflight(path: PathInput, result: Preflight, *, say: Say = str) -> li
         title=f"Data check: {root.name or result.dataset.name}",
         banners=[SYNTHETIC_BANNER] if result.dataset.synthetic else [],
         sections=[
+            Section("Read as", [Block(text=say(line)) for line in result.reading]),
             Section("Findings", list(_finding_blocks(result, say))),
             # a class without a readable image is left out
             Section(

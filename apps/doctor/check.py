@@ -144,16 +144,13 @@ def _apart(name: str, check: Examination, write: Write) -> list[Check]:
         return [*outcomes.recv()]
     process.join()
     trace = os.read(traces.fileno(), 1 << 16).decode(errors="replace")
-    return [Check(name, "failure", _ended(process.exitcode or 0, trace), _CURE)]
-
-
-def _ended(code: int, trace: str) -> str:
-    """Return how a process ended and, if its trace names one, in which package."""
+    code = process.exitcode or 0
     end = signal.Signals(-code).name if code < 0 else f"code {code}"
+    finding = f"its process ended with {end}"
     package = re.search(r"(?:site|dist)-packages/(\w+)", trace)
-    if package is None:
-        return f"its process ended with {end}"
-    return f"its process ended with {end} in {package[1]}"
+    if package is not None:
+        finding += f" in {package[1]}"
+    return [Check(name, "failure", finding, _CURE)]
 
 
 def _send(

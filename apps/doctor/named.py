@@ -153,8 +153,8 @@ def check_model(model: Path) -> Iterator[Check]:
     )
 
 
-_OF_PRESETS = ("inceptionv3", "mobilenetv2", "resnet50", "vgg16")
-"""Encoders of the presets, whose weights Keras fetches."""
+_OF_PRESETS = ("inceptionv3", "resnet50", "vgg16")
+"""Encoders of the presets whose weights Keras fetches."""
 
 _CLOSE = 1e-4
 """Relative difference from NumPy that rounding can explain; on GPUs, which may round float32, 100 times as much."""

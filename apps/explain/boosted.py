@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core import ImageError
+from ...boost import MEANING
 from ...core.formats import Floats, Floats32, Integers
-from ...data import ImageRecord
+from ...data import ImageRecord, decode_record
 from ...encoders import CropEncoder, Encoder
 from ...featurize import FeaturizeSettings, NormalisedImage, normalise_images
-from ...predict import BoostedModel, Outliers
+from ...predict import BoostedModel, Outliers, TrainingLooks
 from .explanation import Explanation, Picture
 from .methods import Asked, answered
 
@@ -27,6 +27,14 @@ _STEPS = {"dense": 8, "exact": 4}
 
 _MOST_PLACES = 32
 """Largest number of grid positions along an axis."""
+
+_LARGER = 1.2
+"""Ratio to the largest training image from which an image is a field, which is mapped by windows of that size.
+
+What is hardly larger has no room for several windows."""
+
+_FLAT = 8
+"""Grey levels by which pixels differ where a field shows nothing, as in the gaps of a mosaic of images."""
 
 _LEAST = 32
 """Smallest side of a window, in pixels at the scale of the encoder."""
@@ -62,7 +70,7 @@ def interpolated(values: Floats | Floats32, places: Places, shape: Sequence[int]
     return np.asarray(weights[0].T @ values @ weights[1])
 
 
-def grid_starts(length: int, *, side: int, step: int) -> Integers:
+def grid_starts(length: int, *, side: int, step: float) -> Integers:
     """Return the starts of windows of `side` pixels that cover a length evenly, about `step` pixels apart.
 
     Examples
@@ -105,44 +113,117 @@ def explain_boosted(
         The image cannot be used.
     """
     assert record is not None  # no method explains a boosted model itself
-    blank, shares, compared = answered(asked, model, record)
-    outliers = Outliers.of(model.bundle, [compared], model=file)
-    if outliers is not None:
-        blank = replace(blank, notes=(*blank.notes, *outliers.notes(0)))
-    return _map(model, record, blank, shares, window=asked.settings.window)
-
-
-def _map(
-    model: BoostedModel,
-    record: ImageRecord,
-    blank: Explanation,
-    shares: Floats,
-    *,
-    window: int | None,
-) -> Explanation:
-    """Return the explanation with its map: at each position the mean of two predictions, of the position and the image.
-
-    The windows around a position resemble each other, unlike the crops of training, which are from all over an image.
-    So the prediction of only the position is less accurate, and the map is more often of another class than the image.
-    """
     bundle = model.bundle
-    shape = blank.shape[:2]
     classes = bundle.classes
-    maps = np.zeros((len(classes), *shape))
-    single = True
-    for store in bundle.models:
-        grid, places = _by_place(model, record, store, window=window)
-        single = single and grid.shape[:2] == (1, 1)
-        maps += interpolated(np.moveaxis(grid, 2, 0), places, shape)
-    maps = (maps + shares[:, np.newaxis, np.newaxis]) / 2
-    if single:
-        blank = replace(blank, notes=(_SINGLE, *blank.notes))
+    blank, maps = _map_field(model, record, asked, file) or _map_image(model, record, asked, file)
     base = bundle.base
     meaning = "the prediction without any feature"
     if base is None:
         base = np.full(len(classes), 1 / len(classes))
         meaning = "even shares of all classes"
     return blank.about_decision(maps, base, classes=classes, base_is=meaning)
+
+
+def _map_field(
+    model: BoostedModel, record: ImageRecord, asked: Asked, file: Path | None
+) -> tuple[Explanation, Floats] | None:
+    """Return the prediction and the maps of a field larger than the training images; None of any other image.
+
+    Windows of the size of the largest training image are predicted as images are, half of it apart, or a quarter in
+    small fields, at most `_MOST_PLACES` along an axis. The prediction is their mean. What shows nothing is NaN.
+    """
+    import cv2
+
+    image = decode_record(record)
+    shape = np.array(image.shape[:2])
+    size = _window_size(model, record, shape, asked.settings.window)
+    if size is None:
+        return None
+    height, width = size
+    steps = 4 if (shape <= 5 * size).all() else 2
+    tops = grid_starts(shape[0], side=height, step=height / steps)
+    lefts = grid_starts(shape[1], side=width, step=width / steps)
+    middles = (tops + height // 2, lefts + width // 2)
+    shows, shows_widely = _showing(image, height)
+    rows, columns = np.nonzero(shows_widely[np.ix_(*middles)])
+    if not len(rows):
+        return None
+    windows = [
+        replace(
+            record,
+            image_id=f"{record.image_id} at {left},{top}",
+            pixels=image[top : top + height, left : left + width],
+        )
+        for top, left in zip(tops[rows], lefts[columns], strict=True)
+    ]
+    blank, predictions, compared = answered(asked, model, record, windows)
+    notes = [
+        f"larger than the training images: map and prediction are of {len(rows)} windows of {width} x {height} pixels",
+        *blank.notes,
+    ]
+    outliers = Outliers.of(model.bundle, compared, model=file)
+    if outliers is not None and outliers.marked.all():
+        notes.insert(0, f"every position is an outlier: {MEANING}")
+    # the last map is of ones, by which the others are divided next to positions without a window
+    grid = np.zeros((predictions.shape[1] + 1, len(tops), len(lefts)))
+    grid[:-1, rows, columns] = predictions.T
+    grid[-1, rows, columns] = 1
+    places = [middle / length for middle, length in zip(middles, shape, strict=True)]
+    maps = interpolated(grid, places, blank.shape[:2])
+    drawn = cv2.resize(shows, maps[-1].T.shape, interpolation=cv2.INTER_NEAREST)
+    maps[-1, maps[-1] * drawn < 1e-9] = np.nan
+    return replace(blank, notes=tuple(notes)), maps[:-1] / maps[-1]
+
+
+def _window_size(
+    model: BoostedModel, record: ImageRecord, shape: Integers, window: int | None
+) -> Integers | None:
+    """Return height and width of the windows of a field; None of an image that is hardly larger than in training."""
+    ends = TrainingLooks(model).ends
+    if not ends.keys() >= {"short", "long"}:
+        return None
+    size = np.array([ends["short"][1], ends["long"][1]])
+    if model.rescales and "field" in ends:  # as many micrometres
+        size *= ends["field"][1] / size[0] / record.look.mpp
+    if shape[0] > shape[1]:
+        size = size[::-1]
+    if not (shape >= _LARGER * size).any():
+        return None
+    return np.minimum(window or size.round(), shape).astype(np.int64)
+
+
+def _showing(image: Picture, height: int) -> tuple[Picture, Picture]:
+    """Return where a field shows something, and around which pixels at least half of a window does, as 0 and 1."""
+    import cv2
+
+    kernel = np.ones([height // 16 * 2 + 1] * 2)
+    gradient = cv2.morphologyEx(image, cv2.MORPH_GRADIENT, kernel).max(axis=2)
+    shows = cv2.erode((gradient > _FLAT).astype(np.uint8), kernel)
+    return shows, cv2.erode(shows, kernel)
+
+
+def _map_image(
+    model: BoostedModel, record: ImageRecord, asked: Asked, file: Path | None
+) -> tuple[Explanation, Floats]:
+    """Return the prediction and the maps: at each position the mean of two predictions, of the position and the image.
+
+    The windows around a position resemble each other, unlike the crops of training, which are from all over an image.
+    So the prediction of only the position is less accurate, and the map is more often of another class than the image.
+    """
+    blank, predictions, compared = answered(asked, model, record, [record])
+    notes = blank.notes
+    outliers = Outliers.of(model.bundle, compared, model=file)
+    if outliers is not None:
+        notes = (*notes, *outliers.notes(0))
+    maps = []
+    grids = set()
+    for store in model.bundle.models:
+        grid, places = _by_place(model, record, store, window=asked.settings.window)
+        grids.add(grid.shape[:2])
+        maps.append(interpolated(np.moveaxis(grid, 2, 0), places, blank.shape[:2]))
+    if grids == {(1, 1)}:
+        notes = (_SINGLE, *notes)
+    return replace(blank, notes=notes), (sum(maps) + predictions.T[..., np.newaxis]) / 2
 
 
 def _by_place(
@@ -209,6 +290,5 @@ def _scaled_image(record: ImageRecord, settings: FeaturizeSettings) -> Picture:
     (image,) = normalise_images(
         [record], settings=settings, views=settings.views, skip_errors=False, crop_seed="pixels"
     )
-    if not isinstance(image, NormalisedImage):
-        raise ImageError(image.message)
+    assert isinstance(image, NormalisedImage)  # no failure, which is an error here
     return np.ascontiguousarray(image.scales[settings.views[0].level])

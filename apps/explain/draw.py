@@ -47,7 +47,7 @@ _SHORTEST_BAR = 400
 
 RED = np.array([178, 12, 36])
 _BLUE = np.array([18, 72, 168])
-"""Ends of the two-sided colour scale, see `Explanation.warm_above`."""
+"""Ends of the two-sided colour scale: of values above white and below."""
 
 _NEARLY_ALL = 99.5
 """Percentile at which a colour bar without fixed ends stops, so that a single pixel does not make all others pale."""
@@ -81,7 +81,9 @@ def lay_over(explanation: Explanation) -> Picture:
     """
     assert explanation.picture is not None
     grey = explanation.picture.mean(axis=2)[..., np.newaxis]
-    return _blend(grey, np.asarray(explanation.drawn, np.float64), explanation)
+    values = np.asarray(explanation.drawn, np.float64)
+    # what shows nothing has no colour
+    return _blend(grey, np.nan_to_num(values, nan=explanation.white), explanation)
 
 
 def _blend(grey: Floats, values: Floats, explanation: Explanation) -> Picture:
@@ -94,7 +96,7 @@ def _blend(grey: Floats, values: Floats, explanation: Explanation) -> Picture:
         up = np.clip((values - white) / max(high - white, least), 0, 1)[..., np.newaxis]
         down = np.clip((white - values) / max(white - low, least), 0, 1)[..., np.newaxis]
         strength = 0.8 * np.sqrt(up + down)
-        colour = np.where((up > 0) == explanation.warm_above, RED, _BLUE)
+        colour = np.where(up > 0, RED, _BLUE)
     else:
         share = np.clip((values - low) / max(high - low, 1e-30), 0, 1)
         # from dark to light
@@ -257,10 +259,12 @@ def where_highest(explanation: Explanation) -> str:
     if explanation.values is None:
         return ""
     values = explanation.drawn
-    row, column = np.unravel_index(int(values.argmax()), values.shape)
+    least = np.nanmin(values)
+    most = np.nanmax(values)
+    row, column = np.argwhere(values == most)[0]
     across = column / values.shape[1]
     down = row / values.shape[0]
     return (
-        f"{explanation.unit} from {values.min():.3g} to {values.max():.3g}, highest {100 * across:.0f} % from the left "
+        f"{explanation.unit} from {least:.3g} to {most:.3g}, highest {100 * across:.0f} % from the left "
         f"and {100 * down:.0f} % from the top."
     )

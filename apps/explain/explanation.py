@@ -68,11 +68,13 @@ class Explanation:
     picture : ndarray of uint8, shape (height, width, 3), optional
         The image as it is displayed, at most 1,024 pixels on its longest side.
     values : ndarray of float32, shape (height, width), optional
-        The heat map, one value for each pixel of `picture`.
+        The heat map, one value for each pixel of `picture`; NaN where a field shows nothing.
     called : str
         The class that the image is called by the threshold; without one, `predicted`.
-    positive, negative : str
-        The two classes, if there are two and one of them is positive; red speaks for the positive one.
+    red : tuple of str
+        The classes that values above white speak for, which are red: those of `methods.Asked`, else the called one.
+    blue : str
+        What values below white speak for.
     signed : bool
         Whether values above and below `white` have opposite meanings; otherwise values start at 0.
     floor : float
@@ -112,8 +114,8 @@ class Explanation:
     picture: Picture | None = None
     values: Floats32 | None = None
     called: str = ""
-    positive: str = ""
-    negative: str = ""
+    red: tuple[str, ...] = ()
+    blue: str = ""
     signed: bool = False
     floor: float = 0.0
     centre: float = 0.0
@@ -167,11 +169,6 @@ class Explanation:
         return self.values
 
     @property
-    def warm_above(self) -> bool:
-        """Whether values above white are red, which speaks for the positive class or, without one, the called one."""
-        return (self.positive or self.called) in {"", self.target}
-
-    @property
     def contradiction(self) -> str:
         """A warning if the map contradicts the class that the image is called; otherwise empty."""
         if not self.overall:
@@ -179,10 +176,11 @@ class Explanation:
         if self.overall != self.called:
             mean = f"its mean is of {self.overall}, the prediction is {self.called}"
             return f"THE MAP CONTRADICTS THE PREDICTION: {mean}"
-        difference = float(self.drawn.mean()) - self.white
+        difference = float(np.nanmean(self.drawn)) - self.white
         if abs(difference) < _SAME or (difference > 0) == (self.called == self.target):
             return ""
-        return f"its mean is of {self.called}, but more of it is blue: the colours do not show why"
+        text = f"its mean is of {self.called}, but more of it has the other colour"
+        return f"{text}: the colours do not show why"
 
     @property
     def margin(self) -> str:
@@ -191,12 +189,11 @@ class Explanation:
             return ""
         colours = self.unit
         if self.signed:
-            red = self.positive or self.called
-            blue = self.negative or "other"
-            colours = f"red: {red}, blue: {blue}, white: {self.unit} {self.white:.3g}"
+            red = " or ".join(self.red)
+            colours = f"red: {red}, blue: {self.blue}, white: {self.unit} {self.white:.3g}"
         values = f"{self.drawn.min():.3g} to {self.drawn.max():.3g}"
         if self.base:
-            values = f"tick: base {self.tick:.3g}; mean {self.drawn.mean():.3f}"
+            values = f"tick: base {self.tick:.3g}; mean {np.nanmean(self.drawn):.3f}"
         return "; ".join(filter(None, [self.contradiction, colours, values]))
 
     def about_decision(
@@ -204,8 +201,9 @@ class Explanation:
     ) -> Explanation:
         """Return the explanation with the map of its class, and with colours that are white where the decision changes.
 
-        With two classes, that is at the threshold. With more, it is where the class and its rival are equally probable:
-        the rival is the most probable other class or, if the map is not of the called class, the called class.
+        With two classes, that is at the threshold. With more, it is where the most probable class of `red` and its
+        rival are equally probable: the rival is the most probable other class or, if the map is of one class that is
+        not the called one, the called one.
 
         Parameters
         ----------
@@ -219,7 +217,7 @@ class Explanation:
         """
         target = classes.index(self.target)
         called = classes.index(self.called)
-        means = maps.mean(axis=(1, 2))
+        means = np.nanmean(maps, axis=(1, 2))
         unit = self.unit
         tick = base[target]
         leads = None
@@ -227,15 +225,16 @@ class Explanation:
         if len(classes) == 2:
             means[target] += 1 - 2 * self.white
         else:
+            reds = [*map(classes.index, self.red)]
             rivals = np.array([called])
             rival = self.called
-            if target == called:
-                rivals = np.delete(np.arange(len(classes)), target)
+            if reds != [target] or target == called:
+                rivals = np.delete(np.arange(len(classes)), reds)
                 rival = "the next class"
             limits = (-1.0, 1.0)
-            leads = (maps[target] - maps[rivals].max(axis=0)).astype(np.float32)
-            tick = base[target] - base[rivals].max()
-            unit = f"{self.unit} less that of {rival}"
+            leads = (maps[reds].max(axis=0) - maps[rivals].max(axis=0)).astype(np.float32)
+            tick = base[reds].max() - base[rivals].max()
+            unit = f"probability of {' or '.join(self.red)} less that of {rival}"
         overall = self.called
         if means.max() - means[called] > _SAME:
             overall = classes[int(means.argmax())]

@@ -141,12 +141,10 @@ class Graph:
         last, kind = parts[-1]
         if kind == "linear" and getattr(last.activation, "__name__", "") != "linear":
             parts.append((last, "activation"))
-        for layer, part in parts[:-1]:
-            middle = (self._number(node.outputs[0]),)
-            yield LayerStep(name, layer, node, sources, middle, part)
-            sources = middle
-        layer, part = parts[-1]
-        yield LayerStep(name, layer, node, sources, results, part)
+        between = [(self._number(node.outputs[0]),) for _ in parts[1:]]
+        for (layer, part), ends in zip(parts, [*between, results], strict=True):
+            yield LayerStep(name, layer, node, sources, ends, part)
+            sources = ends
 
     def run(self, images: Any, *, add: Mapping[int, Any] | None = None) -> dict[int, Any]:
         """Run the network, and return the value of every tensor by its number.

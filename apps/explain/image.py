@@ -19,7 +19,7 @@ from .boosted import explain_boosted
 from .explanation import Explanation, Tiles
 from .gradient_maps import mean_colour
 from .graph import Floats, Graph
-from .methods import METHODS, Asked, ExplainSettings, PicturesOf, answered, class_of
+from .methods import METHODS, Asked, ExplainSettings, PicturesOf, answered, ask, default_method
 
 _AT_ONCE = 16
 """Number of patches in memory at once."""
@@ -62,7 +62,8 @@ class NetworkExplainer:
         self.graphs = _graphs(self.model)
         first = self.graphs[0]
         self._size = int(first.shapes[first.entry][1])
-        method, settings, _ = self.asked
+        method = self.asked.method
+        settings = self.asked.settings
         if method.name == "map" and self.model.bundle.settings.rule.kind == "resize":
             raise InputError(
                 Message(
@@ -86,7 +87,7 @@ class NetworkExplainer:
         if record is None:
             return self._of_model()
         method = self.asked.method
-        blank, _, _ = answered(self.asked, self.model, record)
+        blank, _, _ = answered(self.asked, self.model, record, [record])
         index = self.model.bundle.classes.index(blank.target)
         patches, boxes = self._patches(record)
         if method.name == "map":
@@ -107,7 +108,7 @@ class NetworkExplainer:
 
     def _of_model(self) -> Explanation:
         """Explain the first network itself."""
-        method, settings, target = self.asked
+        method, settings, target, _ = self.asked
         assert method.of_model is not None
         bundle = self.model.bundle
         pictures = method.of_model(self.graphs[0], bundle.classes, target, self._tensor, settings)
@@ -251,7 +252,7 @@ def make_explainer(model: Model, file: Path, asked: Asked) -> Explainer:
 
 
 def explain_image(model: Model, record: ImageRecord, *, file: Path, target: str) -> Explanation:
-    """Explain one image by the method that fits its model: ``gradcam`` for networks of whole images, else ``map``.
+    """Explain one image by the method that fits its model, see `default_method`.
 
     Parameters
     ----------
@@ -270,12 +271,9 @@ def explain_image(model: Model, record: ImageRecord, *, file: Path, target: str)
     ImageError
         The image cannot be used.
     """
-    method = "map"
-    if isinstance(model, CnnModel) and model.bundle.settings.rule.kind == "resize":
-        method = "gradcam"
+    method = default_method(file)
     settings = ExplainSettings(method, target=target)
-    index = class_of(settings, model.bundle.classes, model.bundle.two_class)
-    asked = Asked(METHODS[method], settings, index)
+    asked = ask(METHODS[method], settings, model.bundle.classes, model.bundle.two_class)
     return make_explainer(model, file, asked)(record)
 
 

@@ -10,13 +10,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...core import ImageError, InputError, Kind, Message, Settings, converted, one_of, option
+from ...core import (
+    InputError,
+    Kind,
+    Message,
+    Settings,
+    Texts,
+    converted,
+    one_of,
+    option,
+)
 from ...core.formats import Floats as Shares
 from ...core.jobs import Ticker
-from ...core.models import bundle_kind
+from ...core.models import open_bundle
 from ...data import ImageRecord, match_class
-from ...evaluate import apply_temperature, default_positive
-from ...predict import Model, choose_point, find_bundle, new_images_mpp
+from ...evaluate import apply_temperature
+from ...predict import Model, OperatingPoint, PredictSettings, find_bundle, new_images_mpp, view_of
 from .explanation import Explanation, UnitPictures, shown_picture
 from .gradient_maps import feature_maps, gradcam, gradient, occlusion
 from .graph import Floats, Graph
@@ -99,8 +108,9 @@ _ALL = (
         "map",
         "probability of {target}",
         "Each position shows what the model would predict if the image held only its surroundings, averaged with what "
-        "it predicts of the image; it was trained on whole images, so this is not a segmentation or a "
-        "probability of a lesion. If the mean of the map is far from the probability of the image, trust the map less.",
+        "it predicts of the image unless it is a larger field; it was trained on whole images, so this is not a "
+        "segmentation or a probability of a lesion. If the mean of the map is far from the probability of the image, "
+        "trust the map less.",
         kinds=("boosted", "cnn"),
         signed=True,
     ),
@@ -188,14 +198,14 @@ class ExplainSettings(Settings):
     method: str = option(
         group="Evaluation",
         form=_as_method,
-        help=f"{_BY_KIND} Default: map, or gradcam of networks.",
+        help=f"{_BY_KIND} Default: map, or gradcam of networks of whole images.",
     )
     layer: str = option("", help="Layer to look at; default: the last feature map.")
     target: str = option(
         "",
         group="Evaluation",
         metavar="CLASS",
-        help="Class to explain; default: the most probable; of map, the positive one of two.",
+        help="Class to explain, red in a map; default: the most probable, of map and occlusion of the positive ones.",
     )
     threshold: float | None = option(
         None,
@@ -212,14 +222,40 @@ class ExplainSettings(Settings):
         help="map: side of the window at each position, pixels of the image; default: that of the model's crops, at "
         "most a third of the shorter side.",
     )
+    positive: Texts = option(
+        (),
+        group="Evaluation",
+        metavar="CLASS",
+        help="Positive one of two classes, in place of that of the model.",
+    )
+
+    def point_of(
+        self, classes: tuple[str, ...], two_class: dict[str, Any] | None
+    ) -> OperatingPoint | None:
+        """Return the operating point of a model of two classes, see `bchisto.predict.PredictSettings`."""
+        settings = PredictSettings(threshold=self.threshold, positive=self.positive)
+        return settings.point_of(classes, two_class, "the model")
 
 
 class Asked(NamedTuple):
-    """A method with its settings, and the index of the class; None for the most probable class of each image."""
+    """A method with its settings, for the classes of a model.
+
+    Attributes
+    ----------
+    method : Method
+    settings : ExplainSettings
+    target : int or None
+        Index of the class to explain; None if none is given.
+    red : tuple of str
+        The classes that red speaks for on every map; empty if it is the class that each image is called. That is the
+        class to explain, else the positive ones, else the second of two. Only methods whose colours have two sides have
+        a default.
+    """
 
     method: Method
     settings: ExplainSettings
     target: int | None
+    red: tuple[str, ...]
 
 
 def settings_of(
@@ -253,21 +289,24 @@ def settings_of(
 
 
 def default_method(model: Path) -> str:
-    """Return the default method for a model file, or for the model file of a run."""
-    if bundle_kind(find_bundle(model)) == "boosted":
-        return "map"
-    return "gradcam"
+    """Return the default method for a model file, or for that of a run: ``gradcam`` if networks see whole images."""
+    with open_bundle(find_bundle(model)) as archive:
+        if archive.manifest.get("settings", {}).get("patches") == "resize":
+            return "gradcam"
+    return "map"
 
 
-def class_of(
-    settings: ExplainSettings, classes: tuple[str, ...], two_class: dict[str, Any] | None
-) -> int | None:
-    """Return the index of the class to explain; None for the most probable class of each image.
-
-    With two classes, the default of ``map`` is the positive one, so that numbers mean the same in every picture.
+def ask(
+    method: Method,
+    settings: ExplainSettings,
+    classes: tuple[str, ...],
+    two_class: dict[str, Any] | None,
+) -> Asked:
+    """Return what a method is asked of a model.
 
     Parameters
     ----------
+    method : Method
     settings : ExplainSettings
     classes : tuple of str
         Classes of the model.
@@ -279,97 +318,90 @@ def class_of(
     InputError
         The model has no such class, or no threshold applies to its classes.
     """
-    if settings.threshold is not None:
-        if len(classes) != 2:
-            raise InputError(
-                Message("{threshold}: is of two classes; leave it out, maps compare each class")
-            )
-        # a model without positive classes refuses a threshold
-        choose_point(classes, two_class, threshold=settings.threshold, bundle="the model")
-    target = settings.target
-    if not target:
-        sides = sides_of(classes, two_class)
-        if settings.method != "map" or not sides:
-            return None
-        return classes.index(sides[0])
-    name = match_class(target, classes)
-    if name is None:
+    if len(classes) == 2:
+        # refuses a name that is no class, and a threshold without a positive class
+        settings.point_of(classes, two_class)
+    elif settings.positive or settings.threshold is not None:
         raise InputError(
-            "{target} {}: no class of this model; {}",
-            target,
-            one_of(target, classes),
+            Message(
+                "{positive} and {threshold}: are of two classes; leave them out, maps compare each class"
+            )
         )
-    return classes.index(name)
+    target = settings.target
+    if target:
+        name = match_class(target, classes)
+        if name is None:
+            raise InputError(
+                "{target} {}: no class of this model; {}", target, one_of(target, classes)
+            )
+        return Asked(method, settings, classes.index(name), (name,))
+    red: tuple[str, ...] = ()
+    if method.signed:
+        red = tuple(view_of(classes, two_class, settings.positive)["positive"])
+        if len(classes) == 2 and not red:
+            red = classes[1:]
+    return Asked(method, settings, None, red)
 
 
-def sides_of(classes: Sequence[str], two_class: dict[str, Any] | None) -> tuple[str, ...]:
-    """Return the positive and the negative one of two classes; empty if none is positive, or there are more.
-
-    Parameters
-    ----------
-    classes : sequence of str
-        Classes of the model.
-    two_class : mapping or None
-        Entry ``two_class`` of the model file.
-    """
-    if len(classes) != 2:
-        return ()
-    positive = default_positive(classes)
-    if two_class is not None:
-        positive = tuple(two_class["positive"])
-    if not positive:
-        return ()
-    negative = (name for name in classes if name not in positive)
-    return (*positive, *negative)
+def blue_of(red: Sequence[str], classes: Sequence[str]) -> str:
+    """Return what blue speaks for, given the classes that red does: the other of two classes, else another."""
+    if len(classes) > 2:
+        return "another"
+    return next(name for name in classes if name not in red)
 
 
-def legend_of(method: Method, classes: Sequence[str], two_class: dict[str, Any] | None) -> str:
-    """Return what the colours of all maps of a method mean; empty if it draws no map. For arguments see `sides_of`."""
+def legend_of(asked: Asked, classes: Sequence[str]) -> str:
+    """Return what the colours of all maps of a model with these classes mean; empty if there are no maps."""
+    method = asked.method
     if method.of_patch is not None or method.of_model is not None:
         return ""
     if not method.signed:
         return "light is high, dark is low"
-    sides = sides_of(classes, two_class)
-    if not sides:
-        return "red speaks for the class that an image is called, blue for another"
-    positive, negative = sides
-    return f"red speaks for {positive}, blue for {negative}"
+    names = " or ".join(asked.red) or "the class that an image is called"
+    return f"red speaks for {names}, blue for {blue_of(asked.red, classes)}"
 
 
-def answered(asked: Asked, model: Model, record: ImageRecord) -> tuple[Explanation, Shares, Shares]:
+def answered(
+    asked: Asked, model: Model, record: ImageRecord, images: Sequence[ImageRecord]
+) -> tuple[Explanation, Shares, Sequence[Shares]]:
     """Predict an image.
+
+    Parameters
+    ----------
+    asked : Asked
+    model : Model
+    record : ImageRecord
+    images : sequence of ImageRecord
+        All that is predicted: the image, or windows of it. The prediction is their mean.
 
     Returns
     -------
     explanation : Explanation
         With the prediction but without a map.
-    shares : ndarray of float64, shape (classes,)
-        Predicted probabilities of the image.
-    compared : ndarray of float64, shape (n,)
-        Comparison with the training images, see `bchisto.boost.Bundle.compare`.
+    predictions : ndarray of float64, shape (n, classes)
+        Predicted probabilities of each of `images`.
+    compared : sequence of ndarray of float64
+        Comparison of each with the training images, see `bchisto.boost.Bundle.compare`.
 
     Raises
     ------
     ImageError
         The image cannot be used.
     """
-    method, settings, target = asked
-    ((_, shares, pixels, compared, _),) = model.predict(
-        [record], ticker=Ticker(None), skip_errors=False
-    )
-    if isinstance(shares, str):
-        raise ImageError(shares)
+    predicted_images = model.predict(images, ticker=Ticker(None), skip_errors=False)
+    _, probabilities, hashes, compared, _ = zip(*predicted_images, strict=True)
+    predictions = np.array(probabilities)
+    shares = predictions.mean(axis=0)
+    method, settings, _, red = asked
     bundle = model.bundle
     classes = bundle.classes
     predicted = int(shares.argmax())
-    index = predicted if target is None else target
+    index = max(map(classes.index, red), key=shares.__getitem__, default=predicted)
     called = predicted
     white = 0.0
-    if len(shares) == 2:
+    if len(classes) == 2:
         white = 0.5
-        point = choose_point(
-            classes, bundle.two_class, threshold=settings.threshold, bundle="the model"
-        )
+        point = settings.point_of(classes, bundle.two_class)
         if point is not None:
             positive = classes.index(point.positive[0])
             called = 1 - positive
@@ -380,13 +412,13 @@ def answered(asked: Asked, model: Model, record: ImageRecord) -> tuple[Explanati
                 white = 1 - white
     if method.name != "map":
         white = 0.0
-    sides = sides_of(classes, bundle.two_class) or ("", "")
     calibrated = math.nan
     if bundle.temperature is not None:
         calibrated = float(apply_temperature(shares[np.newaxis], bundle.temperature)[0, index])
     notes: list[str] = [banner for banner in bundle.banners if banner.kind == Kind.NOTHING_LEARNT]
-    if bundle.training is not None and pixels in bundle.training.hashes:
+    if bundle.training is not None and not bundle.training.hashes.isdisjoint(hashes):
         notes.append(_TRAINED)
+    red = red or (classes[called],)
     explanation = method.explanation(
         record.image_id,
         classes[index],
@@ -394,10 +426,10 @@ def answered(asked: Asked, model: Model, record: ImageRecord) -> tuple[Explanati
         score=float(shares[index]),
         calibrated=calibrated,
         called=classes[called],
-        positive=sides[0],
-        negative=sides[1],
+        red=red,
+        blue=blue_of(red, classes),
         white=white,
         picture=shown_picture(record),
         notes=tuple(notes),
     )
-    return explanation, shares, compared
+    return explanation, predictions, compared

@@ -102,7 +102,9 @@ def _hottest(explanation: Explanation, values: Floats32) -> Flags:
     """Return which values are the highest tenth of a map, or fewer; none if the map is flat."""
     import cv2
 
-    smooth = cv2.GaussianBlur(values.astype(np.float64), (0, 0), _BLUR * max(values.shape))
+    # where a field shows nothing is never among the highest
+    known = np.nan_to_num(values.astype(np.float64), nan=float(np.nanmin(values)))
+    smooth = cv2.GaussianBlur(known, (0, 0), _BLUR * max(values.shape))
     low, high = colour_limits(explanation)
     if np.ptp(smooth) <= _FLAT * (high - low):
         return np.zeros(values.shape, np.bool_)

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,11 +36,10 @@ from ...core.jobs import (
     cpu_resources,
     key_of,
     refuse_overwriting,
-    set_aside,
     write_or_remove,
 )
 from ...core.models import bundle_kind, bundle_lines, bundle_view
-from ...core.runs import FolderSettings, record_run
+from ...core.runs import FolderSettings, InFolder, record_run
 from ...data import (
     Frame,
     ImageRecord,
@@ -54,18 +53,18 @@ from ...evaluate.report import known_of, render_page
 from ...predict import (
     Model,
     ModelFile,
+    WithModel,
     advised,
     check_sizes,
     find_bundle,
     new_images,
     notes_of_training,
-    packages_of,
     ready_model,
 )
 from .draw import MAX_PICTURES, colour_limits, draw, page_row, write_image
 from .explanation import Explanation
 from .image import ExplainUnit, ExplainUnits
-from .methods import METHODS, Asked, ExplainSettings, Method, choose_method, class_of, legend_of
+from .methods import METHODS, Asked, ExplainSettings, Method, ask, choose_method, legend_of
 from .regions import write_regions
 
 
@@ -163,14 +162,14 @@ def explain(
         method = choose_method(choice, methods, kind=kind, bundle=bundle)
         if not paths and method.of_model is None:
             raise InputError("{method} {}: looks at images; give {images}", method.name)
-        asked.append(Asked(method, choice, class_of(choice, *view)))
+        asked.append(ask(method, choice, *view))
     config = {
         "model": str(bundle),
         "images": list(map(str, paths)),
         "out": str(folder),
         "weights": list(weights_given),
         **plain_options(settings[0], work),
-        "method": [method.name for method, _, _ in asked],
+        "method": [item.method.name for item in asked],
         "layer": "".join({choice.layer: None for choice in settings}),
     }
     with (
@@ -224,7 +223,7 @@ Left = dict[str, str]
 
 
 @dataclass
-class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
+class Explanations(InFolder, WithModel, Computation[ExplainUnit, bool, Left, ExplainResult]):
     """Explanations of images by one method: each is saved at once, then all are drawn with one colour scale.
 
     Attributes
@@ -279,32 +278,15 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         )
 
     @functools.cached_property
-    def settings(self) -> FolderSettings:
+    def folder_settings(self) -> FolderSettings:
         """The folder with its settings."""
         settings = {"model_sha256": self.file.sha256, **asdict(self.asked.settings)}
         return FolderSettings(folder=self.folder, settings=settings, work=("arrays/*.npz",))
 
     @property
-    def packages(self) -> Iterable[str]:
-        """The packages that predict."""
-        return packages_of(self.model)
-
-    @property
     def resources(self) -> Resources:
         """One process, which is this one."""
         return cpu_resources(1)
-
-    def check(self) -> None:
-        """Refuse a folder with explanations of another model or with other settings."""
-        self.settings.check()
-
-    def discard(self) -> None:
-        """Set aside the folder."""
-        set_aside(self.folder)
-
-    def begin(self) -> None:
-        """Write the settings of the folder."""
-        self.settings.begin()
 
     @functools.cached_property
     def all_units(self) -> list[ExplainUnit]:
@@ -316,7 +298,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             if record is not None:
                 name = _file_name(record.image_id)
                 content = record_sha256(record, file_sha256(record.path))
-            key = key_of("explanation 6", settings=self.settings.settings, image=content)
+            key = key_of("explanation 7", settings=self.folder_settings.settings, image=content)
             units.append(ExplainUnit(record, self.folder / "arrays" / f"{name}.npz", key))
         return units
 
@@ -391,6 +373,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             goal="pictures",
             title=f"Explanations: {self.asked.method.name}",
             summary=counted(len(rows), "picture"),
+            legend=result.legend,
             rows=page_rows,
             left_out=len(rows) - len(page_rows),
             banners=(*result.banners, f"limitations: {caution}"),
@@ -426,7 +409,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             images,
             failures,
             notes_of_training(bundle.banners),
-            legend_of(self.asked.method, bundle.classes, bundle.two_class),
+            legend_of(self.asked, bundle.classes),
             unchanged,
         )
 

@@ -4,7 +4,6 @@ from .choice import (
     ALL_IMAGES,
     MANIFEST,
     OPTIONS,
-    NextImages,
     NextSettings,
     choose_in_turn,
     choose_next,

@@ -23,7 +23,14 @@ from ...core import (
     option,
 )
 from ...core.formats import Floats
-from ...core.jobs import ensure_folder, in_turn, named_files, refuse_overwriting, write_json
+from ...core.jobs import (
+    UnderWayError,
+    ensure_folder,
+    in_turn,
+    named_files,
+    refuse_overwriting,
+    write_json,
+)
 from ...core.runs import load_config
 from ...data import ImageSelection, decode_image
 from ...evaluate.report import render_page, thumbnail
@@ -140,6 +147,8 @@ def choose_next(
         earlier rounds cannot be read; or ``images.csv`` in `out` is the table that lists the images of the run.
     StoreError
         See `open_store`.
+    UnderWayError
+        Another process chooses images in the same folder.
     """
     settings = NextSettings.of(settings)
     store = converted(run, "run", Path)
@@ -148,7 +157,9 @@ def choose_next(
     folder = run_of(store) / "next"
     if out is not None:
         folder = converted(out, "out", Path)
-    with in_turn(folder):
+    with in_turn(folder) as has_turn:
+        if not has_turn:
+            raise UnderWayError("{}: another process works there; try again later", folder)
         return choose_in_turn(store, folder, settings)
 
 
@@ -251,7 +262,10 @@ class _Round:
             self.notes.append("near-duplicates are not known, and may be among these images")
 
     def _take(self, strategy: Strategy, count: int, probabilities: Floats) -> None:
-        """Choose the first images of a ranking until there are `count`, without near-duplicates of each other."""
+        """Choose the first images of a ranking until there are `count`, without near-duplicates of each other.
+
+        Of each it is noted how it was chosen, and why.
+        """
         candidates = Candidates(self.table.rows, sorted(self.seen), self.free(), probabilities)
         for position in strategy.rank(candidates):
             if len(self.images) == count:
@@ -261,7 +275,16 @@ class _Round:
                 reason = strategy.reason
                 if strategy.asks_model:
                     reason += self._between(probabilities[candidates.free.index(position)])
-                self._note(self.table.names[position], f"{strategy.name} {self.number}", reason)
+                name = self.table.names[position]
+                mark = f"{strategy.name} {self.number}"
+                picture = ""  # if its file is not known, or gone
+                path = self.table.cells["path"][name]
+                if path:
+                    with suppress(ImageError, OSError):
+                        picture = thumbnail(decode_image(path))
+                self.marks[name] = mark
+                self.table.cells["why"][name] = reason
+                self.images.append(NextImage(name, mark, reason, picture))
 
     def _mark_passed(self) -> None:
         """Mark as random the images that precede a drawn one in the order of the draw, but were chosen otherwise."""
@@ -280,17 +303,6 @@ class _Round:
             f"{self.classes[k]} {100 * shares[k]:.0f} % ({counted(self.counts[self.classes[k]], 'label')})"
             for k in np.argsort(-shares, kind="stable")[:2]
         )
-
-    def _note(self, name: str, mark: str, reason: str) -> None:
-        """Note how an image was chosen, and why; its picture is empty if its file is not known, or gone."""
-        picture = ""
-        path = self.table.cells["path"][name]
-        if path:
-            with suppress(ImageError, OSError):
-                picture = thumbnail(decode_image(path))
-        self.marks[name] = mark
-        self.table.cells["why"][name] = reason
-        self.images.append(NextImage(name, mark, reason, picture))
 
 
 def _write(

@@ -76,9 +76,9 @@ def estimate_step(
     datasets = [image_set.read(step.reading) for image_set in image_sets]
     records = [record for dataset in datasets for record in dataset.records]
     if isinstance(step, FeaturizeStep):
-        cost = estimate_describing(records, step.settings, jobs=work.jobs)
+        described = estimate_describing(records, step.settings, jobs=work.jobs)
         units = math.ceil(len(records) / images_per_block(step.settings))
-        return Estimate("featurize", units, cost.seconds, 4 * cost.numbers)
+        return Estimate("featurize", units, described.seconds, 4 * described.numbers)
     folds = [
         len(plan.folds)
         for image_set in image_sets
@@ -88,10 +88,22 @@ def estimate_step(
     classes = len(datasets[0].classes)
     if isinstance(step, BoostStep):
         return _estimate_boost(step, images, classes=classes, folds=folds, work=work)
-    new = _decoded(step) not in map(_decoded, before)
-    return _estimate_finetune(
-        step, records, images, classes=classes, folds=folds, work=work, new=new
-    )
+    # a few training steps, scaled up: an upper limit, since training can stop early
+    settings = step.settings
+    copies_by_class = dict(settings.copies)
+    copies = sum(copies_by_class.get(item.label_text, 1.0) for item in records) / len(records)
+    cost = time_training(records[0], settings=settings, classes=classes)
+    # Each fold is trained by one process, so a single fold takes as long with any number of processes. More threads
+    # would make it faster, by a factor that depends on the network and is not included here.
+    turns = sum(math.ceil(count / work.training(count).processes) for count in folds)
+    fold = math.ceil(images * copies) * cost.samples * _TRAIN_SHARE * settings.epochs * cost.step
+    seconds = turns * fold
+    # weights are in the folder and in the model file
+    size = 2 * sum(folds) * cost.weight_bytes
+    if _decoded(step) not in map(_decoded, before):
+        seconds += len(records) * cost.read / cpu_resources(work.jobs).cores
+        size += len(records) * cost.image_bytes
+    return Estimate("finetune", sum(folds), seconds, size)
 
 
 def _estimate_boost(
@@ -146,34 +158,6 @@ def _decoded(step: RecipeStep) -> Any:
         return None
     settings = step.settings
     return settings.stain, (settings.size if settings.rule.kind == "resize" else 0), step.reading
-
-
-def _estimate_finetune(
-    step: FinetuneStep,
-    records: Sequence[ImageRecord],
-    images: int,
-    *,
-    classes: int,
-    folds: Sequence[int],
-    work: Work,
-    new: bool,
-) -> Estimate:
-    """Time a few training steps and scale them up; this is an upper limit, since training can stop early."""
-    settings = step.settings
-    copies_by_class = dict(settings.copies)
-    copies = sum(copies_by_class.get(item.label_text, 1.0) for item in records) / len(records)
-    cost = time_training(records[0], settings=settings, classes=classes)
-    # Each fold is trained by one process, so a single fold takes as long with any number of processes. More threads
-    # would make it faster, by a factor that depends on the network and is not included here.
-    turns = sum(math.ceil(count / work.training(count).processes) for count in folds)
-    fold = math.ceil(images * copies) * cost.samples * _TRAIN_SHARE * settings.epochs * cost.step
-    seconds = turns * fold
-    # weights are in the folder and in the model file
-    size = 2 * sum(folds) * cost.weight_bytes
-    if new:
-        seconds += len(records) * cost.read / cpu_resources(work.jobs).cores
-        size += len(records) * cost.image_bytes
-    return Estimate("finetune", sum(folds), seconds, size)
 
 
 class TrainingCost(NamedTuple):

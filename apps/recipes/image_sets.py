@@ -53,7 +53,7 @@ class ImageSet:
     notes : tuple of str
         Notes on a quick run for readers of the results.
     datasets : dict
-        Datasets that were read before, by their settings of reading, so that each is indexed only once.
+        Datasets that were read before, by their selections, so that each is indexed only once.
     """
 
     images: Path
@@ -63,7 +63,7 @@ class ImageSet:
     only: Path | None = None
     lists: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    datasets: dict[Any, Dataset] = field(default_factory=dict, repr=False, compare=False)
+    datasets: dict[ImageSelection, Dataset] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def where(self) -> str:
@@ -89,10 +89,10 @@ class ImageSet:
         InputError
             There are no images.
         """
-        key = self.magnification, self.only, repr(sorted(reading.items()))
-        if key not in self.datasets:
-            self.datasets[key] = self.selection(reading).read()
-        dataset = self.datasets[key]
+        selection = self.selection(reading)
+        if selection not in self.datasets:
+            self.datasets[selection] = selection.read()
+        dataset = self.datasets[selection]
         if not dataset.records:
             raise InputError(f"{self.images}: no image{self.where} is present")
         return dataset
@@ -172,8 +172,11 @@ def _few(
     folder = request.run / "quick" / image_set.run.relative_to(request.run)
     count = recipe.quick.get("images_per_class_and_fold")
     if count is not None:
-        protocols = _protocols_of(recipe, request)
-        paths, images = write_quick(dataset, protocols, count=count, folder=folder)
+        protocols: dict[str, None] = {}  # the fold lists of the chosen variants, each once
+        for variant in recipe.chosen(request.scope.variants):
+            for _, values in recipe.steps_of(variant, quick=True):
+                protocols.update(dict.fromkeys(map(str, values.get("folds", ()))))
+        paths, images = write_quick(dataset, [*protocols], count=count, folder=folder)
         image_set = replace(image_set, lists=dict(zip(protocols, paths, strict=True)))
     else:
         images = choose_few(dataset, count=recipe.quick["images_per_class"])
@@ -183,15 +186,6 @@ def _few(
         "works; numbers that cannot be compared with the published ones."
     )
     return replace(image_set, only=list_file, notes=(Banner(Kind.QUICK, text, images=len(images)),))
-
-
-def _protocols_of(recipe: Recipe, request: ReproduceRequest) -> list[str]:
-    """Return the fold lists of the chosen variants, each once."""
-    protocols: dict[str, None] = {}
-    for variant in recipe.chosen(request.scope.variants):
-        for _, values in recipe.steps_of(variant, quick=True):
-            protocols.update(dict.fromkeys(map(str, values.get("folds", ()))))
-    return list(protocols)
 
 
 def write_list(path: Path, images: Iterable[str]) -> Path:
@@ -247,18 +241,14 @@ def write_quick(
     return paths, images
 
 
-def _is_partition(rows: Sequence[FoldRow]) -> bool:
-    """Return whether a list names only test images, so that each fold trains on all others."""
-    return all(part == "" for _, _, part in rows)
-
-
 def _can_train(rows: Sequence[FoldRow], labels: Mapping[str, str]) -> bool:
     """Return whether rows have images of every class, and of two folds, or of a training and a test part."""
     if {labels[image] for image, _, _ in rows} != set(labels.values()):
         return False
-    if _is_partition(rows):
+    parts = {part for _, _, part in rows}
+    if parts == {""}:  # each fold trains on all images that it does not test
         return len({fold for _, fold, _ in rows}) > 1
-    return {"train", "test"} <= {part for _, _, part in rows}
+    return {"train", "test"} <= parts
 
 
 def _first(rows: Sequence[FoldRow], labels: Mapping[str, str], count: int) -> list[str]:

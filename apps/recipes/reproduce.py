@@ -163,7 +163,7 @@ def reproduce(
         with reporting(folder / "report.html", failed):
             _report(folder / "report.html", request, result, pairs=pairs_of(recipe_run.obtained))
         accuracies = {
-            protocol.folder.name: protocol.metrics["accuracy"]["value"]
+            str(protocol.folder.relative_to(run)): protocol.metrics["accuracy"]["value"]
             for protocol in result.protocols
             if protocol.metrics
         }

@@ -79,7 +79,14 @@ class Obtained:
             epoch, as mean over folds.
         """
         if path == "gap":
-            return self._gap(), None
+            gaps = [
+                fold["accuracy"][-1] - fold["val_accuracy"][-1]
+                for fold in self.files["run"].get("curves", {}).values()
+                if fold.get("accuracy") and fold.get("val_accuracy")
+            ]
+            if not gaps:
+                return None, None
+            return float(np.mean(gaps)), None
         entry: Any = self._metrics(level)
         if entry is None:
             return None, None
@@ -133,14 +140,6 @@ class Obtained:
         if not path.is_file():
             return None
         return read_predictions(path, classes=self.panel.table.classes)[0]
-
-    def _gap(self) -> float | None:
-        gaps = [
-            fold["accuracy"][-1] - fold["val_accuracy"][-1]
-            for fold in self.files["run"].get("curves", {}).values()
-            if fold.get("accuracy") and fold.get("val_accuracy")
-        ]
-        return float(np.mean(gaps)) if gaps else None
 
     @functools.cached_property
     def hits(self) -> dict[str, Floats]:
@@ -288,30 +287,23 @@ def _with_folds(figure: PublishedFigure, row: Published, obtained: Floats) -> Pu
     obtained : ndarray of float64, shape (folds,) or (folds, seeds)
         In the unit of the figure.
     """
+    from scipy.stats import t as student
+
     figure = replace(figure, published_spread=row.get("std"))
     if obtained.size > 1:
         figure = replace(figure, obtained_spread=float(obtained.std()))
     published = row.get("folds", ())
     if len(published) == len(obtained) > 1:
-        means = obtained.reshape(len(obtained), -1).mean(axis=1)
-        figure = replace(figure, paired=_over_folds(means - np.array(published)))
+        changes = obtained.reshape(len(obtained), -1).mean(axis=1) - np.array(published)
+        count = len(changes)
+        middle = float(changes.mean())
+        variance = float(changes.var()) / (count - 1)
+        # Folds share training images, so that the interval is wider than that of independent ones (Nadeau & Bengio
+        # 2003): each image is tested once for count - 1 times that it trains.
+        error = (variance * (1.0 + count / (count - 1))) ** 0.5
+        half = float(student.ppf(0.975, count - 1)) * error
+        figure = replace(figure, paired=(middle - half, middle + half))
     return figure
-
-
-def _over_folds(changes: Floats) -> tuple[float, float]:
-    """Return the interval of the mean difference over folds.
-
-    Folds share training images, so that it is wider than that of independent ones (Nadeau & Bengio 2003).
-    """
-    from scipy.stats import t as student
-
-    count = len(changes)
-    middle = float(changes.mean())
-    variance = float(changes.var()) / (count - 1)
-    # each image is tested once for count - 1 times that it trains
-    error = (variance * (1.0 + count / (count - 1))) ** 0.5
-    half = float(student.ppf(0.975, count - 1)) * error
-    return middle - half, middle + half
 
 
 def stores(runs: Runs, magnification: int | None, table: Published) -> Figures:

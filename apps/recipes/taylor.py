@@ -148,7 +148,11 @@ def _shared(
     if kind in _SAME and len(tensors) == 1:
         return [ahead]
     if kind in _MEANS:
-        return [_by_strength(step, to_numpy(tensors[0]), ahead)]
+        # over the values that each mean averages, by their size
+        strength = np.asarray(np.abs(to_numpy(tensors[0])) + _TINY, np.float32)
+        share = ahead / to_numpy(step(strength)[0])
+        (gradient,) = pull_back(lambda x: step(x)[0], [strength], share)
+        return [np.asarray(strength * gradient, np.float32)]
     if kind in _SUMS:
         sizes = [np.abs(to_numpy(tensor)) + _TINY for tensor in tensors]
         sizes[-1] *= getattr(step.operation, "scale", 1.0)
@@ -164,13 +168,6 @@ def _shared(
         lost = (ahead.sum(axis=(1, 2, 3)) - relevance[0].sum(axis=(1, 2, 3))) / relevance[0][0].size
         relevance[0] = relevance[0] + lost[:, np.newaxis, np.newaxis, np.newaxis]
     return relevance
-
-
-def _by_strength(step: LayerStep, tensor: Floats, ahead: Floats) -> Floats:
-    """Distribute the relevance of each mean over the values that it averages, by their size."""
-    strength = np.asarray(np.abs(tensor) + _TINY, np.float32)
-    (gradient,) = pull_back(lambda x: step(x)[0], [strength], (ahead / to_numpy(step(strength)[0])))
-    return np.asarray(strength * gradient, np.float32)
 
 
 def _norm_factors(graph: Graph) -> dict[int, Floats]:

@@ -1,13 +1,16 @@
-"""``bchisto trial`` on your own images, and ``bchisto demo``, all main steps on synthetic tissue."""
+"""``bchisto trial`` on your own images, and ``bchisto demo``, all of it on images of the package."""
 
 from __future__ import annotations
 
 import functools
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from ...boost import PRESET_OPTIONS, BoostSettings, train
 from ...core import (
@@ -18,126 +21,25 @@ from ...core import (
     ReportError,
     SettingsConflictError,
     TextInput,
-    WeightsError,
     converted,
-    from_options,
 )
-from ...core.jobs import Work, cpu_resources
+from ...core.jobs import Work
 from ...crossval import CrossValidation, in_order
-from ...data import FoldChoice, ImageSelection, make_bach
-from ...encoders import (
-    EncoderChoice,
-    cached_encoder,
-    check_encoder_names,
-    gives_maps,
-    weight_options,
-)
+from ...data import FoldChoice, ImageSelection
+from ...encoders import EncoderChoice, check_encoder_names, gives_maps, weight_options
+from ...evaluate import TwoClassView
 from ...featurize import (
     FeaturizeSettings,
-    best_engine,
     choose_settings,
     featurize,
     preset_options,
+    ready_targets,
 )
-from ..check import Preflight, preflight, unscaled
+from ...predict import PredictSettings, predict
+from ..check import Preflight, fitted, log_reading, preflight, unscaled
+from ..explain import ExplainSettings, explain, write_image
 
 _log = logging.getLogger(__name__)
-
-_SETTINGS = from_options(
-    FeaturizeSettings,
-    {"encoders": ("resnet50", "vgg16"), "views": ("0.5:224",)},
-    augmentations=4,
-    crops=2,
-)
-"""A small version of the paper: two of its encoders, one of its scales, fewer augmentations and crops."""
-
-_SIZE = (1024, 768)
-"""Half the width and height of BACH's images, which would take longer to draw than to encode."""
-
-_FOLDS = "5"
-_SEEDS = 2
-
-
-class DemoResult(NamedTuple):
-    """The result of the demo.
-
-    Attributes
-    ----------
-    images : Path
-        The synthetic dataset.
-    weights : str
-        ``imagenet``, or ``random`` if Keras could not download these.
-    boost : CrossValidation
-    """
-
-    images: Path
-    weights: str
-    boost: CrossValidation
-
-
-def demo(
-    out: PathInput, *, images_per_class: int = 6, seed: int = 0, work: Work | None = None
-) -> DemoResult:
-    """Draw a synthetic BACH dataset, extract its features, and train classifiers on them.
-
-    Parameters
-    ----------
-    out : str or Path
-        The run folder; images are written to ``out/images``.
-    images_per_class : int
-        At least 5, the number of folds.
-    seed : int
-    work : Work, optional
-        Settings of processes and shards; by default each stage uses as many processes as it can.
-
-    Returns
-    -------
-    DemoResult
-
-    Raises
-    ------
-    InputError
-        Fewer than five images per class.
-    """
-    run = converted(out, "out", Path)
-    work = Work.of(work)
-    _log.info("1/3 drawing synthetic tissue, %d images of each of four classes", images_per_class)
-    jobs = cpu_resources(work.jobs).processes
-    images = make_bach(
-        run / "images", images_per_class=images_per_class, seed=seed, size=_SIZE, jobs=jobs
-    )
-    weights = _weights(seed)
-    _log.info("2/3 extracting features with %s weights", weights)
-    extraction = featurize(
-        images, out=run, settings=replace(_SETTINGS, weights=(weights,), seed=seed), work=work
-    )
-    _log.info("3/3 training the cross-validated ensemble")
-    (result,) = train(
-        out=run,
-        features=extraction.stores,
-        settings=BoostSettings(seeds=_SEEDS, seed=seed),
-        folds=_FOLDS,
-        work=work,
-    )
-    return DemoResult(images, weights, result)
-
-
-def _weights(seed: int) -> str:
-    """Return ``imagenet`` if Keras has all weights or can download them, else (with a warning) ``random``."""
-    try:
-        engine = best_engine(_SETTINGS.encoders)
-        for choice in _SETTINGS.encoders:
-            cached_encoder(
-                choice, weights="imagenet", precision="float32", engine=engine, seed=seed
-            )
-    except WeightsError as error:
-        _log.warning("%s", error)
-        _log.warning(
-            "going on with seeded RANDOM weights: the demo shows the software, not the accuracy of the method"
-        )
-        return "random"
-    return "imagenet"
-
 
 _AUGMENTATIONS = 4
 """Augmentations of an image: a third of the time of the preset quick, for about a point of accuracy on BACH.
@@ -171,6 +73,7 @@ def trial(
     out: PathInput,
     encoders: Many[TextInput] = (),
     weights: Many[TextInput] = (),
+    view: TwoClassView | None = None,
     work: Work | None = None,
 ) -> TrialResult:
     """Check images, extract features with the preset ``quick``, and train three classifiers on suitable folds.
@@ -186,6 +89,8 @@ def trial(
         Encoders that replace those of the preset; encoders without feature maps get six crops of each augmentation.
     weights : str, sequence of str, or mapping
         As in `bchisto.featurize.FeaturizeSettings`; by default ImageNet weights.
+    view : TwoClassView, optional
+        As in `bchisto.boost.train`; it changes no model.
     work : Work, optional
         Settings of processes and of what is skipped.
 
@@ -196,19 +101,29 @@ def trial(
     Raises
     ------
     InputError
-        Images cannot be used, or are too few for any folds. A few images that are too small for a view that fits the
-        others do not raise; they are left out.
+        Images cannot be used, or are too few for any folds, or a positive class is not theirs. A few images that are
+        too small for a view that fits the others do not raise; they are left out.
     ReportError
         A report could not be written; its ``results`` is the result.
     """
     run = converted(out, "out", Path)
     selection = ImageSelection.of(images).read_once()
     work = Work.of(work)
+    view = TwoClassView.of(view)
     selection.refuse_as_run(run)
     quick_settings, keep = _quick_settings(encoders, weights)
     _log.info("1/3 checking the images")
+    dataset = selection.table()
+    planned, _ = fitted(dataset, quick_settings, keep=keep)
+    log_reading(selection, planned, view)
+    dataset.raise_errors()
+    if dataset.untrainable:
+        raise InputError("{}: {}", dataset.root, dataset.untrainable)
+    # weights that are missing are refused before any image is decoded
+    ready_targets(quick_settings)
     # only a sample is decoded here: featurize decodes every image anyway, and prints its findings
     check = preflight(selection, settings=quick_settings, copies=False, keep=keep)
+    view.check(check.dataset.classes)
     folds = _usable(check, work)
     if check.left_out:
         # too small for a view that fits the others; `featurize` names them
@@ -219,7 +134,9 @@ def trial(
     extraction = featurize(selection, out=run, settings=check.planned, work=work)
     _log.info("3/3 training")
     try:
-        fit = functools.partial(train, out=run, features=extraction.stores, folds=folds, work=work)
+        fit = functools.partial(
+            train, out=run, features=extraction.stores, folds=folds, view=view, work=work
+        )
         return TrialResult(check, in_order(_train(fit)))
     except ReportError as error:
         raise ReportError(str(error), TrialResult(check, in_order(error.results))) from error
@@ -273,3 +190,72 @@ def _usable(check: Preflight, work: Work) -> FoldChoice:
     if check.protocol is None:
         raise InputError("{}: {}", check.dataset.root, check.untrainable)
     return FoldChoice((check.protocol.folds,), group_by=check.protocol.group_by)
+
+
+_SAMPLES = Path(__file__).parents[2] / "data" / "samples" / "idc"
+"""Patches of breast tissue, which ``tools/pick_samples.py`` picked: those to train on, and those of a field."""
+
+_FIELD = (500, 350)
+"""Width and height of the field in pixels."""
+
+_CORNER = (1051, 701)
+"""Left and top of the field in its slide."""
+
+
+class DemoResult(NamedTuple):
+    """The result of the demo.
+
+    Attributes
+    ----------
+    trial : TrialResult
+    predictions : Path
+        Page of predictions.
+    maps : Path
+        Page of the heat map.
+    """
+
+    trial: TrialResult
+    predictions: Path
+    maps: Path
+
+
+def demo(out: PathInput, *, work: Work | None = None) -> DemoResult:
+    """Run a trial on patches of breast tissue that come with bchisto; predict and map a slide that is not among them.
+
+    Patches of a slide are in one fold. The patches and the field that are predicted and mapped are of another slide.
+
+    Parameters
+    ----------
+    out : str or Path
+        The run folder, which also gets ``field.png``, ``predictions.csv``, ``predictions.html`` and ``heat-map/``.
+    work : Work, optional
+        Settings of processes.
+
+    Returns
+    -------
+    DemoResult
+    """
+    from PIL import Image
+
+    run = converted(out, "out", Path)
+    work = Work.of(work)
+    outcome = trial(_SAMPLES / "training" / "images.csv", out=run, work=work)
+    model = outcome.results[0].model
+    patches = _SAMPLES / "field"
+    page = run / "predictions.html"
+    settings = PredictSettings(html=page, update=True)
+    predict(model, patches, out=run / "predictions.csv", settings=settings, work=work)
+    field = Image.new("RGB", _FIELD, "white")  # stays where the dataset has no patch
+    for path in patches.rglob("*.png"):
+        x, y = re.findall(r"_[xy](\d+)", path.name)
+        with Image.open(path) as patch:
+            field.paste(patch, (int(x) - _CORNER[0], int(y) - _CORNER[1]))
+    write_image(run / "field.png", np.asarray(field))
+    (maps,) = explain(
+        model,
+        run / "field.png",
+        out=run / "heat-map",
+        settings=ExplainSettings("map"),
+        work=work,
+    )
+    return DemoResult(outcome, page, maps.page)

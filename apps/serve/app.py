@@ -198,7 +198,7 @@ def _add_pictures(app: FastAPI, session: Session) -> None:
     ) -> Response:
         """Return the image (`picture`; `pixels` with all of them), with normalised stains or with a heat map.
 
-        `target` is the class of the map, by default the predicted one.
+        `target` is the class of the map, by default as of `bchisto.apps.explain.ExplainSettings`.
         """
         return await file_response(await shown(number, kind, target))
 
@@ -270,7 +270,7 @@ class _Pages:
                 model=session.models[item.model],
                 map=facts,
                 trouble=trouble,
-                target=target or item.predicted,
+                target=target,
                 done=session.done(item.model),
             )
 

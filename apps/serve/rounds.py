@@ -25,7 +25,7 @@ from ...core.runs import load_config
 from ...crossval import summary_of
 from ...data import Dataset, FoldChoice, ImageSelection, missing_labels, spell_labels
 from ...featurize import featurize, only_store, open_store
-from ..check import check_protocols, recommended, to_label, training_options
+from ..check import check_protocols, content_lines, recommended, to_label, training_options
 from ..next import (
     ALL_IMAGES,
     DOUBT,
@@ -317,7 +317,7 @@ def take_labels(run: Path, folder: Path) -> Dataset:
 
 
 def train_models(run: Path, store: Path, dataset: Dataset) -> str:
-    """Train as `boost` did before, or else as the labels recommend; return the figures.
+    """Train as `boost` did before, or else as the labels recommend; return how images are read, and the figures.
 
     Parameters
     ----------
@@ -336,4 +336,6 @@ def train_models(run: Path, store: Path, dataset: Dataset) -> str:
         options = {**training_options(dataset, protocol, linear=False, few=few)}
         if len([*store.parent.glob("*.h5")]) > 1:
             options["features"] = [store]
-    return "\n".join(summary_of(from_options(train, options, out=run)))
+    # the page has no options by which patients are found
+    lines = content_lines(dataset, ["group_from"])
+    return "\n".join([*lines, *summary_of(from_options(train, options, out=run))])

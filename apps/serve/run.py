@@ -95,14 +95,15 @@ class ServeSettings(Settings):
             )
 
     def token(self) -> str:
-        """Return the token of the file.
+        """Return the token of the file, or a new one without a file.
 
         Raises
         ------
         InputError
             The file cannot be read, or its token is too short.
         """
-        assert self.token_file is not None
+        if self.token_file is None:
+            return secrets.token_urlsafe(24)
         try:
             with self.token_file.open("rb") as handle:
                 token = handle.read(1000).decode("ascii", errors="replace").strip()
@@ -176,7 +177,7 @@ def serve(
         if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
             raise InputError("{keep} {}: holds other files; give a new folder", keep)
         ensure_folder(keep)
-    token = secrets.token_urlsafe(24) if settings.token_file is None else settings.token()
+    token = settings.token()
     # read after an interrupt, which is the normal end and leaves no return value
     sessions: list[Any] = []
     with (

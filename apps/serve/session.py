@@ -254,13 +254,10 @@ class Session:
 
     def check_seen(self, item: Item, seen: int | None) -> None:
         """Refuse to change a label that somebody gave after the review number `seen`; None to change any label."""
-        label = item.label
-        if not label:
-            label = "none of these"
         if item.reviewed and seen not in (None, item.reviews):
             raise HTTPException(
                 409,
-                f"{item.name}: has the label {label} since this page was opened",
+                f"{item.name}: has the label {item.label or 'none of these'} since this page was opened",
                 {"x-seen": str(item.reviews)},
             )
 
@@ -360,12 +357,12 @@ class Session:
         BchistoError
             It cannot be drawn.
         """
-        classes = self.models[item.model].classes
+        # without a class, that of `explain`
+        classes = ("", *self.models[item.model].classes)
         if item.state != "done":
             raise HTTPException(409, f"{item.name}: is not predicted")
-        if target and target not in classes:
+        if target not in classes:
             raise HTTPException(404, f"{target}: is not a class of this model")
-        target = target or str(item.predicted)
         path = item.folder / f"{kind}-{classes.index(target)}.jpg"
         if path.name not in item.shown:
             facts = await self._ask(item, "drawing this picture", draw, kind, target, path)

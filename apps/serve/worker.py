@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ...core import BchistoError, InputError, limited, printable, written
-from ...core.formats import Pixels, limits
-from ...core.jobs import Ticker, atomic_output, remove_output, write_or_remove
+from ...core.formats import limits
+from ...core.jobs import Ticker, remove_output, write_or_remove
 from ...core.models import bundle_lines, bundle_stores
 from ...data import (
     ImageRecord,
@@ -45,13 +45,23 @@ from ...predict import (
     write_html,
 )
 from ...stains import get_stain, make_normalizer
-from ..explain import colour_limits, explain_image, lay_over, where_highest, write_regions
+from ..explain import (
+    colour_limits,
+    explain_image,
+    lay_over,
+    where_highest,
+    write_image,
+    write_regions,
+)
 
 TABLES = ("predictions.csv", "predictions.html", "failures.csv")
 """Files with the answers of a model."""
 
 THUMBNAIL = "small.jpg"
 """The file with the thumbnail, in the folder of an image."""
+
+_JPEG = "JPEG"
+"""Kind of all pictures."""
 
 _SHOWN = 1024
 """Longest side of a picture, in pixels."""
@@ -314,7 +324,7 @@ def predict_image(model: PageModel, item: Item) -> dict[str, Any]:
     """Predict an image, and write its thumbnail; return values of an `Item`."""
     record, mpp, notes = _checked(model, item.record)
     image = decode_record(record)
-    _write_picture(shrink_image(image, _SMALL), item.folder / THUMBNAIL)
+    write_image(item.folder / THUMBNAIL, shrink_image(image, _SMALL), _JPEG)
     height, width, _ = image.shape
     results = predict_records(
         _loaded(model), [record], ticker=Ticker(None), skip_errors=False, warns=True
@@ -335,7 +345,7 @@ def predict_image(model: PageModel, item: Item) -> dict[str, Any]:
         "notes": notes + result.warnings.splitlines(),
         "predicted": row.predicted,
         "confidence": row.confidence,
-        "uncertain": row.uncertain,
+        "uncertain": "uncertain" in row.reasons,
         "next_class": row.next_class,
         "probabilities": dict(zip(model.classes, probabilities, strict=True)),
         "calibrated": dict(zip(model.classes, result_table.calibrated[0].tolist(), strict=True)),
@@ -446,7 +456,7 @@ def draw(model: PageModel, item: Item, kind: str, target: str, path: Path) -> di
         image, _ = make_normalizer(model.stain or "macenko").normalize_with_estimate(image)
     if kind != "pixels":
         image = shrink_image(image, _SHOWN)
-    _write_picture(image, path)
+    write_image(path, image, _JPEG)
     return {}
 
 
@@ -455,21 +465,13 @@ def _draw_map(model: PageModel, record: ImageRecord, target: str, path: Path) ->
     explanation = explain_image(_loaded(model), record, file=model.path, target=target)
     write_regions(path.with_suffix(".geojson"), explanation, record)
     low, high = colour_limits(explanation)
-    _write_picture(lay_over(explanation), path)
+    write_image(path, lay_over(explanation), _JPEG)
     names = ("title", "target", "margin", "notes", "caution", "contradiction")
-    colour_names = ("signed", "warm_above", "white", "base", "tick")
+    colour_names = ("signed", "white", "base", "tick")
     facts = {name: getattr(explanation, name) for name in names + colour_names}
     return facts | {"alt": where_highest(explanation), "low": low, "high": high}
 
 
 def draw_to_label(image: Path, path: Path) -> None:
     """Write an image with all pixels, without a model."""
-    _write_picture(decode_image(image), path)
-
-
-def _write_picture(image: Pixels, path: Path) -> None:
-    """Write a picture as a JPEG file."""
-    from PIL import Image
-
-    with atomic_output(path) as temporary, temporary.open("wb") as handle:
-        Image.fromarray(image).save(handle, format="JPEG", quality=90)
+    write_image(path, decode_image(image), _JPEG)

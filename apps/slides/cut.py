@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -115,15 +115,6 @@ class Row(NamedTuple):
     drawn: str
 
 
-class Field(TypedDict):
-    """A field, as ``fields.json`` lists it: its corner in pixels of level 0, label by the regions, and file."""
-
-    x: int
-    y: int
-    label: str
-    path: str
-
-
 Content = dict[str, Any]
 """What was cut of a slide: the entries that `CutResult` lists, and its ``digest``, ``key`` and ``failures``."""
 
@@ -164,7 +155,8 @@ class CutResult(NamedTuple):
     slides : sequence of dict
         For each slide its ``name``, ``size`` (width, height and side of a field in pixels of level 0), ``scale``
         (micrometres per pixel of fields), ``tissue``, ``stained`` and ``ink`` (mm2, see `Tissue`), ``picture``,
-        ``group``, and ``fields``, each a `Field`.
+        ``group``, and ``fields``: of each the corner, ``x`` and ``y`` in pixels of level 0, its ``label`` and the
+        ``path`` of its file.
     failures : list of (str, str)
         Slides and fields that were left out, and why.
     """
@@ -452,7 +444,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
             key=lambda content: content["name"],
         )
         if not cuts:
-            raise ImageError(f"none of the slides can be used; first: {self.failures[0][1]}")
+            raise ImageError("none of the slides can be used; first: {}", self.failures[0][1])
         table = self.into / "manifest.csv"
         old_rows, typed_labels = self._read_manifest(table)
         rows, slides = self._joined(old_rows, typed_labels, cuts)
@@ -464,6 +456,8 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         )
         result = CutResult(self.into, slides, self.failures)
         if self.writes:
+            # a kill between the two files loses no label
+            write_or_remove(self._unused, ("path", "label"), typed_labels.items())
             write_rows(table, Row._fields, rows)
             write_or_remove(self._unused, ("path", "label"), rest)
             write_failures(self.into, self.failures)
@@ -585,7 +579,7 @@ def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, write
                 if writes and not file.is_file():
                     write_image(file, slide.read(x, y, side, side, content["scale"]), kind)
                 path = f"fields/{unit.slide.name}/{file.name}"
-                content["fields"].append(Field(x=x, y=y, label=label, path=path))
+                content["fields"].append({"x": x, "y": y, "label": label, "path": path})
             ticker.tick(kept=True)
         content |= tissue.areas._asdict()
         content["picture"] = _picture(tissue, unit.annotations or ())

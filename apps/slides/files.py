@@ -21,8 +21,10 @@ from ...core import (
     by_key,
     counted,
     few,
+    message_of,
     option,
     readable_name,
+    written,
 )
 from ...core.formats import (
     DICOM_SUFFIXES,
@@ -234,12 +236,13 @@ def leaving_out(name: str, failures: Failures, *, skip: bool) -> Iterator[None]:
         if not skip:
             raise
         _log.warning("left out: %s", error.args[0])
-        failures.append((name, str(error)))
+        failures.append((name, message_of(error)))
 
 
 def write_failures(folder: Path, failures: Failures) -> None:
-    """Write ``failures.csv``, or remove that of an earlier call."""
-    write_or_remove(folder / "failures.csv", ["image_id", "error"], failures)
+    """Write ``failures.csv``, or remove that of an earlier call; parameters are called options there."""
+    rows = [(name, written(why, lambda key, _: f"the option {key}")) for name, why in failures]
+    write_or_remove(folder / "failures.csv", ["image_id", "error"], rows)
 
 
 def groups_of(slides: Sequence[SlideFile], settings: SlideSettings) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -25,19 +25,17 @@ from ...core import (
 from ...core.formats import LABEL, read_json
 from ...core.jobs import (
     Computation,
-    Resources,
-    Share,
+    Computed,
     Ticker,
     Work,
     compute,
     key_of,
-    network_resources,
-    set_aside,
     write_json,
 )
-from ...core.models import bundle_lines, bundle_view
+from ...core.models import bundle_lines
 from ...core.runs import (
     FolderSettings,
+    InFolder,
     RunRecord,
     only_run,
     read_listing,
@@ -57,10 +55,9 @@ from ...predict import (
     Predicted,
     PredictSettings,
     Results,
+    WithModel,
     advised,
-    choose_point,
     find_bundle,
-    packages_of,
     ready_model,
     settled_model,
     sheet_rows,
@@ -90,6 +87,8 @@ _UNKNOWN = Banner(
 )
 """The banner of a slide of which no tile is a field that trained the model."""
 
+_UNLIKE = Banner(Kind.OTHER, "every tile is unlike the training images; do not rely on the map")
+
 
 class MapResult(NamedTuple):
     """The result of `map_slides`.
@@ -97,19 +96,13 @@ class MapResult(NamedTuple):
     Attributes
     ----------
     maps : tuple of TileMap
-        One for each slide; empty for a shard.
+        One for each slide.
     failures : sequence of (str, str)
         Slides and tiles that were left out, and why; also in ``failures.csv``.
-    share : Share or None
-        For a shard, its share of the work.
-    unchanged : bool
-        With `Work.checks`, whether there is nothing to do.
     """
 
-    maps: tuple[TileMap, ...] = ()
-    failures: Sequence[tuple[str, str]] = ()
-    share: Share | None = None
-    unchanged: bool = False
+    maps: tuple[TileMap, ...]
+    failures: Sequence[tuple[str, str]]
 
 
 def map_slides(
@@ -120,7 +113,7 @@ def map_slides(
     settings: MapSettings,
     weights: Many[TextInput],
     work: Work,
-) -> MapResult:
+) -> Computed[MapResult]:
     """Move a model of images over slides, tile by tile. Tiles that are predicted already are not predicted again.
 
     Parameters
@@ -172,7 +165,7 @@ def map_slides(
         advised(*plain_options(settings)),
     ):
         file, ready = ready_model(bundle, weights_given)
-        point = choose_point(*bundle_view(bundle), bundle=bundle)
+        point = PredictSettings().point(bundle)
         classes = ready.bundle.classes
         spelling = spell_labels(filter(None, labels.values()), classes)
         for label, name in spelling.items():
@@ -194,14 +187,13 @@ def map_slides(
         )
         maps.open(slides)
         outcome = compute(maps)
-        if outcome.result is None:
-            return MapResult(share=outcome.share, unchanged=outcome.unchanged)
-        record.note(failures=len(outcome.result.failures))
-    return outcome.result
+        if outcome.result is not None:
+            record.note(failures=len(outcome.result.failures))
+    return outcome
 
 
 @dataclass
-class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
+class SlideMaps(InFolder, WithModel, Computation[TileGrid, Results, Results, MapResult]):
     """Maps of slides, from the predictions of blocks of tiles.
 
     Attributes
@@ -253,7 +245,7 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
             with leaving_out(slide.name, self.failures, skip=self.skip_errors):
                 self.grids.append(TileGrid.of(slide, self.tiles))
         if not self.grids:
-            raise ImageError(f"none of the slides can be used; first: {self.failures[0][1]}")
+            raise ImageError("none of the slides can be used; first: {}", self.failures[0][1])
         engine = ""
         if not self.work.overwrite:
             for entry in read_run(self.into):
@@ -269,18 +261,8 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
             record=self.record,
         )
 
-    @property
-    def step_name(self) -> str:
-        """Name of the steps that the model takes for a tile."""
-        return self.model.step_name
-
-    @property
-    def packages(self) -> Iterable[str]:
-        """The packages that predict."""
-        return packages_of(self.model)
-
     @functools.cached_property
-    def blocks_folder(self) -> FolderSettings:
+    def folder_settings(self) -> FolderSettings:
         """The folder of blocks of tiles."""
         settings = {
             "model_sha256": self.file.sha256,
@@ -289,18 +271,6 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
             "tissue": self.tiles.tissue,
         }
         return FolderSettings(folder=self.into / "blocks", settings=settings, work=("*.npz",))
-
-    def check(self) -> None:
-        """Refuse a folder with tiles of another model or size."""
-        self.blocks_folder.check()
-
-    def discard(self) -> None:
-        """Set aside the blocks."""
-        set_aside(self.blocks_folder.folder)
-
-    def begin(self) -> None:
-        """Write the settings of the folder of blocks."""
-        self.blocks_folder.begin()
 
     def units(self, *, merges: bool) -> Sequence[TileGrid]:
         """Return the blocks of tiles."""
@@ -312,7 +282,7 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
     @functools.cached_property
     def blocks(self) -> list[TileGrid]:
         """The tiles of all slides in blocks."""
-        folder = self.blocks_folder.folder
+        folder = self.folder_settings.folder
         files = [ImageRecord(grid.name, grid.path, None) for grid in self.grids]
         hashes = ImageFiles(folder / "files.csv").hashes(files)
         blocks: list[TileGrid] = []
@@ -336,7 +306,7 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         predict_block = PredictBlock(
             self.file,
             self.model.computed_by,
-            self.blocks_folder.folder,
+            self.folder_settings.folder,
             self.skip_errors,
         )
         return functools.partial(predict_tiles, predict_block)
@@ -345,14 +315,11 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         """Return the number of steps of all tiles."""
         return len(block.corners) * self.model.steps
 
-    @functools.cached_property
-    def resources(self) -> Resources:
-        """Processes of a thread each, or one for each GPU."""
-        return network_resources(self.work.jobs, on_keras=self.model.on_keras)
-
     def list_units(self, units: Sequence[TileGrid]) -> None:
         """Write the list of the files of all blocks."""
-        write_listing(self.blocks_folder.folder, self.unit, [[block.file.name] for block in units])
+        write_listing(
+            self.folder_settings.folder, self.unit, [[block.file.name] for block in units]
+        )
 
     def is_written(self, kept: Sequence[Results | None]) -> bool:
         """Return whether all files exist, and were written from these tiles, labels, patients and colours."""
@@ -361,13 +328,13 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         folders = [self.into / "maps" / grid.name for grid in self.grids]
         files = [self.into / "slides.csv", *(folder / name for folder in folders for name in FILES)]
         # a listing means that blocks were predicted whose maps were not written
-        is_listed = read_listing(self.blocks_folder.folder) is not None
+        is_listed = read_listing(self.folder_settings.folder) is not None
         return not is_listed and all(file.is_file() for file in files)
 
     @property
     def _written(self) -> Path:
         """The file that records the key of the inputs from which the outputs were written."""
-        return self.blocks_folder.folder / "written.json"
+        return self.folder_settings.folder / "written.json"
 
     @property
     def _inputs(self) -> str:
@@ -386,7 +353,7 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         OverwrittenError
             Another command has overwritten the folder with tiles of other settings meanwhile.
         """
-        self.blocks_folder.hold()
+        self.folder_settings.hold()
         self._written.unlink(missing_ok=True)
         results: Results = {}
         for predictions in (*kept, *made):
@@ -398,7 +365,7 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         for slide_map in maps:
             failures += slide_map.shown.failures.items()
         write_failures(self.into, failures)
-        remove_listing(self.blocks_folder.folder)
+        remove_listing(self.folder_settings.folder)
         write_json(self._written, self._inputs)
         return MapResult(maps, failures)
 
@@ -415,6 +382,8 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         banners = [banner if banner.about else banner.of(grid.name) for banner in result.banners]
         if not any(result.trained):
             banners.append(_UNKNOWN)
+        if result.outliers is not None and slide_results and result.outliers.marked.all():
+            banners.append(_UNLIKE)
         corners = [
             corner
             for corner, name in zip(grid.corners, slide_results, strict=True)

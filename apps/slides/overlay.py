@@ -161,7 +161,11 @@ class TileMap:
 
     def draw(self, overview: Overview) -> Pixels:
         """Draw each tile in the colour of its class over the slide, with a legend below."""
-        shares = np.array([_UNSURE if tile.uncertain else _SURE for tile in self.tiles])
+        from matplotlib.patches import Patch
+
+        shares = np.array(
+            [_UNSURE if "uncertain" in tile.reasons else _SURE for tile in self.tiles]
+        )
         colours = np.array([self.colours[tile.predicted] for tile in self.tiles], np.uint8)
         pixels = paint_tiles(overview, self.boxes, colours, shares)
         lines = [
@@ -171,7 +175,16 @@ class TileMap:
         if "uncertain" in self.marks:
             unsure = sum(self.marks["uncertain"])
             lines.append((f"paler: {counted(unsure, 'uncertain tile')}", _WHITE))
-        return with_legend(pixels, lines)
+
+        def draw_legend(figure: Any) -> None:
+            squares = [
+                Patch(facecolor=f"#{bytes(colour).hex()}", label=line) for line, colour in lines
+            ]
+            figure.legend(
+                handles=squares, loc="upper left", frameon=False, handleheight=1, handlelength=1
+            )
+
+        return stacked([pixels, rendered(draw_legend, 400, 30 * len(lines))])
 
     def write_tiles(self, path: Path) -> None:
         """Write the predictions of the tiles as a table, with their places."""
@@ -232,12 +245,10 @@ class Colouring:
             The model has no such class, or none that has a colour in the files.
         """
         rule = "sum"
-        warm = default_positive(classes)
-        if point is not None:
-            warm = point.positive
-            # with two classes both rules are the same
-            if len(classes) > 2:
-                rule = point.rule
+        warm = point.positive if point else default_positive(classes)
+        # with two classes both rules are the same
+        if point is not None and len(classes) > 2:
+            rule = point.rule
         heat = warm or tuple(classes[-1:])
         if settings.heat is not None:
             name = match_class(settings.heat, classes)
@@ -337,19 +348,6 @@ def draw_heat(overview: Overview, boxes: Integers, values: Floats, title: str) -
     shares = np.ones(len(values))
     pixels = paint_tiles(overview._replace(picture=grey), boxes, heat_colours(values), shares)
     return with_bar(pixels, heat_colours(np.linspace(0, 1, 256)), (0, 1, 0.5), title=title)
-
-
-def with_legend(pixels: Pixels, lines: Sequence[tuple[str, Colour]]) -> Pixels:
-    """Return a picture with lines below, each with a square of its colour."""
-    from matplotlib.patches import Patch
-
-    def draw_legend(figure: Any) -> None:
-        squares = [Patch(facecolor=f"#{bytes(colour).hex()}", label=line) for line, colour in lines]
-        figure.legend(
-            handles=squares, loc="upper left", frameon=False, handleheight=1, handlelength=1
-        )
-
-    return stacked([pixels, rendered(draw_legend, 400, 30 * len(lines))])
 
 
 def write_picture(path: Path, picture: Pixels) -> str:

@@ -137,18 +137,13 @@ class TiffScan:
         import cv2
 
         factor = self.factors[level]
-        column, right = divmod(x / factor, 1)
-        row, lower = divmod(y / factor, 1)
-        width, height = size
-        block = self._block(level, int(column), int(row), width + bool(right), height + bool(lower))
-        if lower:
-            block = cv2.addWeighted(block[:-1], 1 - lower, block[1:], lower, 0)
-        if right:
-            block = cv2.addWeighted(block[:, :-1], 1 - right, block[:, 1:], right, 0)
-        return np.asarray(block, dtype=np.uint8)
-
-    def _block(self, level: int, column: int, row: int, width: int, height: int) -> Pixels:
-        """Return a rectangle of pixels of a level, white where it has none."""
+        across, right = divmod(x / factor, 1)
+        down, lower = divmod(y / factor, 1)
+        column = int(across)
+        row = int(down)
+        width = size[0] + bool(right)
+        height = size[1] + bool(lower)
+        # white where the level has no pixels
         tile_height, tile_width = self._levels[level].chunks[:2]
         bands = []
         for top in range(row // tile_height * tile_height, row + height, tile_height):
@@ -158,7 +153,12 @@ class TiffScan:
                 columns = slice(max(0, column - left), column + width - left)
                 tiles.append(self._tile(level, left, top)[rows, columns])
             bands.append(np.concatenate(tiles, axis=1))
-        return np.concatenate(bands)
+        block = np.concatenate(bands)
+        if lower:
+            block = cv2.addWeighted(block[:-1], 1 - lower, block[1:], lower, 0)
+        if right:
+            block = cv2.addWeighted(block[:, :-1], 1 - right, block[:, 1:], right, 0)
+        return np.asarray(block, dtype=np.uint8)
 
     def _decode(self, level: int, left: int, top: int) -> Pixels:
         """Decode the tile at a place of a level; it is white if the file lacks it, and outside of the level.

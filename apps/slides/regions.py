@@ -255,8 +255,7 @@ def covering_classes(
             label
             for label, share in field_shares.items()
             if label and (share >= least or share > 1 - least)
-        ]
-        rivals = rivals or [""]
+        ] or [""]
         if max(field_shares.get(label, 0) for label in rivals) < least:
             rivals = []
         covering.append(tuple(rivals))

@@ -21,10 +21,13 @@ from ...core import (
     BchistoError,
     InputError,
     MissingInputError,
+    Settings,
+    Texts,
     Write,
     counted,
     from_options,
     in_python,
+    option,
     reworded,
     written,
 )
@@ -104,25 +107,20 @@ class StageCommand:
 
 
 @dataclass(frozen=True)
-class TaskOptions:
-    """Options for every task of a chain.
+class TaskOptions(Settings):
+    """Options for every task of a chain."""
 
-    Attributes
-    ----------
-    tasks : int
-        Maximum number of shards of a stage.
-    time : str or None
-        Limit of a task, as sbatch takes it; by default that of the partition.
-    gpus : int
-        Number of GPUs of each task of a command that computes networks.
-    sbatch : sequence of str
-        Other options, ``KEY=VALUE`` or ``COMMAND:KEY=VALUE``.
-    """
-
-    tasks: int
-    time: str | None = None
-    gpus: int = 0
-    sbatch: Sequence[str] = ()
+    tasks: int = option(8, least=1, most=1000, help="Shards of a stage, at most.")
+    time: str | None = option(
+        None,
+        help="Limit of a task as for sbatch; a task that reaches it is submitted again. Default: the partition's.",
+    )
+    gpus: int = option(0, least=0, help="GPUs of each task that computes networks.")
+    sbatch: Texts = option(
+        (),
+        metavar="[COMMAND:]KEY=VALUE",
+        help="Any option of sbatch, for every stage or that of COMMAND: featurize:gres=gpu:1.",
+    )
 
 
 def plan_chain(
@@ -423,15 +421,15 @@ def options_of(stage: JobStage, asked: TaskOptions) -> list[str]:
         options.append(f"--cpus-per-task={stage.cpus}")
     if asked.gpus and stage.command in _NETWORKS:
         options.append(f"--gres=gpu:{asked.gpus}")
-    for option in asked.sbatch:
-        command, name = _read_option(option)
+    for text in asked.sbatch:
+        command, name = _read_option(text)
         if command in (None, stage.command):
-            _, equals, value = option.partition("=")
+            _, equals, value = text.partition("=")
             options.append(f"--{name}{equals}{value}")
     return options
 
 
-def _read_option(option: str) -> tuple[str | None, str]:
+def _read_option(text: str) -> tuple[str | None, str]:
     """Return the command that an option is for, or None for every one, and the name of the option.
 
     Raises
@@ -439,19 +437,20 @@ def _read_option(option: str) -> tuple[str | None, str]:
     InputError
         See `options_of`.
     """
-    command, colon, name = option.partition("=")[0].rpartition(":")
+    command, colon, name = text.partition("=")[0].rpartition(":")
     if not name:
         raise InputError(
-            "{sbatch} {}: names no option of sbatch; write it as KEY=VALUE", repr(option)
+            "{sbatch} {}: names no option of sbatch; write it as KEY=VALUE", repr(text)
         )
     if name in _SET_HERE:
-        raise InputError("{sbatch} {}: bchisto sets this itself; leave it out", option)
+        raise InputError("{sbatch} {}: bchisto sets this itself; leave it out", text)
     if not colon:
         return None, name
     commands = (*STAGES, *SINGLE)
     if command not in commands:
-        text = "{sbatch} {}: {} is not a stage; give {}"
-        raise InputError(text, option, command, ", ".join(commands))
+        raise InputError(
+            "{sbatch} {}: {} is not a stage; give {}", text, command, ", ".join(commands)
+        )
     return command, name
 
 

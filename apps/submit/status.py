@@ -385,9 +385,7 @@ def _works_of(
 def _rank(work: _Work) -> int:
     """Return the place of a command in `STAGES`; all others follow, as they were submitted."""
     command = work.stage.command
-    if command in STAGES:
-        return STAGES.index(command)
-    return len(STAGES)
+    return (*STAGES, command).index(command)
 
 
 def _log_to_read(run: Path, works: Iterable[_Work]) -> str:

@@ -18,6 +18,7 @@ from .columns import (
     PREDICTED,
     Role,
     choose_column,
+    has_column,
     is_missing,
     may_hold_patients,
     unit_named,

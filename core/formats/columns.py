@@ -79,10 +79,7 @@ class Role(NamedTuple):
         tiers = self._tiers(names, names)
         if any(tiers):
             return tiers
-        texts = [_REMARK.sub("", name) for name in names]
-        if texts == names:
-            return tiers
-        return self._tiers(names, texts)
+        return self._tiers(names, [_REMARK.sub("", name) for name in names])
 
     def _tiers(self, names: Iterable[str], texts: Iterable[str]) -> list[list[str]]:
         """Return the names of each tier, which are recognised by `texts`, one for each name."""

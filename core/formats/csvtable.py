@@ -238,12 +238,17 @@ def column_key(name: str) -> str:
     return re.sub(r"[\s_-]+", "_", name.strip().casefold())
 
 
+Cure = Callable[[Sequence[Sequence[str]]], str]
+"""Returns what to do if a column is missing, from the row that looks like a header and some rows below it."""
+
+
 def read_csv(
     path: Path,
     *,
     needed: Sequence[Role | str],
     expected: str,
     key: Callable[[str], str] = column_key,
+    cure: Cure = lambda rows: "",
 ) -> CsvTable:
     """Read a table with a header, see `bchisto.core.formats.table_rows`; empty lines are skipped.
 
@@ -256,6 +261,8 @@ def read_csv(
         The full header, for messages.
     key : callable, optional
         Returns the key of a column from its name as written; `column_key` by default.
+    cure : callable, optional
+        See `Cure`.
 
     Raises
     ------
@@ -273,9 +280,13 @@ def read_csv(
         return sum(has_column(names, column) for column in (*needed, *ROLES))
 
     lines, _, remarks = table_rows(path, score)
-    _, titles = next(lines, (1, []))
+    number, titles = next(lines, (1, []))
     names = [key(title) for title in titles]
-    _check_header(path, names, titles, needed=needed, expected=expected)
+    for column in needed:
+        if not has_column(names, column):
+            top = [(number, titles), *itertools.islice(lines, _MOST_BELOW)]
+            raise _no_column(path, top, column, expected, cure)
+    _refuse_twice(path, names, titles)
     rows = []
     overlong = []
     short = []
@@ -301,6 +312,10 @@ def read_csv(
     )
 
 
+_MOST_BELOW = 20
+"""Rows of a table without a header that are looked at."""
+
+
 def _ends_with_footer(rows: Sequence[tuple[int, list[str]]]) -> bool:
     """Return whether the last row is a footer, with fewer cells than the rows of images."""
     texts = [[*filter(None, cells)] for _, cells in rows[-1:]]
@@ -314,25 +329,28 @@ def _ends_with_footer(rows: Sequence[tuple[int, list[str]]]) -> bool:
     return len(texts[0]) < min(counts, default=0)
 
 
-def _check_header(
+def _no_column(
     path: Path,
-    names: Sequence[str],
-    titles: Sequence[str],
-    *,
-    needed: Sequence[Role | str],
+    rows: Sequence[tuple[int, Sequence[str]]],
+    column: Role | str,
     expected: str,
-) -> None:
-    """Refuse a header that lacks a column, or names two columns the same."""
-    for column in needed:
-        if has_column(names, column):
-            continue
-        name = column.name if isinstance(column, Role) else column
-        hint = ""
-        if any(titles):
-            hint = f"; there are {few(filter(None, titles), most=10)}"
-        raise InputError(
-            "{}: the header must have a column `{}` ({}){}", path, name, expected, hint
-        )
+    cure: Cure,
+) -> InputError:
+    """Return the error of a table that lacks a column, with the columns of the row that looks like a header."""
+    name = column.name if isinstance(column, Role) else column
+    number, titles = max(rows, key=lambda row: len([*filter(None, row[1])]))
+    hint = ""
+    if any(titles):
+        hint = f"; there are {few(filter(None, titles), most=10)}"
+    if number > rows[0][0]:
+        hint += f" in line {number}"
+    remedy = cure([cells for line, cells in rows if line >= number])
+    text = "{}: the header must have a column `{}` ({}){}"
+    return InputError(text, path, name, expected, hint, remedies=[remedy])
+
+
+def _refuse_twice(path: Path, names: Sequence[str], titles: Sequence[str]) -> None:
+    """Refuse a header that names two columns the same."""
     for index, title in enumerate(titles):
         if title and names[index] in names[:index]:
             raise InputError(f"{path}: two columns are named {title}; remove or rename one")

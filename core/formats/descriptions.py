@@ -80,9 +80,20 @@ def describe(
     if re.search(r"<(?:\w{1,99}:)?OME\b", text) is not None:
         return _of_ome(first_image, samples)
     if text.startswith("ImageJ="):
-        return _of_imagej(first_image, resolutions, (beside or {}).get("LUTs", ()))
-    if text.startswith("Aperio"):
-        return _of_aperio(text)
+        unit = _value("unit", first_image) or "pixel"
+        tables = (beside or {}).get("LUTs", ())
+        return _with_order(
+            tuple(_count(_value(key, first_image)) for key in ("channels", "slices", "frames")),
+            names=[],
+            # each channel is shown by a table of colours
+            colours=[bytes(table[:, -1]).hex() for table in tables],
+            size=[_length(1 / resolution, unit) for resolution in resolutions],
+        )
+    # a picture that was made smaller keeps the number of the large one: "46000x32914 -> 1024x732"
+    if text.startswith("Aperio") and "->" not in text.partition("|")[0]:
+        numbers = {float(number.replace(",", ".")) for number in _MPP.findall(text)}
+        if len(numbers) == 1:
+            return Description(size=(*numbers, *numbers))
     return Description()
 
 
@@ -101,29 +112,6 @@ def _of_ome(text: str, samples: int) -> Description:
         colours=[f"{_count(colour) >> 8:06x}" for colour in colours if colour],  # RGBA
         size=size,
     )
-
-
-def _of_imagej(text: str, resolutions: list[float], tables: Sequence[Any]) -> Description:
-    """Read the description of an image by ImageJ, which shows each channel by a table of colours."""
-    unit = _value("unit", text) or "pixel"
-    return _with_order(
-        tuple(_count(_value(key, text)) for key in ("channels", "slices", "frames")),
-        names=[],
-        colours=[bytes(table[:, -1]).hex() for table in tables],
-        size=[_length(1 / resolution, unit) for resolution in resolutions],
-    )
-
-
-def _of_aperio(text: str) -> Description:
-    """Read the description of an image by a scanner of Aperio."""
-    # a picture that was made smaller keeps the number of the large one: "46000x32914 -> 1024x732"
-    if "->" in text.partition("|")[0]:
-        return Description()
-    numbers = {number.replace(",", ".") for number in _MPP.findall(text)}
-    if len(numbers) != 1:
-        return Description()
-    mpp = float(numbers.pop())
-    return Description(size=(mpp, mpp))
 
 
 def _with_order(

@@ -255,7 +255,9 @@ def _of_text(path: Path, score: Score) -> TableRows:
             f"{path}: more than {limits.TABLE_ROWS:,} lines or {limits.TABLE_CELLS:,} cells, too large for a table of "
             "images"
         )
-    marks = sorted(_MARKS, key=text.partition("\n")[0].count, reverse=True)
+    # a title has no marks
+    marks = sorted(_MARKS, key=text.count, reverse=True)
+    marks.sort(key=text.partition("\n")[0].count, reverse=True)
     # a mark that does not occur reads each line as one cell, as all such marks do
     marks = [mark for mark in marks if mark in text] or marks[:1]
     separator = _SEPARATOR.match(text)

@@ -93,11 +93,18 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
         fluorescence, has a damaged directory or impossible sizes, or has samples of a kind that is refused.
     """
     with _opened(handle, name=path.name) as file:
-        used = _used_pages(path, file)
+        pages = len(file.pages)
+        if pages > limits.PAGES:
+            raise ImageError(f"{path}: more than {limits.PAGES:,} pages; save one of them as RGB")
+        used = [index for index in range(pages) if not _is_other(file.pages.get(index))]
+        if not used and _SUB_DIRECTORIES in file.pages.first.tags:
+            raise ImageError(
+                f"{path}: its pages are thumbnails of another image in it; save that image as RGB"
+            )
         candidates = used or [0]
         number = candidates[0]
         page = file.pages.get(number)
-        header = _page_header(path, page, pages=len(file.pages), number=number)
+        header = _page_header(path, page, pages=pages, number=number)
         stated = describe(
             str(page.description),
             samples=page.samplesperpixel,
@@ -120,19 +127,6 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
     if channels is None:
         return Container(header, functools.partial(_decode, path, number))
     return Container(header, lambda: channels)
-
-
-def _used_pages(path: Path, file: Any) -> list[int]:
-    """Return the numbers of the pages that are not marked as thumbnails or masks; empty if all are."""
-    pages = len(file.pages)
-    if pages > limits.PAGES:
-        raise ImageError(f"{path}: more than {limits.PAGES:,} pages; save one of them as RGB")
-    used = [index for index in range(pages) if not _is_other(file.pages.get(index))]
-    if not used and _SUB_DIRECTORIES in file.pages.first.tags:
-        raise ImageError(
-            f"{path}: its pages are thumbnails of another image in it; save that image as RGB"
-        )
-    return used
 
 
 def _page_header(path: Path, page: Any, *, pages: int, number: int) -> ImageHeader:

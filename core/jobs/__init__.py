@@ -13,7 +13,7 @@ from .backend import (
     prepare_torch,
     visible_gpus,
 )
-from .computation import Computation, compute, compute_all
+from .computation import Computation, Computed, compute, compute_all
 from .executor import in_threads, map_ahead, run_units
 from .locks import in_turn
 from .packs import (

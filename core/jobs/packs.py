@@ -152,10 +152,7 @@ def atomic_output(path: Path) -> Iterator[Path]:
         raise output_error(error, f"{path}: cannot be written") from error
     except UnicodeEncodeError as error:
         # a file name that is not UTF-8, which Python keeps as surrogates
-        line = (
-            error.object[: error.end].rpartition("\n")[2]
-            + error.object[error.end :].partition("\n")[0]
-        )
+        line = next(line for line in error.object.split("\n") if readable_name(line) != line)
         raise OutputError(
             f"{path}: cannot hold a name that is not UTF-8 ({readable_name(line.strip())}); rename that file or folder"
         ) from error

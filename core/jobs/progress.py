@@ -92,11 +92,10 @@ class Ticker:
         entries = list(self.folder.iterdir())
         steps = b"".join(entry.read_bytes() for entry in entries if entry.suffix != _NOTE)
         notes = [entry for entry in entries if entry.suffix == _NOTE]
-        latest = (
-            max(notes, key=lambda path: path.stat().st_mtime_ns).read_text(encoding="utf-8")
-            if notes
-            else ""
-        )
+        latest = ""
+        if notes:
+            newest = max(notes, key=lambda path: path.stat().st_mtime_ns)
+            latest = newest.read_text(encoding="utf-8")
         return len(steps), steps.count(_KEPT), latest
 
 
@@ -187,8 +186,6 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         speed = f"{rate:.2f}/s"
         if rate < 0.1:
             speed = f"{1 / rate:.0f} s each"
-        if last - first < _HONEST:
-            return speed
-        if self._total is None:
+        if last - first < _HONEST or self._total is None:
             return speed
         return f"{speed}, {format_seconds((self._total - self._done) / rate)} left"

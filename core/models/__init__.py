@@ -10,6 +10,7 @@ from .bundles import (
     bundle_stores,
     bundle_view,
     open_bundle,
+    stores_of,
 )
 
 __all__ = ["BundleFacts", "open_bundle"]

@@ -317,7 +317,12 @@ def unpack_arrays(
     dimensions: dict[str, int] = {}
     for name, expected in shapes.items():
         array = arrays[name]
-        if not _has_shape(array, expected, dimensions):
+        lengths = []
+        for dimension, length in zip(expected, array.shape, strict=False):
+            if isinstance(dimension, str):
+                dimension = dimensions.setdefault(dimension, length)
+            lengths.append(dimension)
+        if len(expected) != array.ndim or lengths != [*array.shape]:
             raise BundleError(
                 f"the array {name} of a model has the shape {array.shape}; train it again"
             )
@@ -326,18 +331,6 @@ def unpack_arrays(
                 f"the array {name} of a model holds values that are not finite numbers, or far too large"
             )
     return arrays
-
-
-def _has_shape(array: Array, expected: Sequence[str | int], dimensions: dict[str, int]) -> bool:
-    """Whether an array has a shape; the number that a letter stands for is kept in `dimensions` for further arrays."""
-    if len(expected) != array.ndim:
-        return False
-    for dimension, length in zip(expected, array.shape, strict=True):
-        if isinstance(dimension, str):
-            dimension = dimensions.setdefault(dimension, length)
-        if dimension != length:
-            return False
-    return True
 
 
 def _holds_numbers(array: Array, largest: float) -> bool:

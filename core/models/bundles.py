@@ -148,9 +148,6 @@ class BundleFacts:
     @classmethod
     def _of(cls, manifest: Mapping[str, Any], **further: Any) -> Self:
         """Return the facts of a checked manifest, with the `further` fields of this kind of model."""
-        temperature = None
-        if manifest["calibration"] is not None:
-            temperature = float(manifest["calibration"]["temperature"])
         training = None
         if manifest["training"] is not None:
             images = manifest["training"]
@@ -159,7 +156,7 @@ class BundleFacts:
             classes=tuple(manifest["classes"]),
             protocol=manifest["protocol"],
             banners=tuple(map(Banner.read, manifest["banners"])),
-            temperature=temperature,
+            temperature=(manifest["calibration"] or {}).get("temperature"),
             two_class=manifest["two_class"],
             training=training,
             unsure=manifest["unsure"],
@@ -334,9 +331,14 @@ def bundle_stores(path: Path) -> dict[str, Content]:
         See `bundle_kind`.
     """
     with open_bundle(path) as archive:
-        stores = archive.manifest.get("stores", {})
-        if not isinstance(stores, dict) or not fits([*stores.values()], [{"encoder": str}]):
-            raise BundleError(
-                f"{path}: its manifest lacks the settings of its feature sets; the model file is corrupt"
-            )
-        return stores
+        return stores_of(path, archive.manifest)
+
+
+def stores_of(path: Path, manifest: Content) -> dict[str, Content]:
+    """Return the settings of each feature file by name, from the manifest of a model file; refuse a damaged one."""
+    stores = manifest.get("stores", {})
+    if not isinstance(stores, dict) or not fits([*stores.values()], [{"encoder": str}]):
+        raise BundleError(
+            f"{path}: its manifest lacks the settings of its feature sets; the model file is corrupt"
+        )
+    return stores

@@ -3,6 +3,7 @@
 from .folder import (
     FolderSettings,
     ImageChange,
+    InFolder,
     describe_differences,
     differences,
     other_settings,

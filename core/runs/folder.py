@@ -13,6 +13,7 @@ import contextlib
 import json
 import logging
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 
 from .. import InputError, Message, OverwrittenError, SettingsConflictError, counted, few
 from ..formats import read_json
-from ..jobs import ensure_folder, remove_leftovers, write_json
+from ..jobs import ensure_folder, remove_leftovers, set_aside, write_json
 
 Values = Mapping[str, Any]
 """Settings and the like, by name."""
@@ -127,15 +128,12 @@ def describe_differences(
     """
     parts = []
     for key, (old_value, new_value) in differences(old, new).items():
-        parts.append(texts.get(key) or _difference(key, old_value, new_value))
+        name = key.removesuffix(_HASH).replace("_", " ")
+        text = f"{name} {_short(old_value)} -> {_short(new_value)}"
+        if key.endswith(_HASH):
+            text = f"other {name}"
+        parts.append(texts.get(key) or text)
     return ", ".join(parts)
-
-
-def _difference(key: str, old: Any, new: Any) -> str:
-    name = key.removesuffix(_HASH).replace("_", " ")
-    if key.endswith(_HASH):
-        return f"other {name}"
-    return f"{name} {_short(old)} -> {_short(new)}"
 
 
 def _short(value: Any) -> str:
@@ -305,10 +303,8 @@ class FolderSettings:
         content = self._read_begun()
         if not content:
             return None
-        environments = content.get("made_with")
-        if not environments:
-            return ""
-        return str(environments[0].get(name, ""))
+        first: Versions = next(iter(content.get("made_with", [])), {})
+        return str(first.get(name, ""))
 
     def note_work(self, environments: Iterable[Versions], **circumstances: str) -> None:
         """Record the environment of the work: versions of this process, or of workers, and circumstances.
@@ -345,19 +341,18 @@ class FolderSettings:
     def _differences(self, old: Values) -> str:
         """Describe how these settings differ from the old ones of the folder; empty if they are the same."""
         new = json.loads(json.dumps(self.settings))
-        clashes = []
         left_out = {_STORES, *self.loose}
         old_settings, new_settings = (
             {name: value for name, value in settings.items() if name not in left_out}
             for settings in (old, new)
         )
-        if differences(old_settings, new_settings):
-            clashes.append(describe_differences(old_settings, new_settings))
+        clashes = [describe_differences(old_settings, new_settings)]
         new_stores = new.get(_STORES, {})
         for name, store in old.get(_STORES, {}).items():
-            if name in new_stores and differences(store, new_stores[name]):
-                clashes.append(f"{name}: {describe_differences(store, new_stores[name])}")
-        return "; ".join(clashes)
+            clash = describe_differences(store, new_stores.get(name, store))
+            if clash:
+                clashes.append(f"{name}: {clash}")
+        return "; ".join(filter(None, clashes))
 
     def _read_begun(self) -> dict[str, Any]:
         """Return the content of the settings file; empty if there is no finished work."""
@@ -393,3 +388,24 @@ def other_settings(
 
 def _minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
+
+
+class InFolder(ABC):
+    """What a `Computation` does with a folder of work that has settings: it goes on only with the same ones."""
+
+    @property
+    @abstractmethod
+    def folder_settings(self) -> FolderSettings:
+        """The folder, with the settings that determine its content."""
+
+    def check(self) -> None:
+        """Refuse a folder with work of other settings."""
+        self.folder_settings.check()
+
+    def discard(self) -> None:
+        """Set aside the folder."""
+        set_aside(self.folder_settings.folder)
+
+    def begin(self) -> None:
+        """Write the settings of the folder."""
+        self.folder_settings.begin()

@@ -215,7 +215,7 @@ def unknown_groups(groups: Groups) -> tuple[Banner, ...]:
         return (Banner(Kind.PATIENTS_UNKNOWN, text),)
     text = (
         f"{missing} of {len(groups)} images name no patient or slide; each counts as a unit of its own, so patients "
-        "among them may be in both training and test sets"
+        "among them may be in both training and test sets, and intervals are too narrow if images share a patient"
     )
     return (Banner(Kind.PATIENTS_PARTLY_UNKNOWN, text, unknown=missing, images=len(groups)),)
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import ImageError
-from ...core.formats import Array, Floats32, Integers, read_header
+from ...core.formats import Array, Integers, read_header
 from ...core.jobs import Progress, in_threads
 from ..dataset import ImageRecord
 from .aligned import (
@@ -69,7 +69,12 @@ FINGERPRINT = (2 + _MOST_POINTS, 2 + _CELLS**2)
 """Shape of a fingerprint."""
 
 Fingerprint = npt.NDArray[np.float16]
-"""The fingerprint of an image, one array so that it can be kept, see `_packed`."""
+"""The fingerprint of an image, in which numbers and descriptors share one array, so that it can be kept.
+
+The first row has reduction, cell, height, width (both 0 without tissue) and number of points; the second, two zeros
+and the descriptor of the whole; each further row, a point and its descriptor. Descriptors have unit length. Float16 is
+exact up to 2,048.
+"""
 
 _ALIKE_POINTS = 0.25
 """Largest distance between the descriptors, which have unit length, of two similar points."""
@@ -100,53 +105,6 @@ class Scale(NamedTuple):
 
     reduction: int
     cell: int
-
-
-class _Content(NamedTuple):
-    """What a fingerprint holds of an image with tissue. Descriptors have unit length.
-
-    Attributes
-    ----------
-    shape : (int, int)
-        Height and width after the reduction.
-    whole : ndarray of float16, shape (cells,)
-        Descriptor of the whole image.
-    points : ndarray of int or float16, shape (n, 2)
-        Rows and columns.
-    descriptors : ndarray of float16, shape (n, cells)
-        Descriptors of the points.
-    """
-
-    shape: tuple[int, ...]
-    whole: Array
-    points: Array
-    descriptors: Array
-
-
-def _packed(scale: Scale, content: _Content | None) -> Fingerprint:
-    """Return the content of an image as a fingerprint, in which numbers and descriptors share one array.
-
-    The first row has reduction, cell, height, width (both 0 without tissue) and number of points; the second, two zeros
-    and the descriptor of the whole; each further row, a point and its descriptor. Float16 is exact up to 2,048.
-    """
-    result = np.zeros(FINGERPRINT, np.float16)
-    result[0, :2] = scale
-    if content is not None:
-        count = len(content.points)
-        result[0, 2:5] = *np.minimum(content.shape, 2048), count
-        result[1, 2:] = content.whole
-        result[2 : 2 + count, :2] = content.points
-        result[2 : 2 + count, 2:] = content.descriptors
-    return result
-
-
-def _unpacked(item: Fingerprint) -> _Content | None:
-    """Return what a fingerprint holds; None without tissue."""
-    height, width, count = item[0, 2:5].astype(int).tolist()
-    if height == 0:
-        return None
-    points = item[2 : 2 + count]
-    return _Content((height, width), item[1, 2:], points[:, :2], points[:, 2:])
 
 
 def grey_levels(image: RgbImage, scale: Scale) -> Grey:
@@ -180,8 +138,10 @@ def fingerprint(image: RgbImage, scale: Scale | None = None) -> Fingerprint:
 
     scale = scale or _scale([image.shape[:2]])
     grey = grey_levels(image, scale)
+    result = np.zeros(FINGERPRINT, np.float16)
+    result[0, :2] = scale
     if grey.std() < LEAST_SPREAD:
-        return _packed(scale, None)
+        return result
     narrow, wide = (cv2.GaussianBlur(grey, (0, 0), sigma * scale.cell) for sigma in _SIGMAS)
     strength = cv2.absdiff(narrow, wide)
     side = scale.cell + 1
@@ -202,10 +162,13 @@ def fingerprint(image: RgbImage, scale: Scale | None = None) -> Fingerprint:
     centred = np.concatenate([flat[has_tissue], whole])
     centred -= centred.mean(axis=1, keepdims=True)
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
-    cells = np.concatenate(
-        [np.sort(centred[:, orbit], axis=1) for orbit in _ORBITS], axis=1
-    ).astype(np.float16)
-    return _packed(scale, _Content(grey.shape, cells[-1], points[has_tissue], cells[:-1]))
+    cells = np.concatenate([np.sort(centred[:, orbit], axis=1) for orbit in _ORBITS], axis=1)
+    count = len(cells) - 1
+    result[0, 2:5] = *np.minimum(grey.shape, 2048), count
+    result[1, 2:] = cells[-1]
+    result[2 : 2 + count, :2] = points[has_tissue]
+    result[2 : 2 + count, 2:] = cells[:-1]
+    return result
 
 
 @dataclass(frozen=True, order=True)
@@ -374,20 +337,21 @@ def _candidates(
     prints: Sequence[Fingerprint | None],
 ) -> Iterator[tuple[int, int, Alignment | None]]:
     """Yield pairs that are similar as a whole, then pairs whose points agree on an alignment."""
-    unpacked = [(index, _unpacked(item)) for index, item in enumerate(prints) if item is not None]
-    described = {index: content for index, content in unpacked if content is not None}
+    described = {
+        index: item for index, item in enumerate(prints) if item is not None and item[0, 2] > 0
+    }
     if len(described) < 2:
         return
     indices = np.array([*described])
-    contents = described.values()
-    whole = np.stack([content.whole for content in contents]).astype(np.float32)
+    whole = np.stack([item[1, 2:] for item in described.values()]).astype(np.float32)
     for top in range(0, len(whole), _ROWS):  # compares all pairs, since hash keys would miss some
         block = np.argwhere(whole[top : top + _ROWS] @ whole.T >= 1 - _ALIKE_WHOLE**2 / 2)
         for left, right in block[block[:, 0] + top < block[:, 1]].tolist():
             yield int(indices[top + left]), int(indices[right]), None
-    owner = np.repeat(indices, [len(content.points) for content in contents])
-    points = np.concatenate([content.points for content in contents]).astype(np.int32)
-    pairs = _alike(np.concatenate([content.descriptors for content in contents]), owner)
+    rows = [item[2 : 2 + int(item[0, 4])] for item in described.values()]
+    owner = np.repeat(indices, [*map(len, rows)])
+    points = np.concatenate(rows)[:, :2].astype(np.int32)
+    pairs = _alike(np.concatenate(rows)[:, 2:], owner)
     owners = owner[pairs]
     order = np.lexsort((owners[:, 1], owners[:, 0]))
     pairs = pairs[order]
@@ -397,7 +361,8 @@ def _candidates(
         if stop - start >= LEAST_POINTS:
             group = pairs[start:stop]
             left, right = owner[group[0]].tolist()
-            aligned = align(points[group[:, 0]], points[group[:, 1]], described[right].shape)
+            height, width = described[right][0, 2:4].astype(int).tolist()
+            aligned = align(points[group[:, 0]], points[group[:, 1]], (height, width))
             if aligned is not None:
                 yield left, right, aligned
 
@@ -408,35 +373,23 @@ def _alike(vectors: Array, owner: Integers) -> Integers:
     if count < 2:
         return np.empty((0, 2), np.int64)
     rng = np.random.default_rng(_SEED)
-    coordinates = _coordinates(vectors, rng)
+    # the largest principal components, each of variance 1, fitted on a sample
+    sample = vectors[rng.permutation(count)[:20_000]].astype(np.float32)
+    centre = sample.mean(axis=0)
+    spread, axes = np.linalg.eigh(np.cov((sample - centre).T) + 1e-6 * np.eye(_CELLS**2))
+    basis = (axes[:, ::-1] / np.sqrt(spread[::-1]))[:, :_COMPONENTS].astype(np.float32)
+    coordinates = (vectors.astype(np.float32) - centre) @ basis
     codes = [np.empty(0, np.int64)]  # a pair is one number, so that equal ones are found
     for _ in range(_TABLES):
         projected = coordinates @ rng.standard_normal((_COMPONENTS, _BITS + 1)).astype(np.float32)
-        for left, right in _neighbours(projected, owner):
+        # the signs of the first projections are the key of a bucket; the last projection orders its points
+        keys = (projected[:, :_BITS] > 0) @ (1 << np.arange(_BITS))
+        order = np.lexsort((projected[:, _BITS], keys))
+        for step in range(1, _NEIGHBOURS + 1):
+            pairs = np.stack([order[:-step], order[step:]])
+            are_near = np.equal(*keys[pairs]) & np.not_equal(*owner[pairs])
+            left, right = pairs[:, are_near]
             distance = np.square(vectors[left] - vectors[right], dtype=np.float32).sum(axis=1)
             is_alike = distance <= _ALIKE_POINTS**2
             codes.append((np.minimum(left, right) * count + np.maximum(left, right))[is_alike])
     return np.stack(np.divmod(np.unique(np.concatenate(codes)), count), axis=1)
-
-
-def _coordinates(vectors: Array, rng: np.random.Generator) -> Floats32:
-    """Return the largest principal components of vectors, each of variance 1, fitted on a sample."""
-    sample = vectors[rng.permutation(len(vectors))[:20_000]].astype(np.float32)
-    centre = sample.mean(axis=0)
-    spread, axes = np.linalg.eigh(np.cov((sample - centre).T) + 1e-6 * np.eye(_CELLS**2))
-    basis = (axes[:, ::-1] / np.sqrt(spread[::-1]))[:, :_COMPONENTS].astype(np.float32)
-    return np.asarray((vectors.astype(np.float32) - centre) @ basis)
-
-
-def _neighbours(projected: Floats32, owner: Integers) -> Iterator[tuple[Integers, Integers]]:
-    """Yield pairs of points of different owners that are near each other in one hash bucket.
-
-    The signs of the first `_BITS` projections are the key of a bucket; the last projection orders its points.
-    """
-    keys = (projected[:, :_BITS] > 0) @ (1 << np.arange(_BITS))
-    order = np.lexsort((projected[:, _BITS], keys))
-    for step in range(1, _NEIGHBOURS + 1):
-        left = order[:-step]
-        right = order[step:]
-        is_near = (keys[left] == keys[right]) & (owner[left] != owner[right])
-        yield left[is_near], right[is_near]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +46,24 @@ _SHEET_ROWS = 24
 
 _TABLES = ("stains.csv", "failures.csv", "before-after.png")
 """Files that are written in addition to the images."""
+
+
+_COLUMNS = (
+    "image",
+    "hematoxylin_red",
+    "hematoxylin_green",
+    "hematoxylin_blue",
+    "eosin_red",
+    "eosin_green",
+    "eosin_blue",
+    "tissue",
+    "residual",
+    "whitened",
+    "basis",
+    "foreign",
+    "doubt",
+)
+"""Columns of ``stains.csv``."""
 
 
 class RestainResult(NamedTuple):
@@ -107,15 +124,14 @@ def stain_images(
     folder = converted(out, "out", Path)
     if min(hematoxylin, eosin) <= 0:
         raise InputError(Message("{hematoxylin} and {eosin}: give positive factors"))
-    files = _files(converted(sources, "sources", tuple[Path, ...]))
     normalizer = make_normalizer(stain)
-    refuse_overwriting(
-        [folder / name for name in (*(f"{path.stem}.png" for path in files), *_TABLES)], files
-    )
-    ensure_folder(folder)
+    files = _files(converted(sources, "sources", tuple[Path, ...]), folder)
     failures = []
-    restained = _Restained(folder, StainNotes(stain))
-    records = [ImageRecord(image_id=path.name, path=path, label=None) for path in files]
+    notes = StainNotes(stain)
+    written = []
+    rows = []
+    pairs: list[RgbImage] = []  # before and after
+    records = [ImageRecord(path.name, path, None) for path in files]
     report_findings(header_findings(with_headers(records)))
     with Progress(total=len(files), label="treating stains", unit="images") as progress:
         for number, path in enumerate(files, start=1):
@@ -123,79 +139,61 @@ def stain_images(
                 before = decode_image(path)
                 after, estimate = normalizer.normalize_with_estimate(before)
             except ImageError as error:
-                message = message_of(error)
-                if str(path) not in message:
-                    message = Message("{}: {}", path, message)
-                if not skip_errors:
-                    raise type(error)(message) from error
-                _log.warning("left out: %s", message)
-                failures.append((str(path), message))
+                failures.append(_left_out(path, error, skip_errors=skip_errors))
                 continue
             if get_stain(stain).checked:
-                restained.check(path, before, after, estimate)
+                rows.append(_row(path, before, after, estimate, notes))
             if (hematoxylin, eosin) != (1.0, 1.0):
                 after = augment_he(after, hematoxylin=hematoxylin, eosin=eosin)
-            restained.save(path, before, after)
+            written.append(folder / f"{path.stem}.png")
+            _save(written[-1], after)
+            if is_blank(before):
+                report_findings(pixel_findings({}, [path.name], {}))
+            if len(pairs) < _SHEET_ROWS:
+                pairs.append(np.concatenate([_shrink(before), _shrink(after)], axis=1))
             progress.update_to(number)
-    if not restained.written:
+    if not written:
         raise InputError(none_usable([reason for _, reason in failures]))
-    restained.write_table()
+    notes.warn(len(written))
+    write_rows(folder / _TABLES[0], _COLUMNS, filter(None, rows))
     if failures:
         write_rows(folder / _TABLES[1], ["path", "error"], failures)
     sheet = folder / _TABLES[2]
-    _save(sheet, np.concatenate(restained.pairs))
-    return RestainResult(tuple(restained.written), sheet, tuple(failures))
+    _save(sheet, np.concatenate(pairs))
+    return RestainResult(tuple(written), sheet, tuple(failures))
 
 
-@dataclass(frozen=True)
-class _Restained:
-    """Images that were restained, with the rows of their table, and the pairs of the sheet before and after."""
-
-    folder: Path
-    notes: StainNotes
-    written: list[Path] = field(default_factory=list)
-    rows: list[list[object]] = field(default_factory=list)
-    pairs: list[RgbImage] = field(default_factory=list)
-
-    def check(
-        self,
-        path: Path,
-        before: RgbImage,
-        after: RgbImage,
-        estimate: StainEstimate | None,
-    ) -> None:
-        """Check the stains of an image, and note them for the table."""
-        check = check_stains(before, after, estimate)
-        self.notes.add(path.name, check)
-        if estimate is not None:
-            numbers = (*estimate.stains.T.ravel(), estimate.tissue, estimate.residual)
-            numbers += (check.whitened, check.basis, check.foreign)
-            rounded = [round(float(value), 4) for value in numbers]
-            self.rows.append([path.name, *rounded, "; ".join(check.reasons)])
-
-    def save(self, path: Path, before: RgbImage, after: RgbImage) -> None:
-        """Write an image, and keep it for the sheet."""
-        target = self.folder / f"{path.stem}.png"
-        _save(target, after)
-        self.written.append(target)
-        if is_blank(before):
-            report_findings(pixel_findings({}, [path.name], {}))
-        if len(self.pairs) < _SHEET_ROWS:
-            self.pairs.append(np.concatenate([_shrink(before), _shrink(after)], axis=1))
-
-    def write_table(self) -> None:
-        """Warn of stains in doubt, and write ``stains.csv``."""
-        self.notes.warn(len(self.written))
-        channels = [
-            f"{name}_{channel}"
-            for name in ("hematoxylin", "eosin")
-            for channel in ("red", "green", "blue")
-        ]
-        columns = ["tissue", "residual", "whitened", "basis", "foreign", "doubt"]
-        write_rows(self.folder / _TABLES[0], ["image", *channels, *columns], self.rows)
+def _row(
+    path: Path,
+    before: RgbImage,
+    after: RgbImage,
+    estimate: StainEstimate | None,
+    notes: StainNotes,
+) -> list[object]:
+    """Check the stains of an image, note them, and return its row of ``stains.csv``; empty without an estimate."""
+    check = check_stains(before, after, estimate)
+    notes.add(path.name, check)
+    if estimate is None:
+        return []
+    numbers = (*estimate.stains.T.ravel(), estimate.tissue, estimate.residual)
+    numbers += (check.whitened, check.basis, check.foreign)
+    rounded = [round(float(value), 4) for value in numbers]
+    return [path.name, *rounded, "; ".join(check.reasons)]
 
 
-def _files(sources: Sequence[Path]) -> list[Path]:
+def _left_out(path: Path, error: ImageError, *, skip_errors: bool) -> tuple[str, str]:
+    """Return an image that failed, and why; raise the error, with the path of the image, unless such are left out."""
+    message = message_of(error)
+    if str(path) not in message:
+        message = Message("{}: {}", path, message)
+    if not skip_errors:
+        raise type(error)(message) from error
+    _log.warning("left out: %s", message)
+    return str(path), message
+
+
+def _files(sources: Sequence[Path], folder: Path) -> list[Path]:
+    """Return the images of files and folders; refuse those that cannot be written into the new folder."""
     files: dict[Path, None] = {}
     for source in sources:
         if source.is_dir():
@@ -216,6 +214,9 @@ def _files(sources: Sequence[Path]) -> list[Path]:
             raise InputError(
                 f"{path} and {stems[path.stem]}: both would be written as {path.stem}.png; rename one"
             )
+    names = (*(f"{stem}.png" for stem in stems), *_TABLES)
+    refuse_overwriting([folder / name for name in names], files)
+    ensure_folder(folder)
     return list(files)
 
 

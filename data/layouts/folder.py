@@ -231,7 +231,11 @@ def _kind(names: Iterable[str], class_words: Container[str]) -> str:
     plain = [name.strip().casefold() for name in names]
     if all(map(_SET.fullmatch, plain)):
         return FOLDS if all(re.match(_FOLD, name) for name in plain) else SETS
-    classes = sum(_is_class(_GAPS.split(name), class_words) for name in plain)
+    classes = 0
+    for name in plain:
+        words = _GAPS.split(name)
+        joined = "".join(words)
+        classes += joined in class_words or any(map(_CLASS.fullmatch, (*words, joined)))
     # classes that are numbers begin with 0; 1, 2, 7 may be anything
     digits = "0" in plain and all(re.fullmatch(r"\d", name) for name in plain)
     # benign, hyperplasia: half are enough, since not all names of classes are known
@@ -240,12 +244,6 @@ def _kind(names: Iterable[str], class_words: Container[str]) -> str:
     if all(map(_PATIENT.fullmatch, plain)):
         return PATIENTS
     return _NUMBERS if all(re.search(r"\d.*\d", name) for name in plain) else _OTHER
-
-
-def _is_class(words: Sequence[str], class_words: Container[str]) -> bool:
-    """Whether words, or all as one, are a known name of a class."""
-    joined = "".join(words)
-    return joined in class_words or any(map(_CLASS.fullmatch, (*words, joined)))
 
 
 def path_rules(*, group_from: str | None, label_from: str | None) -> dict[str, PathRule]:
@@ -326,10 +324,8 @@ def _left_out(files: Iterable[str], split: Level | None) -> dict[str, str]:
     for name in files:
         if "/" not in name:
             reasons[name] = "is next to the class folders and has no label; skipped"
-    if split is not None:
-        for name in files:
-            if _folder(name, split) not in (None, *split.parts):
-                reasons[name] = "next to the parts of a split, and none; left out"
+        elif split is not None and _folder(name, split) not in (None, *split.parts):
+            reasons[name] = "next to the parts of a split, and none; left out"
     return reasons
 
 

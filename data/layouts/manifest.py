@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +23,10 @@ from ...core.formats import (
     Role,
     column_key,
     decimal_of,
+    has_column,
     is_missing,
     limits,
+    may_hold_patients,
     plausible_mpp,
     read_csv,
     row_in,
@@ -98,7 +103,7 @@ def read_manifest(
     rules = path_rules(group_from=group_from, label_from=label_from)
     options = {"path": path_column, "label": label_column, "group": group_column}
     named_columns = {role: name for role, name in options.items() if name is not None}
-    table = _read_table(path, named_columns)
+    table = _read_table(path, named_columns, images)
     if not table.rows:
         raise InputError(f"{path}: the manifest has no rows")
     columns, recognised = _choose_columns(table, named_columns, rules, beside=images is not None)
@@ -145,10 +150,9 @@ def _values(
 ) -> list[str | None]:
     """Return the cells of a column, or what a rule finds in them, or in the paths without a column."""
     key = table.named(column or "") or ""
-    cells = [row.cells.get(key) for row in rows]
+    texts = [row.cells.get(key, "") for row in rows]
     if rule is None:
-        return [cell or None for cell in cells]
-    texts = [cell or "" for cell in cells]
+        return [text or None for text in texts]
     if not key:
         texts = [Path(row.name).as_posix() for row in rows]
     parts = rule.applied(texts, root=table.path, what=role, findings=findings)
@@ -167,7 +171,7 @@ def _length_findings(table: CsvTable) -> Findings:
     return findings
 
 
-def _read_table(path: Path, named_columns: Mapping[str, str]) -> CsvTable:
+def _read_table(path: Path, named_columns: Mapping[str, str], images: Path | None) -> CsvTable:
     columns = dict(named_columns)
     together = columns.pop("group", "").split("+")
     needed: list[Role | str] = [column_key(name) for name in (*columns.values(), *together) if name]
@@ -176,7 +180,8 @@ def _read_table(path: Path, named_columns: Mapping[str, str]) -> CsvTable:
     header = (
         "path,label,group[,image_id][,mpp]; others by {path_column}, {label_column}, {group_column}"
     )
-    table = read_csv(path, needed=needed, expected=Message(header))
+    cure = functools.partial(_naming, path, named_columns, images)
+    table = read_csv(path, needed=needed, expected=Message(header), cure=cure)
     keys = [*filter(None, map(table.named, together))]
     if len(keys) > 1:
         # patients that each site counts anew
@@ -188,6 +193,47 @@ def _read_table(path: Path, named_columns: Mapping[str, str]) -> CsvTable:
             if not any(map(is_missing, cells)):
                 row[joined] = "-".join(cells)
     return table
+
+
+def _naming(
+    path: Path, named_columns: Mapping[str, str], images: Path | None, rows: Sequence[Sequence[str]]
+) -> Message:
+    """Return which roles have no column of a known name, and the command that names their likely columns.
+
+    These are known by their names, else by what their cells are like.
+
+    Parameters
+    ----------
+    path : Path
+    named_columns : mapping
+        Role to the column that the user named.
+    images : Path or None
+        A folder of images beside the table.
+    rows : sequence of (sequence of str)
+        The likely header, and rows below.
+    """
+    cells = {title: below for title, *below in itertools.zip_longest(*rows, fillvalue="") if title}
+    guesses = {
+        PATH: [title for title in cells if all(Path(cell).suffix for cell in cells[title])],
+        GROUP: may_hold_patients(cells),
+        LABEL: sorted(cells, key=lambda title: len({*cells[title]})),
+    }
+    words = {"images": str(images or path)}
+    if images is not None:
+        words["labels"] = str(path)
+    missing = []
+    for role, titles in guesses.items():
+        known = [named_columns.get(role.name, "")]
+        if not has_column([*cells], known[0]):
+            known = [*itertools.chain(*role.matching(cells))]
+        if not known:
+            missing.append(role.name.replace("group", "patient"))
+        free = [title for title in (*known, *titles) if title not in words.values()]
+        if free:
+            words[f"{role.name}-column"] = free[0]
+    options = [f"--{name} {shlex.quote(word)}" for name, word in words.items()]
+    text = "no column is known as {}; if these are right, `bchisto data check {}`"
+    return Message(text, ", ".join(missing), " ".join(options))
 
 
 def _choose_columns(

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...core import BchistoError, InputError, extension_names, load_extension, one_of
-from ..classes import join_labels, loosely
+from ..classes import join_labels, loosely, meaning, positive_by_meaning
 from ..dataset import DatasetFacts, ImageRecord
 from ..findings import Finding
 from ..names import BARCODE, barcode_of
@@ -213,9 +213,22 @@ def known_classes() -> tuple[tuple[str, ...], ...]:
     return tuple(dict.fromkeys(spec.classes for spec in known_layouts() if spec.classes))
 
 
-def known_positive() -> tuple[tuple[str, ...], ...]:
-    """Return the positive classes of the two-class view of all layouts, built-in ones first."""
-    return tuple(dict.fromkeys(spec.positive for spec in known_layouts() if spec.positive))
+def default_positive(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return the positive classes by what their names mean in several languages; empty if these do not tell.
+
+    Those of a layout are positive beside any other classes, else see `positive_by_meaning`.
+
+    Examples
+    --------
+    >>> default_positive(["Normal", "Gutartig", "InSitu", "Invasiv"]), default_positive(["normal", "cancer"])
+    (('InSitu', 'Invasiv'), ('cancer',))
+    """
+    for spec in known_layouts():
+        texts = {"".join(meaning(name)) for name in spec.positive}
+        present = tuple(name for name in classes if "".join(meaning(name)) in texts)
+        if 0 < len(present) == len(spec.positive) < len(classes):
+            return present
+    return positive_by_meaning(classes)
 
 
 def order_classes(labels: Sequence[str]) -> tuple[str, ...]:
@@ -230,13 +243,11 @@ def order_classes(labels: Sequence[str]) -> tuple[str, ...]:
     ('benign', 'malignant')
     """
     names = sorted(set(labels))
-    loose = {loosely(name) for name in names}
-    matches = (
-        classes
-        for classes in known_classes()
-        if len(names) == len(classes) and loose == set(map(loosely, classes))
-    )
-    return next(matches, tuple(names))
+    loose = sorted(map(loosely, names))
+    for classes in known_classes():
+        if loose == sorted(map(loosely, classes)):
+            return classes
+    return tuple(names)
 
 
 def join_classes(

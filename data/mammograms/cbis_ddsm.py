@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -66,7 +66,16 @@ def read_cbis_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> LayoutReading:
     """
     kinds = set(lesions) or set(_KIND.values())
     findings = Findings()
-    tables, files = _find_files(root, kinds, findings)
+    tables = []
+    files: dict[Path, list[Path]] = {}  # below each folder of an image
+    for path in sorted(walk_files(root, findings)):
+        match = CBIS_TABLE.fullmatch(path.name)
+        if path.suffix == ".dcm":
+            for folder in path.relative_to(root).parents:
+                if "_P_" in folder.name:
+                    files.setdefault(root / folder, []).append(path)
+        elif match and _KIND[match[1]] in kinds:
+            tables.append(path)
     folders = {folder.name: folder for folder in sorted(files)}
     records = []
     for table in tables:
@@ -85,23 +94,6 @@ def read_cbis_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> LayoutReading:
             message = f"{len(absent)} of {len(rows)} rows name images that are missing, first {absent[0]}; left out"
             findings.warning(table.name, message)
     return records, findings
-
-
-def _find_files(
-    root: Path, kinds: Container[str], findings: Findings
-) -> tuple[list[Path], dict[Path, list[Path]]]:
-    """Return the tables of these kinds of abnormalities, and the DICOM files below each folder of an image."""
-    tables = []
-    files: dict[Path, list[Path]] = {}
-    for path in sorted(walk_files(root, findings)):
-        match = CBIS_TABLE.fullmatch(path.name)
-        if path.suffix == ".dcm":
-            for folder in path.relative_to(root).parents:
-                if "_P_" in folder.name:
-                    files.setdefault(root / folder, []).append(path)
-        elif match and _KIND[match[1]] in kinds:
-            tables.append(path)
-    return tables, files
 
 
 def _read_table(path: Path, findings: Findings) -> list[_Mammogram]:

@@ -3,7 +3,7 @@
 Everything is made from the tables, metrics and comparisons of `bchisto.evaluate`, which knows nothing of this room.
 """
 
-from .answer import comparison_lines, drops, headline, overview, warnings, wrapped
+from .answer import answer_lines, comparison_lines, drops, headline, warnings, wrapped
 from .methods import CARD, known_of, measured, write_card
 from .page import (
     Block,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import textwrap
@@ -10,7 +11,7 @@ from itertools import chain, islice, zip_longest
 from os.path import commonprefix
 from typing import Any
 
-from ...core import Banner, aligned, as_banner, printable
+from ...core import Banner, Kind, aligned, as_banner, by_key, has_kind, printable
 from .. import (
     Metrics,
     Panel,
@@ -19,7 +20,7 @@ from .. import (
     rankings,
     with_figures,
 )
-from .page import render
+from .page import headings, render
 from .tables import further_figures
 
 _WIDTH = 100
@@ -30,12 +31,10 @@ _LINES = 11
 
 
 def warnings_of(metrics: Metrics, banners: Sequence[Banner] = (), doubts: Any = None) -> list[str]:
-    """Return what a reader must know of a table, the most important first."""
-    return [
-        *sorted(banners, key=lambda banner: not banner.heading),
-        *sentences("cautions.txt", a=conclude(metrics), doubts=doubts),
-        *metrics["fold_notes"],
-    ]
+    """Return what a reader must know of the figures of a table, apart from what its banners tell."""
+    is_told = has_kind(banners, Kind.PATIENTS_PARTLY_UNKNOWN)
+    texts = sentences("cautions.txt", a=conclude(metrics), doubts=doubts, is_told=is_told)
+    return [*texts, *metrics["fold_notes"]]
 
 
 def headline(name: str, metrics: Metrics, *, banners: Sequence[Banner] = ()) -> list[str]:
@@ -48,7 +47,7 @@ def headline(name: str, metrics: Metrics, *, banners: Sequence[Banner] = ()) -> 
     metrics : mapping
         Result of `measure`, or as ``metrics.json`` holds it.
     banners : sequence of Banner
-        What a reader must know first; none of it is left out.
+        What a reader must know first, the most important first; none of it is left out.
 
     Returns
     -------
@@ -56,7 +55,7 @@ def headline(name: str, metrics: Metrics, *, banners: Sequence[Banner] = ()) -> 
         Eleven lines of 100 signs, more only for warnings and operating points; the report has the rest.
     """
     metrics = with_figures(metrics)
-    warned = warnings_of(metrics, banners)
+    warned = [*dict.fromkeys([*banners, *warnings_of(metrics, banners)])]
     conclusion = conclude(metrics)
     required = {*warned, *sentences("operating.txt", a=conclusion)}
     lines: list[str] = []
@@ -94,18 +93,16 @@ def wrapped(sentence: str, indent: str = "") -> list[str]:
     return [line.replace("\u00a0", " ") for line in lines]
 
 
-def _shared(names: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the common beginning of names, up to a hyphen, and the rest of each, without signs that end a cell."""
-    _, names = _whole(names)
-    if len(names) < 2:
+def _shared(names: Sequence[str], is_cut: bool = True) -> tuple[str, list[str]]:
+    """Return the common beginning of names, up to a hyphen, and the rest of each, without signs that end a cell.
+
+    If they are not cut, the beginning is empty, and the names are whole.
+    """
+    names = [printable(name).replace("\t", " ") for name in names]
+    if not is_cut or len(names) < 2:
         return "", names
     begin, hyphen, _ = commonprefix(names).rpartition("-")  # noqa: RUF071 - these are no paths
     return begin, [name.removeprefix(begin + hyphen) for name in names]
-
-
-def _whole(names: Sequence[str]) -> tuple[str, list[str]]:
-    """Return an empty beginning and the whole names, without signs that end a cell, in place of `_shared`."""
-    return "", [printable(name).replace("\t", " ") for name in names]
 
 
 def side_by_side(
@@ -135,7 +132,7 @@ def side_by_side(
         rankings=ranked,
         answers=answers,
         further={} if brief else further_figures(tables),
-        shared=_shared if brief else _whole,
+        shared=_shared,
         brief=brief,
         comparisons=comparisons,
     )
@@ -148,9 +145,11 @@ def _rows(template: str, **values: Any) -> list[list[str]]:
 
 def leading(ranked: Sequence[Ranking]) -> list[str]:
     """Return which table is the highest of each protocol, by which figure, and what limits that."""
-    answers = [(ranking, conclude(ranking.panels[0].metrics)) for ranking in ranked]
-    texts = [sentences("ranking.txt", ranking=ranking, a=answer) for ranking, answer in answers]
-    return list(dict.fromkeys(chain.from_iterable(texts)))
+    texts: list[str] = []
+    for ranking in ranked:
+        first = conclude(ranking.panels[0].metrics)
+        texts += sentences("ranking.txt", ranking=ranking, a=first)
+    return list(dict.fromkeys(texts))
 
 
 def findings(
@@ -197,7 +196,7 @@ def warnings(panels: Sequence[Panel], notes: Iterable[str] = ()) -> list[Banner]
     pairs += [
         (panel.table.name, as_banner(text))
         for panel in panels
-        for text in warnings_of(panel.metrics, doubts=panel.run.get("doubts"))
+        for text in warnings_of(panel.metrics, panel.banners, panel.run.get("doubts"))
     ]
     return _once(pairs, rankings(panels))
 
@@ -236,26 +235,74 @@ def _joined(names: Iterable[str], protocols: Sequence[Sequence[str]]) -> list[st
     return list(dict.fromkeys(names))
 
 
-def overview(
-    panels: Sequence[Panel], pairs: Sequence[Metrics], warned: Sequence[str] = ()
+def answer_lines(
+    panels: Sequence[Panel],
+    pairs: Sequence[Metrics],
+    warned: Sequence[Banner] = (),
+    *,
+    room: int = 0,
 ) -> list[str]:
-    """Return several tables as lines for a terminal: figures, with the highest marked, what these mean, and warnings.
+    """Return tables as lines for a terminal.
 
     Parameters
     ----------
     panels : sequence of Panel
     pairs : sequence of mapping
         Results of `compare_pairs`.
-    warned : sequence of str
+    warned : sequence of Banner
+        Result of `warnings`, of which the lines tell.
+    room : int
+        Most lines; operating points and subgroups that were asked for, and tables from the fifth on, are not counted.
+        0 for all that there is to say: of a table its `headline`, of several their figures, with the highest marked,
+        and what these mean.
     """
     ranked = rankings(panels, pairs)
+    if room:
+        return _brief(ranked, panels, warned, room)
+    if len(panels) == 1:
+        (panel,) = panels
+        return headline(panel.table.name, panel.metrics, banners=warned)
     lines = [line for text in leading(ranked) for line in wrapped(text)]
     lines += in_lines(side_by_side(ranked, brief=True))
-    points = _rows("points.txt", panels=panels)
-    if points:
-        lines += in_lines(points)
+    lines += in_lines(_rows("points.txt", panels=panels))
     texts = [*findings(ranked, brief=True, comparisons=len(pairs)), *warned]
     return lines + [line for text in texts for line in wrapped(text, "  ")]
+
+
+def _brief(
+    ranked: Sequence[Ranking], panels: Sequence[Panel], warned: Sequence[str], room: int
+) -> list[str]:
+    """Return tables in a few lines: a verdict of one sentence for each protocol, the figures, and cautions."""
+    lines = []
+    reasons = []
+    for ranking in ranked:
+        # one protocol has its names as in the rows below
+        _, names = _shared([panel.table.name for panel in ranking.panels], len(ranked) == 1)
+        answers = [conclude(panel.metrics) for panel in ranking.panels]
+        verdict, *starred = sentences("brief.txt", ranking=ranking, answers=answers, names=names)
+        lines += wrapped(verdict)
+        reasons += starred
+    lines += in_lines(side_by_side(ranked, brief=True))
+    room -= len(lines) - max(0, len(panels) - 4)
+    lines += in_lines(_rows("points.txt", panels=panels))
+    lines += sentences("subgroups.txt", panels=panels)
+    return lines + _in_kinds([*reasons, *warned], max(1, min(room, 3)))
+
+
+def _in_kinds(texts: Sequence[str], most: int) -> list[str]:
+    """Return cautions as lines of 100 signs: the first of each kind, with the number of others."""
+    kinds = by_key(
+        map(as_banner, dict.fromkeys(texts)),
+        lambda banner: re.sub(r"[\d,.]*\d", "#", headings([banner])[0]),
+    )
+    groups = [*kinds.values()]
+    last = [*chain.from_iterable(groups[most - 1 :])]
+    lines = []
+    for first, *others in filter(None, [*groups[: most - 1], last]):
+        end = f" ({len(others)} more in the report)" if others else ""
+        line = f"caution: {first}"
+        lines.append(textwrap.shorten(line, _WIDTH - len(end), placeholder=" ...") + end)
+    return lines
 
 
 def drops(external: Sequence[Metrics]) -> list[str]:
@@ -263,7 +310,9 @@ def drops(external: Sequence[Metrics]) -> list[str]:
     return sentences("drops.txt", external=with_figures([*external]))
 
 
-def comparison_lines(result: Metrics, panels: Sequence[Panel] = ()) -> list[str]:
+def comparison_lines(
+    result: Metrics, panels: Sequence[Panel] = (), *, few: bool = False
+) -> list[str]:
     """Return comparisons of tables, with one another and with those of the images of training, as lines for a terminal.
 
     Parameters
@@ -272,11 +321,13 @@ def comparison_lines(result: Metrics, panels: Sequence[Panel] = ()) -> list[str]
         What ``metrics.json`` holds.
     panels : sequence of Panel
         The tables. Of several comparisons, only those with the highest of them are shown.
+    few : bool
+        A line for each of these, in place of a table.
     """
     lines = []
     result = with_figures(result)
     pairs = result["comparisons"]
-    if len(pairs) > 1:
+    if few or len(pairs) > 1:
         ranked = rankings(panels)
         highest = {ranking.panels[0].table.name for ranking in ranked}
         top_pairs = [pair for pair in pairs if {pair["first"], pair["second"]} & highest]
@@ -284,13 +335,14 @@ def comparison_lines(result: Metrics, panels: Sequence[Panel] = ()) -> list[str]
             "pairs": top_pairs,
             "result": result,
             "shared": _shared,
-            "with": "the highest" if all(ranking.by for ranking in ranked) else "the first",
+            "rankings": ranked,
         }
-        lines = in_lines(_rows("compared.txt", **values))
+        if few:
+            lines = sentences("pairs.txt", **values)
+        else:
+            lines = in_lines(_rows("compared.txt", **values))
         result = {**result, "comparisons": [], "shown": top_pairs}
-    return lines + [
-        line for text in render("lines.txt", **result).splitlines() for line in wrapped(text)
-    ]
+    return lines + [line for text in sentences("lines.txt", **result) for line in wrapped(text)]
 
 
 def in_lines(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -298,6 +350,8 @@ def in_lines(rows: Sequence[Sequence[str]]) -> list[str]:
 
     In a narrow terminal, intervals stand below their figures, and names are broken, after 12 characters or more.
     """
+    if not rows:
+        return []
     header, *body = (row for row in rows if len(row) > 1)
     blocks = _laid([[textwrap.fill(title, 20) for title in header], *body])
     if _width(blocks) > terminal_width():

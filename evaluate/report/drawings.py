@@ -149,7 +149,7 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
 
     alt = f"{caption}: {'; '.join(texts)}."
-    caption += " as measured: a point with its 95 % CI, no line if that cannot be estimated; the upright tick is chance"
+    caption += " as measured, with 95 % CI (no line: not estimable); the tick is chance"
     if len(marks) > len(rows):
         caption += f"; the diamond: {_CORRECTED}"
     return _drawn(draw, alt, caption, width=6.0, height=0.55 + 0.34 * len(rows))

@@ -98,6 +98,7 @@ def method_blocks(
         "pairs": pairs,
         "external": external,
         "references": REFERENCES,
+        "cited": references,
         "method": IntervalMethod,
     }
     yield Block(template="intervals.html", values=values)
@@ -208,8 +209,10 @@ def measured(name: str, metrics: Metrics, choice: Metrics | None = None) -> Entr
     -------
     dict
         Its ``name``; ``table``, its metrics, None if there are none; ``lines``, sentences, first the answer and then
-        what it means, with the ``verdict``; ``protocol``, how it was measured; ``used``, how many images; ``dataset``;
-        ``methods``, sentences on what was trained, each after the heading of its paragraph.
+        what it means, with the ``verdict`` and its ``heading``; ``better``, whether calls are shown to be better than
+        chance by folds that mix no patients which other results keep apart, None if there are no metrics; ``protocol``,
+        how it was measured; ``used``, how many images; ``dataset``; ``methods``, sentences on what was trained, each
+        after the heading of its paragraph.
     """
     run = metrics.get("run", {})
     tables = metrics.get("tables", {})
@@ -219,6 +222,7 @@ def measured(name: str, metrics: Metrics, choice: Metrics | None = None) -> Entr
         "methods": run.get("methods", ()),
         "lines": [],
         "verdict": "",
+        "better": None,
         "protocol": run.get("protocol"),
         "used": run.get("flow", {}).get("used"),
         "dataset": run.get("dataset"),
@@ -232,5 +236,7 @@ def measured(name: str, metrics: Metrics, choice: Metrics | None = None) -> Entr
         facts["lines"] = sentences(
             "terminal.txt", name=name, a=conclusion, warnings=warnings_of(table)
         )
+        facts["heading"] = "".join(sentences("heading.txt", a=conclusion))
         facts["verdict"] = "".join(sentences("verdict.txt", a=conclusion))
+        facts["better"] = conclusion.verdict.kind == "better" and not conclusion.refuted
     return facts

@@ -127,6 +127,23 @@ def sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:].removesuffix('.')}."
 
 
+def in_words(share: float) -> str:
+    """Return a share as a number out of a few, which is easier to imagine.
+
+    Examples
+    --------
+    >>> in_words(0.74), in_words(2 / 3), in_words(0.81), in_words(0.97)
+    ('about 3 of 4', 'about 2 of 3', 'about 8 of 10', 'more than 9 of 10')
+    """
+    if share > 0.95:
+        return "more than 9 of 10"
+    if 0.725 <= share < 0.775:
+        return "about 3 of 4"
+    if 0.64 <= share < 0.69:
+        return "about 2 of 3"
+    return f"about {round(10 * share)} of 10"
+
+
 def template_text(package: str | None, name: str) -> str:
     """Return a file of the folder ``templates`` of a package; nothing without a name."""
     if not name:
@@ -175,6 +192,7 @@ _NAMED: tuple[Callable[..., Any], ...] = (
     listed,
     plural,
     sentence,
+    in_words,
     cell,
     named,
     rows_of,

@@ -54,6 +54,10 @@ from .tables import TABLES, PublishedTable, write_tables
 
 _log = logging.getLogger(__name__)
 
+FORM = "tripod.html"
+"""File name of the reporting form beside a report."""
+
+_FORM_TITLE = "Reporting form (TRIPOD+AI)"
 _TABLE = "predictions.csv"
 """The table beside the report of a result."""
 
@@ -174,7 +178,7 @@ def write_report(
     ----------
     path : Path
         The HTML file; holds styles, figures and pictures itself and loads nothing. Where pictures are shown,
-        ``pictures.csv`` in the same folder names the images.
+        ``pictures.csv`` in the same folder names the images. ``tripod.html`` there is the reporting form.
     title : str
     panels : sequence of Panel
         One section each, in the order of `rankings`; several are also compared.
@@ -196,9 +200,6 @@ def write_report(
     panels = [panel for ranking in rankings(panels) for panel in ranking.panels]
     if len(panels) > 1:
         panels = _with_errors(panels)
-    run_blocks = []
-    if of_run:
-        run_blocks.append(Block(template="run.html", values={"address": of_run}))
     values = {"panels": panels, "settings": settings, "external": external, "pairs": pairs}
 
     def section(title: str, template: str, *, shown: bool) -> Section:
@@ -222,19 +223,21 @@ def write_report(
         section("Against other tables", "external.html", shown=bool(external)),
         Section("Images", list(image_blocks(panels))),
         Section("Methods", list(method_blocks(panels, pairs, external)) if panels else []),
-        section("Reporting form (TRIPOD+AI)", "tripod.html", shown=bool(panels)),
+        section(_FORM_TITLE, "form.html", shown=bool(panels)),
         section("Settings and versions", "settings.html", shown=bool(settings) or recorded),
     ]
+    if panels:
+        form = Section(_FORM_TITLE, [Block(template="tripod.html", values=values)])
+        write_page(path.with_name(FORM), title=title, sections=[form])
     write_page(
         path,
         title=title,
         first=[
             Block(template="drops.html", values=values),
             first_block(panels, _links(panels, path.parent), pairs),
-            *run_blocks,
         ],
         banners=warnings(panels, banners),
-        glance=[glance_section(panels, errors)] if panels else [],
+        glance=[glance_section(panels, errors, of_run)] if panels else [],
         sections=sections,
         digests=[(file.name, file_sha256(file)) for file in sources or path.parent.glob(_TABLE)],
     )
@@ -245,12 +248,8 @@ def _with_errors(panels: list[Panel]) -> list[Panel]:
     row = first_learnt(panels)
     if row is None or any(panel.samples for panel in panels):
         return panels
-    panel = panels[row]
-    return [
-        *panels[:row],
-        replace(panel, samples=tuple(_own_errors(panel))),
-        *panels[row + 1 :],
-    ]
+    panels[row] = replace(panels[row], samples=tuple(_own_errors(panels[row])))
+    return panels
 
 
 def _own_errors(panel: Panel) -> Iterator[Sample]:
@@ -415,7 +414,9 @@ def write_evaluation(evaluation: Evaluation) -> Entry:
     folder = evaluation.folder
     unwritten: list[str] = []
     report = folder / "report.html"
-    refuse_overwriting([report, *(folder / f"{name}.csv" for name in TABLES)], evaluation.sources)
+    refuse_overwriting(
+        [report, folder / FORM, *(folder / f"{name}.csv" for name in TABLES)], evaluation.sources
+    )
     result = with_figures(evaluation.result)
     with reporting(folder / "tables.csv", unwritten):
         write_tables(folder, tables=result["tables"], pairs=result["comparisons"])

@@ -20,15 +20,15 @@ from .tables import further_figures
 
 def first_block(
     panels: Sequence[Panel],
-    links: Mapping[str, str] | None = None,
-    pairs: Sequence[Metrics] = (),
+    links: Mapping[str, str],
+    pairs: Sequence[Metrics],
 ) -> Block:
     """Return the first answer of a report, which is how good, how sure and for whom.
 
     Parameters
     ----------
     panels : sequence of Panel
-    links : mapping of str to str, optional
+    links : mapping of str to str
         Names of tables to the addresses of their own reports.
     pairs : sequence of mapping
         Results of `compare_pairs`.
@@ -41,20 +41,28 @@ def first_block(
         "leading": leading(ranked),
         "findings": findings(ranked),
         "firsts": [(r.panels[0].table.name, conclude(r.panels[0].metrics)) for r in ranked],
-        "links": links or {},
+        "links": links,
         "unsure": any(verdict_of(panel.metrics).kind in ("not shown", "worse") for panel in panels),
     }
     return Block(template="answers.html", values=values)
 
 
-def glance_section(panels: Sequence[Panel], errors: Sequence[Sequence[Block]]) -> Section:
-    """Return what the first printed page shows below the answer: the figures drawn, and the worst errors.
+def glance_section(
+    panels: Sequence[Panel], errors: Sequence[Sequence[Block]], address: str
+) -> Section:
+    """Return what the first printed page shows below the answer.
 
-    With several tables, the confusion matrix of the first that learnt something is beside the figures.
+    Of a single table the worst errors, and what its figures mean. Of several the figures drawn, beside the confusion
+    matrix of the first that learnt something, and its worst errors. Of both the address of the report of the run, if
+    there is one.
     """
-    values: dict[str, Any] = {"drawing": results_drawing(panels)}
+    if len(panels) == 1:
+        values: dict[str, Any] = {"a": conclude(panels[0].metrics), "address": address}
+        meaning = Block(template="meaning.html", values=values)
+        return Section("Errors, and what the figures mean", [*errors[0], meaning])
+    values = {"drawing": results_drawing(panels), "address": address}
     row = first_learnt(panels)
-    if len(panels) > 1 and row is not None:
+    if row is not None:
         values |= {"a": conclude(panels[row].metrics), "name": panels[row].table.name}
     results = Block(template="results.html", values=values)
     return Section("At a glance", [results, *chain.from_iterable(errors)])
@@ -70,8 +78,10 @@ def first_learnt(panels: Sequence[Panel]) -> int | None:
 
 
 def answer_block(panel: Panel, *, single: bool = False) -> Block:
-    """Return the answer of one table, with its confusion matrix."""
+    """Return the answer of one table; with its confusion matrix, or if it is the only one with its figures drawn."""
     values = {"a": conclude(panel.metrics), "single": single, "run": panel.run}
+    if single:
+        values["drawing"] = results_drawing([panel])
     return Block(template="answer.html", values=values)
 
 
@@ -138,7 +148,7 @@ def _sample_blocks(panel: Panel, heading: str, hits: bool, keys: list[list[Any]]
         pictures.append(Drawing(sample.picture, caption, caption))
     unread = len(samples) - len(pictures)
     note = f"{unread} of {len(samples)} images could not be read." if unread else ""
-    text = "The most confident of them; pictures.csv beside this page names them."
+    text = "The most confident" + "; pictures.csv beside this page names all." * (not hits)
     return [Block(heading=heading, text=text, note=note, pictures=pictures)]
 
 

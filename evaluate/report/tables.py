@@ -6,12 +6,12 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ...core import aligned, counted
 from ...core.jobs import check_file_name, write_or_remove, write_rows
 from .. import (
     HEADLINE,
+    Entry,
     Figure,
     Metrics,
     MetricSpec,
@@ -173,7 +173,6 @@ def write_published(folder: Path, tables: Sequence[PublishedTable]) -> list[Path
     return paths
 
 
-Row = dict[str, Any]
 Specs = Sequence[MetricSpec]
 
 
@@ -235,7 +234,7 @@ def write_tables(folder: Path, *, tables: Mapping[str, Metrics], pairs: Sequence
         Results of `compare_pairs`.
     """
     specs = shown_metrics(tables.values())
-    rows_of_file: dict[str, list[Row]] = {file: [] for file in TABLES}
+    rows_of_file: dict[str, list[Entry]] = {file: [] for file in TABLES}
     rows_of_file["comparisons"] = comparison_rows(pairs)
     for name, metrics in tables.items():
         rows_of_file["figures"] += figure_rows(name, metrics)
@@ -244,17 +243,13 @@ def write_tables(folder: Path, *, tables: Mapping[str, Metrics], pairs: Sequence
         rows_of_file["confusion"] += [{"table": name, **row} for row in _confusion(metrics)]
     for file, rows in rows_of_file.items():
         header = list(rows[0]) if rows else []
-        cells = [[_defined(value) for value in row.values()] for row in rows]
+        # NaN, the only value that is not equal to itself, is an empty cell
+        cells = [[None if value != value else value for value in row.values()] for row in rows]
         write_or_remove(folder / f"{file}.csv", header, cells)
 
 
-def _defined(value: Any) -> Any:
-    """Return a value; None for NaN."""
-    return None if value != value else value
-
-
-def _summary(m: Metrics, specs: Specs) -> Row:
-    row: Row = {"protocol": m["protocol"], "n": m["n"]}
+def _summary(m: Metrics, specs: Specs) -> Entry:
+    row: Entry = {"protocol": m["protocol"], "n": m["n"]}
     for spec in specs:
         figure = m.get(spec.name) or Figure(math.nan)
         row[spec.name] = figure.value
@@ -267,7 +262,7 @@ def _summary(m: Metrics, specs: Specs) -> Row:
     return row
 
 
-def _per_fold(m: Metrics, specs: Specs) -> Iterator[Row]:
+def _per_fold(m: Metrics, specs: Specs) -> Iterator[Entry]:
     columns = {"fold": m["folds"], "accuracy": m["accuracy_per_fold"]}
     columns["two_class_auc"] = (m.get("two_class") or {}).get("auc_per_fold")
     columns |= {spec.name: m.get(f"{spec.name}_per_fold") for spec in specs if spec.per_fold}
@@ -275,7 +270,7 @@ def _per_fold(m: Metrics, specs: Specs) -> Iterator[Row]:
         yield {name: values[k] if values else None for name, values in columns.items()}
 
 
-def _confusion(m: Metrics) -> Iterator[Row]:
+def _confusion(m: Metrics) -> Iterator[Entry]:
     for true, line in zip(m["classes"], m["confusion"], strict=True):
         for predicted, count in zip(m["classes"], line, strict=True):
             yield {"true": true, "predicted": predicted, "n": count}

@@ -56,7 +56,7 @@ _log = logging.getLogger(__name__)
 
 _HDF5 = (".h5", ".hdf5")
 
-_PICKLED = ".pt and .pkl run code when they are read; docs/embeddings.md shows how to convert them"
+_PICKLED = ".pt and .pkl run code when they are read; docs/encoders.md shows how to convert them"
 
 
 def read_embeddings(
@@ -118,7 +118,7 @@ def read_probed(path: Path, by: str | None = None, pool: str | None = None) -> E
         _refuse_pool(path, pool)
         return read_npz(path)
     if path.suffix.casefold() not in _HDF5:
-        remedy = "numpy.savez(FILE, features=array, image_id=names) writes one (docs/embeddings.md)"
+        remedy = "numpy.savez(FILE, features=array, image_id=names) writes one (docs/encoders.md)"
         no_file = f"{path}: embeddings are read from .npz and .h5 files; {remedy}"
         raise InputError(mistaken(path, "a file of embeddings (.npz, .h5)") or no_file)
     if not _is_store(path):

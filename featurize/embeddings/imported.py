@@ -162,8 +162,7 @@ def _keep(embeddings: Embeddings, path: Path, *, overwrite: bool) -> Path:
         image: key_of("imported rows 1", image_id=image, sha256=sha256)
         for image, sha256 in contents.items()
     }
-    unknown = StainInfo(None, float("nan"), float("nan"), skipped=False)
-    stains = stain_columns([unknown] * len(contents))
+    stains = stain_columns([StainInfo()] * len(contents))
     write_store(
         path,
         embeddings.records(),

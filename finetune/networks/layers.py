@@ -78,29 +78,24 @@ def conv_norm(
 def residual_stages(x: Any, stages: Sequence[int], *, blocks: int, **options: Any) -> Any:
     """Apply stages of residual blocks with options of `conv_norm`; `stages` are their filters.
 
-    All except the first halve the feature map.
+    All except the first halve the feature map. A block adds two 3x3 convolutions to its input, which is projected if
+    its shape differs (He et al. 2016, sec. 3.3).
     """
+    from keras import layers
+
     for stage, filters in enumerate(stages, start=1):
         for block in range(1, blocks + 1):
             stride = 2 if stage > 1 and block == 1 else 1
-            x = _residual_block(
-                x, filters, stride=stride, name=f"stage{stage}_block{block}", **options
-            )
+            name = f"stage{stage}_block{block}"
+            shortcut = x
+            if stride != 1 or x.shape[-1] != filters:
+                shortcut = conv_norm(
+                    x, filters, 1, strides=stride, name=f"{name}_short", relu=False, **options
+                )
+            x = conv_norm(x, filters, 3, strides=stride, name=f"{name}_a", **options)
+            x = conv_norm(x, filters, 3, name=f"{name}_b", relu=False, **options)
+            x = layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, shortcut]))
     return x
-
-
-def _residual_block(x: Any, filters: int, *, stride: int, name: str, **options: Any) -> Any:
-    """Add two 3x3 convolutions to their input, projected if its shape differs. He et al. 2016, sec. 3.3."""
-    from keras import layers
-
-    shortcut = x
-    if stride != 1 or x.shape[-1] != filters:
-        shortcut = conv_norm(
-            x, filters, 1, strides=stride, name=f"{name}_short", relu=False, **options
-        )
-    x = conv_norm(x, filters, 3, strides=stride, name=f"{name}_a", **options)
-    x = conv_norm(x, filters, 3, name=f"{name}_b", relu=False, **options)
-    return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, shortcut]))
 
 
 def local_response(x: Any, *, name: str) -> Any:

@@ -16,8 +16,8 @@ PAIR = "boost/3-lightgbm"
 
 
 @pytest.fixture
-def path(boosted):
-    return boosted / PAIR / "model.bchisto"
+def path(boosted_model):
+    return boosted_model
 
 
 def test_holds_nothing_but_arrays_and_a_manifest(path):
@@ -61,16 +61,14 @@ def test_stores_of_any_name_make_a_bundle_that_predicts(described, tmp_path, tis
     with open_store(described / "features" / "tiny-1.0-64.h5") as store:
         features = dict.fromkeys(NAMES, store.features())
     for result in (lightgbm, svm):
-        bundle = Bundle.load(result.folder / "model.bchisto")
+        bundle = Bundle.load(result.model)
         assert {name: len(found) for name, found in bundle.models.items()} == dict.fromkeys(
             NAMES, 2
         )
         assert bundle.predict(features).shape == (12, 2)
-        with zipfile.ZipFile(result.folder / "model.bchisto") as archive:
+        with zipfile.ZipFile(result.model) as archive:
             assert all(re.fullmatch(r"[A-Za-z0-9_./+-]+", name) for name in archive.namelist())
-    table = predict(
-        lightgbm.folder / "model.bchisto", [tissue], out=tmp_path / "p.csv", work=ONE_JOB
-    )
+    table = predict(lightgbm.model, [tissue], out=tmp_path / "p.csv", work=ONE_JOB)
     assert table.images == 12
 
 
@@ -106,7 +104,7 @@ def test_more_models_than_a_bundle_reads_are_refused_before_training(
 
 def test_what_cannot_be_read_is_not_written(boosted, tmp_path, monkeypatch):
     text = models_in(boosted / PAIR)["seed0-fold1"]
-    facts, stores = BundleFacts(classes=("a", "b"), protocol="p"), {"s": {}}
+    facts, stores = BundleFacts(classes=("a", "b"), protocol="p"), {"s": {"encoder": "tiny"}}
     path = tmp_path / "m.bchisto"
     with pytest.raises(
         OutputError, match=r"m\.bchisto: not written, since it could not be read back \(.*seed0"

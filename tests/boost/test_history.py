@@ -179,7 +179,7 @@ def test_a_chain_trains_on_what_its_featurize_makes(
     assert stores_of(tmp_path / "run") == ["tiny-1.0-64"]
     err = refused(*CHAIN, *second, *boost)
     assert (
-        "boost: run/boost/3-prototype: holds a larger result: 1 more feature file (tiny-1.0-64)"
+        "boost: run/boost/3-prototype: holds what was not asked for: 1 more feature file (tiny-1.0-64)"
         in err
     )
     # which submit refuses
@@ -209,4 +209,4 @@ def test_a_trial_trains_on_what_its_featurize_makes(cli, completed, tissue, tmp_
     assert [name.partition("-")[0] for name in found] == ["convs"]
     # what an earlier trial made is not replaced
     code, _, err = cli(*words, "--out", tmp_path / "run", "--encoder", "tiny")
-    assert (code, "holds a larger result" in err, "going on" in err) == (2, True, False), err
+    assert (code, "holds what was not asked for" in err, "going on" in err) == (2, True, False), err

@@ -22,12 +22,12 @@ def test_a_smaller_result_does_not_replace_a_larger_one(boosted, run_copy):
     before = {path.name: path.read_bytes() for path in (run / PAIR).iterdir() if path.is_file()}
     with pytest.raises(
         SettingsConflictError,
-        match=r"3-lightgbm: holds a larger result: 2 seeds, not 1; ask for all",
+        match=r"3-lightgbm: holds what was not asked for: 2 seeds, not 1; ask for all",
     ):
         train_small(run)
     (run / "features" / "tiny-1.0-64.h5").rename(run / "features" / "other-1.0-64.h5")
     with pytest.raises(
-        SettingsConflictError, match=r"result: 1 more feature file \(tiny-1\.0-64\); ask for all"
+        SettingsConflictError, match=r"asked for: 1 more feature file \(tiny-1\.0-64\); ask for all"
     ):
         train_small(run, seeds=2)
     assert {

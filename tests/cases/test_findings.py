@@ -5,6 +5,7 @@ import pytest
 import tifffile
 from command_line import check_here, with_file
 from conftest import TINY, typed, write_tissue
+from packs import model_file
 from PIL import Image
 from written_tables import findings_of
 
@@ -84,13 +85,13 @@ def test_pages_are_named_by_finetune(cli, paged, tmp_path):
     assert_paged(*cli(*with_file(tmp_path / "options.json", "finetune", *words))[::2])
 
 
-def test_pages_are_named_with_new_images(cli, paged, boosted, boosted_maps):
-    assert_paged(*cli("predict {} --images {} --out T/p.csv", boosted, paged)[::2])
+def test_pages_are_named_with_new_images(cli, paged, boosted_model, boosted_maps):
+    assert_paged(*cli("predict {} --images {} --out T/p.csv", boosted_model, paged)[::2])
     words = typed("--method map --out T/why")
     assert_paged(
         *cli(
             "explain {} --images {} --images {}",
-            boosted_maps,
+            model_file(boosted_maps),
             paged / "Krebs",
             paged / "Adenom",
             *words,

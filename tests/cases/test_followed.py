@@ -99,7 +99,7 @@ CASES = {
     "the same, replaced": (
         "boost --features F --out T/b --folds 2 --seeds 2 --jobs 1 --param num_iterations=1; "
         "boost --features F --out T/b --folds 2 --seeds 1 --jobs 1 --param num_iterations=1",
-        r"or (--overwrite) to replace it by this smaller one",
+        r"or (--overwrite) to replace it",
         "boost --features F --out T/b --folds 2 --seeds 1 --jobs 1 --param num_iterations=1 $1",
     ),
     "files of two featurize": (

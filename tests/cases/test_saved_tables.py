@@ -195,7 +195,7 @@ def test_rows_of_evaluate_are_no_footers(tmp_path, cli):
     rows = [f"i{n},{'ab'[n % 2]},{'ab'[n % 2]}" for n in range(8)] + ["#8 x,a,b", "#9 x,b,a"]
     write_lines(tmp_path / "p.csv", "id,label,predicted", *rows)
     code, out, _ = cli("evaluate T/p.csv --out T/o --bootstrap 0")
-    assert (code, "8 of 10 images right" in out) == (0, True)
+    assert (code, "8 of 10  80.0" in out) == (0, True)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import write_tissue
-from packs import featurize_here, train_small
+from packs import featurize_here, model_file, train_small
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_predict_warns_of_images_that_differ(run, tmp_path, completed, name):
     folder.mkdir()
     for number, path in enumerate(sorted((run.parent / "images" / "benign").iterdir())):
         cv2.imwrite(str(folder / f"Fall ä{number}{suffix}"), changed(cv2.imread(str(path))))
-    _, err = completed("predict {} --images {} --out T/p.csv", run, folder)
+    _, err = completed("predict {} --images {} --out T/p.csv", model_file(run), folder)
     text = " ".join(err.split())
     assert warning in text
     assert ("than those of training" in text) == bool(warning)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from bchisto import __version__
 from conftest import typed
+from packs import model_file
 from PIL import Image
 from written_tables import read_json
 
@@ -32,7 +33,7 @@ def test_the_main_road(cli, completed, tissue, tmp_path, tiny_options):
     boost = typed(
         "--folds 3 --seeds 2 --param min_data_in_leaf=2 --param num_iterations=8 --jobs 1"
     )
-    out, _ = completed("boost --out {}", run, *boost)
+    out, _ = completed("boost -v --out {}", run, *boost)
     assert re.search(r"^3-lightgbm: \d+ of 12 images right: ", out, flags=re.MULTILINE)
     assert "  RANDOM WEIGHTS" in out
     assert "Protocol: 3 stratified image-level folds (seed 0); " in out
@@ -64,7 +65,7 @@ def test_shards_assemble_by_the_same_command(
         assert "bchisto boost and finetune write one, after shards in one more call" in err
     completed(*boost)
     assert "\nboost: ok, 20" in cli("status {} --history", run)[1]
-    completed("predict {} --images {} --out T/p.csv --jobs 1", run, tissue)
+    completed("predict {} --images {} --out T/p.csv --jobs 1", model_file(run), tissue)
 
 
 def test_an_option_in_a_file_that_the_command_does_not_have(tissue, tmp_path, refused):

@@ -66,22 +66,23 @@ def test_two_runs_side_by_side_in_words(tmp_path, cli):
     assert "  view: 0.5:400" in out.splitlines()
 
 
-def test_what_to_do_next_is_a_command(boosted, tissue, tmp_path, cli, completed, tissue_files):
-    (model,) = boosted.glob("boost/*/model.bchisto")
+def test_what_to_do_next_is_a_command(
+    boosted_model, tissue, tmp_path, cli, completed, tissue_files
+):
     options = typed("--weights random --jobs 1")
     one = tissue_files[0]
-    _, _, err = cli("predict {} {} --out T/one.csv", model, one, *options)
+    _, _, err = cli("predict {} {} --out T/one.csv", boosted_model, one, *options)
     assert "next:" not in err  # of one image there is nothing to evaluate
     shutil.copytree(tissue / "benign", tmp_path / "images" / "elsewhere")
-    _, _, err = cli("predict {} --images T/images --out T/other.csv", model, *options)
+    _, _, err = cli("predict {} --images T/images --out T/other.csv", boosted_model, *options)
     assert "next:" not in err  # no label is one of its classes
-    _, _, err = cli("predict {} --images {} --out T/all.csv", model, tissue, *options)
+    _, _, err = cli("predict {} --images {} --out T/all.csv", boosted_model, tissue, *options)
     assert (
         err.splitlines()[-1]
-        == f"next: bchisto evaluate {tmp_path}/all.csv --against {model.parent}/predictions.csv "
+        == f"next: bchisto evaluate {tmp_path}/all.csv --against {boosted_model.parent}/predictions.csv "
         f"--out {tmp_path}/all.evaluation"
     )
-    out, err = completed("explain {} {} --out T/why", model, one, *options[:2])
+    out, err = completed("explain {} {} --out T/why", boosted_model, one, *options[:2])
     counted = "1 image of the method map: red speaks for malignant, blue for benign"
     assert out.splitlines()[-1] == counted
     # what a person opens next
@@ -136,3 +137,32 @@ def test_the_views_of_status_are_lines_and_json(tmp_path, cli, completed, refuse
     assert err.startswith(
         "error: 'runs' is now bchisto status FOLDER, status RUN --history or status RUN"
     )
+
+
+@pytest.mark.parametrize("known", [0, 1, 2, 3])
+@pytest.mark.parametrize("apart", [0, 3])
+def test_an_answer_has_14_lines(known, apart, tmp_path, completed):
+    """Patients of none, of half and of all images, and of all but mixed by the folds; two encoders, four heads."""
+    rng = np.random.default_rng(0)
+    label = np.repeat(["gut", "böse"], 24)
+    for name in "ab":
+        np.savez(
+            tmp_path / f"{name}.npz",
+            features=rng.normal(size=(48, 6)) + apart * (label == "gut")[:, None],
+            image_id=[f"Bild {k}.png" for k in range(48)],
+            label=label,
+            patient=[f"Pat {k // 3}" if k % 2 < known else "" for k in range(48)],
+        )
+    line = "boost --features T/a.npz --features T/b.npz --folds 3 --out T/run --head lda --head svm"
+    line += " --head knn --head logistic"
+    if known > 2:
+        completed(f"{line} --group-by none")
+    out, err = completed(line)
+    if known > 2:
+        out, err = completed("evaluate T/run/boost/3-lda T/run/boost/3-svm --out T/e")
+        assert "not to be chosen" in out
+    ending = [text for text in err.splitlines() if text.startswith(("wrote", "next"))]
+    assert len(out.splitlines()) + len(ending) <= 14
+    assert [text for text in out.splitlines() if len(text) > 100] == []
+    _, err = completed(f"{line} --quiet")
+    assert "wrote" not in err

@@ -206,14 +206,13 @@ def test_a_folder_is_not_overwritten_with_what_is_read_in_it(boosted, run_copy, 
 
 
 @pytest.mark.parametrize("content", ["Patient;File\n", "image_id,label,group\n"])
-def test_tables_among_the_images_stay(content, boosted, tissue, tmp_path, refused, completed):
+def test_tables_among_the_images_stay(content, boosted_model, tissue, tmp_path, refused, completed):
     """Layouts read tables beside their images; what bchisto wrote there itself is written anew."""
     images = shutil.copytree(tissue, tmp_path / "images")
     (images / "INbreast.csv").write_text(content)
-    (model,) = boosted.glob("boost/*/model.bchisto")
     for line, *given in (
-        ("predict {} --images {} --overwrite --jobs 1 --out {}", model, images),
-        ("predict {} --images {} --out p.csv --overwrite --html {}", model, images),
+        ("predict {} --images {} --overwrite --jobs 1 --out {}", boosted_model, images),
+        ("predict {} --images {} --out p.csv --overwrite --html {}", boosted_model, images),
         ("data check --images {} --folds 2 --write-folds {}", images),
     ):
         text = refused(line, *given, images / "INbreast.csv")
@@ -225,7 +224,7 @@ def test_tables_among_the_images_stay(content, boosted, tissue, tmp_path, refuse
     for _ in range(2):
         completed(
             "predict {} --images {} --overwrite --jobs 1 --out {}",
-            model,
+            boosted_model,
             images / "benign",
             images / "benign" / "p.csv",
         )

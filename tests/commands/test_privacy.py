@@ -10,6 +10,7 @@ import pytest
 from conftest import need, typed
 from onnx_files import write_onnx
 from own_process import run_process
+from packs import model_file
 from torch_folders import need_torch, write_dinov2, write_timm
 
 pytestmark = pytest.mark.slow
@@ -112,12 +113,14 @@ def test_a_run_with_an_onnx_file(engine, watched, tissue, tmp_path):
     watched("boost --out {}", run, *TRAIN)
     watched(
         "predict {} --images {} --out {} --jobs 2 --html {}",
-        run,
+        model_file(run),
         tissue,
         tmp_path / "p.csv",
         tmp_path / "p.html",
     )
-    watched("explain {} --images {} --method map --out {}", run, tissue, tmp_path / "why")
+    watched(
+        "explain {} --images {} --method map --out {}", model_file(run), tissue, tmp_path / "why"
+    )
     watched(
         "evaluate {} --out {}",
         run / "boost" / "2-lightgbm" / "predictions.csv",
@@ -166,9 +169,14 @@ def test_a_network_that_is_trained(watched, tissue, tmp_path):
         tissue,
         run,
     )
-    said = watched("predict {} --images {} --out {} --jobs 1", run, tissue, tmp_path / "p.csv")
+    said = watched(
+        "predict {} --images {} --out {} --jobs 1", model_file(run), tissue, tmp_path / "p.csv"
+    )
     said += watched(
-        "explain {} --images {} --method gradcam --out {}", run, tissue, tmp_path / "why"
+        "explain {} --images {} --method gradcam --out {}",
+        model_file(run),
+        tissue,
+        tmp_path / "why",
     )
     # the log of TensorFlow is not the user's
     assert re.findall("absl|cuda|rebuild TensorFlow", said) == []

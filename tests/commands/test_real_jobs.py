@@ -1,31 +1,40 @@
 """The main jobs of the README on real input and at real size, as a user would run them."""
 
-import dataclasses
-import importlib
+import sys
 
-import numpy as np
 import pytest
-from bchisto.data import read_dataset
-from written_tables import read_json
+from conftest import REPOSITORY
+from own_process import run_process
+from written_tables import read_json, rows_of
+
+SAMPLES = REPOSITORY / "data" / "samples" / "idc"
 
 pytestmark = pytest.mark.slow
 
 
 def test_the_demo_is_small_but_whole(completed, tmp_path, monkeypatch):
-    """As it stands, but for fewer and smaller images, one network, and one crop of each augmentation."""
-    module = importlib.import_module("bchisto.apps.recipes.trial")
-    smaller = dataclasses.replace(module._SETTINGS, encoders="resnet50", crops=1)
-    monkeypatch.setattr(module, "_SETTINGS", smaller)
-    monkeypatch.setattr(module, "_SIZE", (640, 480))
-    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))
-    monkeypatch.setattr("keras.src.applications.resnet.BASE_WEIGHTS_PATH", "http://127.0.0.1:9/")
-    out, err = completed("demo --out T/run --images-per-class 5")
-    assert out.startswith("5-lightgbm: ")
-    assert "RANDOM WEIGHTS" in out
-    assert "going on with seeded RANDOM weights" in err
-    metrics = read_json(tmp_path / "run" / "boost" / "5-lightgbm" / "metrics.json")
-    assert metrics["tables"]["fusion"]["accuracy"]["value"] > 0.5  # chance is 0.25
-    report = (tmp_path / "run" / "boost" / "5-lightgbm" / "report.html").read_text()
-    assert report.index("SYNTHETIC IMAGES") < report.index("<nav")
-    assert len(read_dataset(tmp_path / "run" / "images")) == 20
-    assert np.isfinite(metrics["tables"]["fusion"]["auc"]["value"])
+    """Without a network or weights, and what it says of the slides."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    out, _ = completed("demo --out T/run")
+    metrics = read_json(tmp_path / "run" / "boost" / "3-grouped-svm" / "metrics.json")
+    assert metrics["tables"]["fusion"]["balanced_accuracy"]["interval"][0] > 0.5
+    classes = {}
+    for row in rows_of(SAMPLES / "training" / "images.csv"):
+        classes.setdefault(row["slide"], set()).add(row["label"])
+    assert "8863" not in classes
+    single = sum(len(labels) == 1 for labels in classes.values())
+    assert f"{single} of the {len(classes)} slides hold only one class" in out
+    predicted = rows_of(tmp_path / "run" / "predictions.csv")
+    assert {row["group"] for row in predicted} == {"8863"}
+    assert completed("demo --out T/run")[0] == out
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+
+
+def test_the_patches_are_those_that_the_script_picks(shared, tmp_path):
+    source = shared / "data" / "idc" / "IDC_regular_ps50_idx5"
+    run_process(sys.executable, REPOSITORY / "tools" / "pick_samples.py", source, tmp_path)
+    assert contents(tmp_path) == contents(SAMPLES)
+    assert sum(map(len, contents(SAMPLES).values())) <= 3.2e6

@@ -92,7 +92,16 @@ TUNED = FinetuneSettings(
 )
 CHOSEN = FeatureChoice(["a", "b"], "labels.csv", ["b", "a"])
 FOLDS = FoldChoice(["3", "list.csv"], group_by="none", test_list="test.csv", repeats=2)
-WRITTEN = PredictSettings("sheet.html", "iciar2018", True, threshold=0.4, mpp=0.25, update=True)
+WRITTEN = PredictSettings(
+    "sheet.html",
+    "iciar2018",
+    True,
+    threshold=0.4,
+    mpp=0.25,
+    group_from="dir",
+    update=True,
+    positive="a",
+)
 VIEW = TwoClassView(["a"], "max", (0.25, 0.75), (0.9,), (0.01, 0.1))
 HOW = Work(skip_errors=True)
 VALUES = [
@@ -227,6 +236,8 @@ def config_of(tmp_path, monkeypatch):
         monkeypatch.setattr(importlib.import_module(module), name, stop)
     # the command would look at images, which are not there, for what describing them takes
     monkeypatch.setattr("bchisto.apps.check.plan_describing", lambda _, settings, **__: settings)
+    for name in ("log_reading", "refuse_long"):
+        monkeypatch.setattr(f"bchisto.apps.check.{name}", lambda *_, **__: None)
     # which precision an engine executes depends on the machine, and on whether the engine is installed
     monkeypatch.setattr(
         "bchisto.featurize.pipeline.executed_settings", lambda settings, *_, **__: settings

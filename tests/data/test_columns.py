@@ -261,8 +261,9 @@ def test_names_of_patients():
             r"m\.csv: two columns are named Label; remove or rename one",
         ),
         (
-            "Bild;label\n1.png;a\n",
-            r"m\.csv: the header must have a column `path` .*; there are Bild, label",
+            "Studie 2024\nBild;Patientin;Diagnose\n1.png;7;a\n2.png;8;a\n",
+            r"must have a column `path` .*; there are Bild, Patientin, Diagnose in line 2; no column is known as path, "
+            "patient, label; .* --path-column Bild --group-column Patientin --label-column Diagnose`",
         ),
         ("path,label\n", r"m\.csv: the manifest has no rows"),
         ("path,label\ngone.png,a\n", r"m\.csv:2: there is no file .*gone\.png"),

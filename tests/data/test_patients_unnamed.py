@@ -8,6 +8,7 @@ import pydicom
 from conftest import typed
 from hostile_pictures import strange
 from miniatures import write_inbreast, write_inbreast_csv
+from packs import model_file
 
 PLANTED = ("Mustermann", "Erika", "PID-774411", "19520229", "Elbklinik", "ACC-5531", "Lindenweg")
 
@@ -91,7 +92,7 @@ def test_no_output_names_a_patient(tmp_path, cli, tiny_options):
     more = ("--html", tmp_path / "p.html")
     ask(
         "predict {} --images {} --weights random --out {} --jobs 1",
-        run,
+        model_file(run),
         root,
         tmp_path / "p.csv",
         *more,

@@ -9,15 +9,6 @@ from PIL import Image
 SMALL = (192, 144)
 
 
-def test_an_image_is_a_function_of_its_seed():
-    first = make_tissue("InSitu", seed=0, index=1, size=SMALL)
-    assert first.shape == (144, 192, 3)
-    assert first.dtype == np.uint8
-    assert_array_equal(first, make_tissue("InSitu", seed=0, index=1, size=SMALL))
-    assert (first != make_tissue("InSitu", seed=0, index=2, size=SMALL)).any()
-    assert (first != make_tissue("InSitu", seed=1, index=1, size=SMALL)).any()
-
-
 def test_the_official_layout_is_written(tmp_path):
     root = make_bach(tmp_path, images_per_class=2, size=SMALL, seed=5, jobs=1)
     names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())

@@ -11,8 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from bchisto.core import ImageError, WeightsError
-from bchisto.encoders import Encoder, get_spec, kept_folder, kept_in, list_encoders
+from bchisto.encoders import (
+    EMBEDDED,
+    Encoder,
+    get_spec,
+    kept_folder,
+    kept_in,
+    list_encoders,
+    weights_of,
+)
 from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
 from refusals import refusing
 
 
@@ -26,6 +35,27 @@ def mobilenet(shared):
     return Encoder(
         "mobilenetv2", weights=str(shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5")
     )
+
+
+def test_weights_of_the_package_give_nearly_the_same_features(mobilenet, shared):
+    """Of images of BreakHis and IDC."""
+    embedded = Encoder("mobilenetv2", weights="embedded")
+    for path in sorted((shared / "data").glob("[bi]*/**/*.png"))[::40]:
+        image = np.asarray(Image.open(path).convert("RGB"))[None]
+        expected = mobilenet.encode(image)
+        error = np.linalg.norm(embedded.encode(image) - expected)
+        assert error <= 5e-3 * np.linalg.norm(expected)
+
+
+def test_weights_of_keras_win_over_those_of_the_package(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert weights_of((), "mobilenetv2") == "embedded"
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / PUBLISHED).touch()
+    assert weights_of((), "mobilenetv2") == "imagenet"
+    monkeypatch.setitem(EMBEDDED, "mobilenetv2", "0")
+    with refusing("mobilenetv2.npz: altered or damaged; install", WeightsError):
+        Encoder("mobilenetv2", weights="embedded")
 
 
 def applications(encoder, name, module):

@@ -401,7 +401,7 @@ def test_a_page_says_why_patients_or_images_come_first():
     largest = panel.metrics["units"]["largest"]
     _, text = report_of([panel])
     assert (
-        f"the largest patient holds only {100 * largest:.1f} % of the images, so these come first"
+        f"The largest patient holds only {100 * largest:.1f} % of the images, so these come first"
         in text
     )
     assert "patients come first" not in text
@@ -451,7 +451,10 @@ def test_a_study_is_planned_for_the_figure_that_is_named():
 
 def test_a_page_without_a_positive_class_names_the_option():
     table = replace(right_at(0.8), classes=("even", "odd"))
-    unknown = "bchisto does not know which of even and odd is the positive class, so there is no"
+    unknown = "bchisto does not know which of even and odd is the positive class, so there is no "
+    unknown += (
+        "sensitivity, ROC or decision curve; the command that wrote this report has them with"
+    )
     for positive in ((), "odd"):
         metrics = measure(table, TwoClassView(positive))
         _, text = report_of([Panel(table, metrics)])

@@ -45,7 +45,7 @@ def predictions(path, *, right):
 )
 def test_a_report_names_the_page_unless_calls_are_better(right, verdict, tmp_path, completed):
     table = predictions(tmp_path / "t.csv", right=right)
-    out, _ = completed("evaluate {} --out T/out", table)
+    out, _ = completed("evaluate -v {} --out T/out", table)
     assert verdict in flat(out)
     report = html.unescape((tmp_path / "out" / "report.html").read_text())
     assert verdict in report
@@ -67,7 +67,7 @@ def test_what_the_page_quotes_is_printed(tissue, tmp_path, cli, completed):
     assert len(parts) == 6
     assert [part for part in parts if f"\n{part}" not in f"\n{out}"] == []
     table = predictions(tmp_path / "t.csv", right=0.5)
-    out, _ = completed("evaluate {} --out T/out --positive malignant", table)
+    out, _ = completed("evaluate -v {} --out T/out --positive malignant", table)
     begin, number, end = re.search(r'"(A 95 % CI.* about) (\d+) (such patients)"', page).groups()
     assert int(number) > 0
     begin = begin.replace("the mean over patients", "accuracy")  # of patients of equal size

@@ -31,7 +31,7 @@ def measured():
 def test_the_table_of_the_documents_is_that_of_what_was_measured(campaign, measured):
     header, rows = measured
     assert header == list(campaign.HEADER)
-    text = (REPOSITORY / "docs" / "statistics.md").read_text()
+    text = (REPOSITORY / "docs" / "methods.md").read_text()
     assert "\n".join(campaign.summary_of(rows)) in text
     assert len({row[0] for row in rows}) == 100
 

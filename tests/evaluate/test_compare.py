@@ -136,7 +136,7 @@ def test_lines_whose_p_and_interval_disagree_say_which_decides(tmp_path, complet
     paths = [saved(table, tmp_path / f"{table.name}.csv") for table in tables]
     decides = "95 % CI and p disagree, and Holm's p decides: "
     for names in (paths[:2], paths):
-        out, _ = completed("evaluate", *names, "--out", tmp_path / f"e{len(names)}")
+        out, _ = completed("evaluate", "-v", *names, "--out", tmp_path / f"e{len(names)}")
         written = read_json(tmp_path / f"e{len(names)}" / "metrics.json")
         pairs = [pair for pair in written["comparisons"] if pair["disagree"]]
         report = (tmp_path / f"e{len(names)}" / "report.html").read_text()

@@ -61,7 +61,7 @@ def least_of(lines):
 def test_the_table_of_the_documents_is_that_of_what_was_measured(simulation):
     _, *rows = csv.reader((BENCHMARKS / "coverage.csv").read_text().splitlines())
     assert {row[0] for row in rows} == {*simulation.DESIGNS, *simulation.CROSSED}
-    text = (REPOSITORY / "docs" / "statistics.md").read_text()
+    text = (REPOSITORY / "docs" / "methods.md").read_text()
     head, rule, *lines = simulation.summary_of(rows)
     shown = [line for line in lines if line in text]
     assert f"{head}\n{rule}\n{shown[0]}\n" in text

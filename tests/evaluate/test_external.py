@@ -79,7 +79,7 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
     answer = out.partition("for the models as they are trained")[0]
     page = html.unescape((tmp_path / "e" / "report.html").read_text())
     drop = page.index("<strong>out: accuracy 10.0 points lower than internally (95 % CI ")
-    assert page.index("<h1>") < drop < page.index('<p class="lead"><strong>')
+    assert page.index("<h1>") < drop < page.index('<div class="answer">')
     out, _ = completed(
         "evaluate {} --against {} --out T/g --bootstrap 200 --sensitivity 0.6", inside, outside
     )
@@ -226,8 +226,8 @@ def test_new_patients_are_promised_only_if_none_trained(tmp_path, completed):
     inside = table("in", "p", True)
     options = typed("--against {} --bootstrap 0", inside)
     said = "30 patients trained the models, judging by names, so this does not show"
-    out, _ = completed("evaluate {} --out T/a", table("same", "p", False), *options)
+    out, _ = completed("evaluate -v {} --out T/a", table("same", "p", False), *options)
     assert said in flat(out)
     for number, other in enumerate((table("new", "q", False), table("folds", "p", True))):
-        out, _ = completed("evaluate {} --out {}", other, tmp_path / f"b{number}", *options)
+        out, _ = completed("evaluate -v {} --out {}", other, tmp_path / f"b{number}", *options)
         assert "names of those that trained" not in flat(out)

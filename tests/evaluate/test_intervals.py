@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.evaluate import Units
+from bchisto.evaluate import PredictionTable, Units
 from bchisto.evaluate.intervals import (
     Part,
     difference,
@@ -28,6 +28,12 @@ def rows(rng, count=80):
     return labels, np.where(rng.random(count) < 0.7, labels, rng.integers(0, 3, count))
 
 
+def table_of(labels, called):
+    ids = tuple(map(str, range(len(labels))))
+    none = (None,) * len(ids)
+    return PredictionTable("", ("a", "b", "c"), ids, labels, None, called, none, none)
+
+
 def left_out(figure, count):
     """The influence of each row by leaving it out."""
     whole = figure(np.arange(count))
@@ -47,11 +53,11 @@ def test_influences_are_what_leaving_a_row_out_changes(rng, name):
     scores = rng.integers(0, 15, 300) + 3.0 * (labels == 1)
     part, figure = {
         "kappa": (
-            matrix_part(agreement, labels, called, 3),
+            matrix_part(agreement, table_of(labels, called)),
             lambda at: metrics.cohen_kappa_score(labels[at], called[at]),
         ),
         "matthews": (
-            matrix_part(matthews, labels, called, 3),
+            matrix_part(matthews, table_of(labels, called)),
             lambda at: metrics.matthews_corrcoef(labels[at], called[at]),
         ),
         "f1": (
@@ -73,7 +79,7 @@ def test_the_variance_of_kappa_is_that_of_statsmodels(rng):
 
     labels, called = rows(rng, 200)
     table = np.histogram2d(labels, called, bins=3)[0]
-    part = matrix_part(agreement, labels, called, 3)
+    part = matrix_part(agreement, table_of(labels, called))
     assert np.square(part.effect).sum() == pytest.approx(cohens_kappa(table).var_kappa, rel=1e-5)
 
 

@@ -84,7 +84,7 @@ def three(tmp_path):
 
 
 def test_comparisons_are_corrected(three, tmp_path, completed):
-    out, err = completed("evaluate", *three, "--out", tmp_path / "out")
+    out, err = completed("evaluate", "-v", *three, "--out", tmp_path / "out")
     found = read_json(tmp_path / "out" / "metrics.json")
     assert [row["test"] for row in found["comparisons"]] == ["mcnemar"] * 3
     first, second, third = found["comparisons"]

@@ -184,7 +184,7 @@ def test_the_form_claims_of_each_table_what_holds_of_it():
 
 
 @pytest.mark.parametrize(
-    ("doubts", "names", "said"),
+    ("doubts", "names"),
     [
         (
             {"stains": 14, "pairs": 1, "mpp": [0.049, 0.49]},
@@ -193,27 +193,18 @@ def test_the_form_claims_of_each_table_what_holds_of_it():
                 "1 pair of images that seem to show the same pixels",
                 "10-fold range of magnification",
             ],
-            "14 images of doubtful stains; 1 pair of images that",
         ),
         (
             {"stains": 0, "pairs": 0, "mpp": [0.1, 0.2]},
             ["2-fold range of magnification"],
-            "0.1 to 0.2 micrometres per pixel",
         ),
-        ({"stains": 0, "pairs": 0, "mpp": []}, [], None),
+        ({"stains": 0, "pairs": 0, "mpp": []}, []),
     ],
 )
-def test_what_feature_extraction_doubted(doubts, names, said):
+def test_what_feature_extraction_doubted(doubts, names):
     run = {"flow": {"found": 80, "used": 80}, "doubts": doubts}
     panels = panels_of(right_at(0.9, patients=40), run=run)
     assert headings(warnings(panels)) == names
-    _, text = report_of(panels)
-    if said is None:
-        assert "In doubt" not in text
-    else:
-        assert said in text
-        assert "In doubt: " in text
-        assert "bchisto data check with these images names them." in text
 
 
 def test_a_corrected_figure_is_explained_and_another_is_not():
@@ -307,7 +298,6 @@ def test_the_score_and_brier_score_of_two_classes():
     assert "is twice that of scikit-learn" in measure.__doc__
     text = report_text(two)
     assert f"Brier score {value:.3f}" in text
-    assert "of two classes twice the score of one" in text
 
 
 def test_patients_are_not_patients_of_patients():
@@ -422,7 +412,7 @@ def test_probabilities_that_are_not_read_are_named(columns, said, tmp_path):
 
 
 def page_of(folder):
-    return (folder / "report.html").read_text()
+    return (folder / "report.html").read_text() + (folder / "tripod.html").read_text()
 
 
 def test_the_same_images_are_no_external_validation(tmp_path):

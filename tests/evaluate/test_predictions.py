@@ -6,7 +6,6 @@ from bchisto.core import InputError, MissingInputError
 from bchisto.evaluate import (
     PredictionTable,
     compare_tables,
-    default_positive,
     evaluate,
     measure,
     read_predictions,
@@ -176,11 +175,6 @@ def test_spellings_of_a_class_are_one_and_said(tmp_path, caplog):
     )
 
 
-def test_classes_of_which_two_fit_have_no_positive_side():
-    assert default_positive(["in situ", "in_situ", "Invasive", "x"]) == ()
-    assert default_positive(["in situ", "Invasive", "x"]) == ("in situ", "Invasive")
-
-
 def test_rows_without_a_label_are_left_out_and_counted(tmp_path, completed):
     text = "image_id,label,p_b,p_a\nx,a,0.2,0.8\ny,,0.9,0.1\nz, ,0.4,0.6\nw,b,0.3,0.7\n"
     path = write(tmp_path / "t.csv", text)
@@ -188,7 +182,7 @@ def test_rows_without_a_label_are_left_out_and_counted(tmp_path, completed):
     assert table.image_ids == ("x", "w")
     assert table.unlabelled == 2
     assert table.classes == ("b", "a")
-    out, err = completed("evaluate {} --out T/e --bootstrap 0 --level image", path)
+    out, err = completed("evaluate -v {} --out T/e --bootstrap 0 --level image", path)
     assert "1 of 2 images right: 50.0 %" in out
     assert "t: 2 rows without a label left out; these numbers are about the other 2" in err
     assert read_json(tmp_path / "e" / "metrics.json")["tables"]["t"]["unlabelled"] == 2
@@ -290,6 +284,10 @@ def test_tables_are_equal_only_to_themselves():
         ({"image_ids": ["x"]}, "`image_ids`: 1 value for 4 rows"),
         ({"image_ids": [None, "x", "y", "z"]}, "image_ids=None: give a text"),
         ({"image_ids": ["x", "y", "z", "y"]}, "`image_ids`: y is listed twice"),
+        (
+            {"image_ids": [*"xyzy"], "folds": [1, 1, 1, 2], "groups": [None, "p", None, "q"]},
+            "`groups`: y has p and q; give it one",
+        ),
         ({"probabilities": [[0.5, 0.5], [1]]}, "`probabilities`: not rows of numbers"),
         ({"folds": np.array([1, 2])}, "`folds`: 2 values for 4 rows"),
         ({"folds": [1.5] * 4}, "folds=1.5: give a whole number"),

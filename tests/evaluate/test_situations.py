@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from bchisto.evaluate import evaluate
+from bchisto.evaluate.report import answer_lines, headline, warnings, write_evaluation
 from situation_tables import (
     FIVE,
     FOUR,
@@ -910,6 +912,8 @@ class Said:
     terminal, report, page, card : str
         The terminal; the first part of the report; all of it; the section of a model card on how good a model is, empty
         if there are several tables.
+    brief : list of str
+        Of the terminal, without ``-v``.
     result : dict
     marks : list of (str, str, str)
         Of each row of the first table of the report that is marked: its class, name and mark.
@@ -920,6 +924,7 @@ class Said:
     report: str
     page: str
     card: str
+    brief: list[str]
     result: dict
     marks: list
 
@@ -983,7 +988,7 @@ def told(name, folder, completed):
         options[-1] = config
     out = folder / "out"
     if options or files[1:]:
-        lines = "".join(completed("evaluate", *files, "--out", out, *options)).splitlines()
+        lines = "".join(completed("evaluate", "-v", *files, "--out", out, *options)).splitlines()
     else:
         lines = evaluated(files, out)
     page = (out / "report.html").read_text()
@@ -996,16 +1001,14 @@ def told(name, folder, completed):
         r'<tr(?: class="(\w+)")?><th scope="row">([^<]*)</th>[^\n]*<td[^>]*>(best|highest)</td></tr>',
         first_part(page),
     )
-    return Said(
-        lines, words(" ".join(lines)), shown(first_part(page)), shown(page), card, result, marks
-    )
+    panels = evaluate(files, out=folder / "brief", bootstrap=0).panels
+    short = answer_lines(panels, (), warnings(panels), room=11)
+    parts = (words(" ".join(lines)), shown(first_part(page)), shown(page))
+    return Said(lines, *parts, card, short, result, marks)
 
 
 def evaluated(files, out):
     """Evaluate a table as a program does; return the lines of a terminal."""
-    from bchisto.evaluate import evaluate
-    from bchisto.evaluate.report import headline, write_evaluation
-
     evaluation = evaluate(files, out=out, bootstrap=0)
     ((table, metrics),) = write_evaluation(evaluation)["tables"].items()
     return [*headline(table, metrics), *evaluation.notes]
@@ -1043,6 +1046,21 @@ def verdicts_said(situation, said):
             yield from lacking(pattern, text, output)
         for pattern in never:
             yield from saying(pattern, text, output)
+
+
+def brief_said(situation, said):
+    """Without ``-v`` the verdict is a sentence of 30 words, cautions are lines, and nothing else is called better."""
+    verdict, _, _ = words(" ".join(said.brief)).partition(" right ")
+    must, never = VERDICTS[situation.verdicts[0]]
+    if len(situation.tables) == 1:
+        if len(re.findall(r"\S*\w\S*", verdict)) > 30:
+            yield f"more than 30 words: {verdict}"
+        for pattern in must:
+            yield from lacking(pattern, verdict, "brief")
+        for pattern in never:
+            yield from saying(pattern, verdict, "brief")
+    if "\n".join(said.brief).count("\ncaution: ") > 3 or max(map(len, said.brief)) > 100:
+        yield f"more than three lines of 100 signs: {said.brief}"
 
 
 def sentences_said(situation, said):
@@ -1239,6 +1257,7 @@ def values_right(situation, said):
 
 CHECKS = (
     verdicts_said,
+    brief_said,
     sentences_said,
     expectations_said,
     figures_right,
@@ -1281,7 +1300,7 @@ def runs(tmp_path_factory):
                 patient=[f"p{k // 4:02d}" for k in range(64)],
             )
             out, err = completed(
-                "boost --features {} --out {} --folds 4 --head logistic --head lda --head svm",
+                "boost -v --features {} --out {} --folds 4 --head logistic --head lda --head svm",
                 folder / "features.npz",
                 folder / "run",
             )

@@ -170,7 +170,7 @@ def test_what_is_wanted_is_refused_or_recorded(rng, tmp_path, refused, completed
     assert TwoClassView(**json.loads(json.dumps(wanted.recorded(CLASSES)))).sensitivities == (0.9,)
     rows = saved(drawn(rng, n=60), tmp_path / "t.csv").read_text().splitlines()
     out, _ = completed(
-        "evaluate T/t.csv --out T/e --bootstrap 0 --sensitivity 0.9 --prevalence 0.02"
+        "evaluate -v T/t.csv --out T/e --bootstrap 0 --sensitivity 0.9 --prevalence 0.02"
     )
     assert (
         "target sensitivity 90.0 % by image, thresholds fitted on the other folds: sensitivity"

@@ -24,8 +24,8 @@ from written_tables import read_json, write_lines
 
 CHANGES = Path(__file__).parent / "changes"
 EVERY = sorted(CHANGES.glob("*.diff"))
-ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
-EXTENDING = REPOSITORY / "docs" / "extending.md"
+ARCHITECTURE = REPOSITORY / ".github" / "architecture.md"
+EXTENDING = REPOSITORY / ".github" / "extending.md"
 
 UNTRIED = ["interval", "banner", "column of the fields of slides", "printed line"]
 """Rows without a change of their own: a sentence of statistics, and places that `tests` hold by their own cases."""
@@ -38,8 +38,8 @@ OUTSIDE = ("tests/", "docs/", "tools/")
 HOUSE = ("test_files.py", "test_house.py", "test_law.py", "test_names.py", "test_options.py")
 """Tests of the house that an addition can touch; the others are of installations, licences and measured figures."""
 
-MAKERS = ("docs/make_cli_reference.py", "docs/make_elements.py")
-"""What CONTRIBUTING asks to be run after a change of commands and of recipes."""
+MAKERS = ("docs/make_cli_reference.py",)
+"""What CONTRIBUTING asks to be run after a change of commands."""
 
 
 class Copy(NamedTuple):
@@ -225,7 +225,6 @@ def test_a_published_system(changed):
     shown = changed.bchisto("reproduce idc-means --settings --all-variants")
     assert "idc-means: Class means of features against boosted trees" in shown
     assert re.search(r"boost +heads +prototype +sec\. 3", shown)
-    assert "## idc-means" in (changed.root / "docs" / "elements.md").read_text()
 
 
 @pytest.mark.slow

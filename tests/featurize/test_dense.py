@@ -156,9 +156,7 @@ def test_a_dense_bundle_predicts_by_frames(both, tissue, tmp_path, completed, mo
     monkeypatch.setattr(
         "bchisto.featurize.prepare.crop_key", lambda record, image, crop_seed: record.image_id
     )
-    completed(
-        "predict {} --images {} --out {} --jobs 1", result.folder / "model.bchisto", tissue, table
-    )
+    completed("predict {} --images {} --out {} --jobs 1", result.model, tissue, table)
     from bchisto.boost import Bundle
 
     features = {}
@@ -166,9 +164,7 @@ def test_a_dense_bundle_predicts_by_frames(both, tissue, tmp_path, completed, mo
         with open_store(path) as store:
             features[store.name] = store.features()
             order = store.image_ids
-    expected = dict(
-        zip(order, Bundle.load(result.folder / "model.bchisto").predict(features), strict=True)
-    )
+    expected = dict(zip(order, Bundle.load(result.model).predict(features), strict=True))
     lines = table.read_text().splitlines()[1:]
     assert len(lines) == 12
     for line in lines:

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bchisto.core import ImageError, InputError
+from bchisto.core import ImageError
 from bchisto.core.jobs import Ticker
 from bchisto.data import ImageRecord, make_tissue
 from bchisto.encoders import Encoder
 from bchisto.featurize import FeaturizeSettings, describe_images, prepare
 from bchisto.featurize.crops import Crop, cut_crop
 from bchisto.featurize.device import padded_length, pixel_map
+from bchisto.featurize.stream import why_on_cpu
 from bchisto.stains import HeAugmenter, augment_he
 from conftest import assert_same_descriptors, need_extra, seen_gpus
 from PIL import Image
@@ -78,7 +79,6 @@ def described(tissue, settings, on_device, count=3, helpers=1, started=None, **t
                 targets=targets,
                 ticker=Ticker(None),
                 helpers=helpers,
-                on_device=on_device,
             )
         )
     expected = len(records) if started is None else started
@@ -148,20 +148,12 @@ def test_descriptors_equal_those_of_the_cpu_road(oblong, changes, exact):
         ({"engine": "openvino"}, True, "openvino runs convs"),
     ],
 )
-def test_a_device_that_cannot_be_used_is_an_error(oblong, changes, gpus, reason):
+def test_why_a_device_is_not_used(changes, gpus, reason):
     settings = dataclasses.replace(SETTINGS, **changes)
     encoder = Encoder("convs", weights="random")
     encoder.engine = changes.get("engine", "keras")
-    with seen_gpus(gpus), pytest.raises(InputError, match=f"^`on_device`: {reason}$"):
-        next(
-            describe_images(
-                [ImageRecord("0.png", oblong / "0.png", None)],
-                settings=settings,
-                targets={"a": (encoder, settings.views[0])},
-                ticker=Ticker(None),
-                on_device=True,
-            )
-        )
+    with seen_gpus(gpus):
+        assert why_on_cpu(settings, [encoder]) == reason
 
 
 def test_frames_of_few_sizes_are_compiled(one_target, tmp_path, caplog):
@@ -275,7 +267,6 @@ def test_an_error_comes_in_its_place(tissue, one_target, tmp_path, monkeypatch, 
         "targets": one_target,
         "ticker": Ticker(counts),
         "helpers": cores,
-        "on_device": on_device,
     }
     with seen_gpus(on_device):
         items = describe_images(records, **options)
@@ -307,9 +298,10 @@ def described(encoder, on_device, mode="exact", colours=(0.7, 1.3)):
     settings = FeaturizeSettings(
         views=(view,), augmentations=1, crops=2, mode=mode, color_range=colours
     )
-    with mock.patch("bchisto.featurize.stream.visible_gpus", return_value=("0",)):
+    gpus = ("0",) * on_device
+    with mock.patch("bchisto.featurize.stream.visible_gpus", return_value=gpus):
         options = {"settings": settings, "targets": {"a": (encoder, view)}, "ticker": Ticker(None)}
-        (item,) = describe_images(records, **options, on_device=on_device)
+        (item,) = describe_images(records, **options)
     return item.features["a"]
 
 for name in sorted(FOLDED):

@@ -107,7 +107,7 @@ def test_images_smaller_than_the_field_get_the_largest_that_fits(
         in err
     )
     _, err = completed(*line, "--out", tmp_path / "run", "--view", "auto")
-    assert "views that fit the images: 0.5um:48" in err
+    assert "view: 0.5um:48" in err
     assert "its micrometres per pixel are not known" in refused(
         *line[:-4], "--jobs", 1, "--out", tmp_path / "other", "--preset", "quick"
     )

@@ -17,6 +17,7 @@ from bchisto.featurize import FeaturizeSettings, describe_images, open_store
 from bchisto.featurize.plan import _recorded_scale
 from bchisto.predict.model_file import load_model
 from conftest import seen_gpus, typed
+from packs import model_file
 
 SETTINGS = FeaturizeSettings(
     encoders=("mobilenetv2",), weights=("random",), views=("1.0:64",), augmentations=2, crops=2
@@ -36,13 +37,12 @@ def described(encoder, tissue):
     def features(scale=None, mode="exact", on_device=True):
         path = sorted(tissue.rglob("*.png"))[0]
         scaled = encoder if scale is None else encoder.in_float16(scale)
-        with seen_gpus(True):
+        with seen_gpus(on_device):
             (item,) = describe_images(
                 [ImageRecord("0.png", path, None)],
                 settings=dataclasses.replace(SETTINGS, mode=mode),
                 targets={"a": (scaled, SETTINGS.views[0])},
                 ticker=Ticker(None),
-                on_device=on_device,
             )
         return item.features["a"]
 
@@ -157,7 +157,10 @@ def test_predictions_take_the_recorded_precision_and_factor(
 
     def predicted(gpu):
         words = typed(
-            "predict {} --images {} --out {} --jobs 1", run, tissue, tmp_path / f"{gpu}.csv"
+            "predict {} --images {} --out {} --jobs 1",
+            model_file(run),
+            tissue,
+            tmp_path / f"{gpu}.csv",
         )
         with seen_gpus(gpu) as counts:
             _, err = completed(*words)

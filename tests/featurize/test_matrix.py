@@ -122,7 +122,7 @@ def test_the_folds_of_a_run(boosted, tmp_path):
         read_splits(tmp_path / "gone", names)
 
 
-def test_what_a_notebook_shows_is_short(tissue, boosted):
+def test_what_a_notebook_shows_is_short(tissue, boosted, boosted_model):
     """Not every array and record of it."""
     from bchisto.data import ImageSelection
     from bchisto.predict import Predictor
@@ -131,6 +131,6 @@ def test_what_a_notebook_shows_is_short(tissue, boosted):
     assert repr(dataset) == f"Dataset('folder', {str(tissue)!r}, {{'benign': 6, 'malignant': 6}})"
     matrix = load_features(boosted)
     assert repr(matrix) == f"FeatureMatrix(12 x {matrix.X.shape[1]}, 2 classes, 12 groups)"
-    predictions = Predictor(boosted).predict(sorted(tissue.rglob("*.png"))[:3])
+    predictions = Predictor(boosted_model).predict(sorted(tissue.rglob("*.png"))[:3])
     assert repr(predictions).startswith("Predictions(3 images, {")
     assert len(repr(predictions)) < 80

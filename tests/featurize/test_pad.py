@@ -50,7 +50,6 @@ def described(path, settings, on_device=False):
             settings=settings,
             ticker=Ticker(None),
             targets={str(view.crop): (encoder, view) for view in settings.views},
-            on_device=on_device,
         )
     assert counts == {"started": int(on_device)}
     return item.features

@@ -9,6 +9,7 @@ import h5py
 import pytest
 from bchisto.featurize import open_store
 from conftest import typed
+from packs import model_file
 
 pytestmark = pytest.mark.slow
 
@@ -87,7 +88,7 @@ def test_a_prediction_in_another_precision_says_so(tissue, tmp_path, encoder, co
     set_precision(run, "bfloat16")
     completed("boost --out {} --folds 2 --head logistic --jobs 1", run)
     line = "-m bchisto predict {} --images {} --out {} --jobs 2"
-    done = without_bfloat16(*typed(line, run, tissue, tmp_path / "p.csv"))
+    done = without_bfloat16(*typed(line, model_file(run), tissue, tmp_path / "p.csv"))
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("features in bfloat16, which are computed in float32 here") == 1
 

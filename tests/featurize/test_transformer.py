@@ -44,13 +44,13 @@ def test_features_are_those_of_files(fixed, tissue, tmp_path):
         assert_allclose(features, stored.X, rtol=1e-6)
 
 
-def test_crops_follow_from_pixels(tiny_settings, boosted, files):
+def test_crops_follow_from_pixels(tiny_settings, boosted_model, files):
     """As in prediction: the same of a file and of its array, whatever its name; and what the models are given."""
     features = ImageFeatures(tiny_settings).transform(files[:3])
     arrays = [decode_image(file) for file in files[:3]]
     assert_array_equal(ImageFeatures(tiny_settings).transform(arrays), features)
     records = [ImageRecord(file.name, file, None) for file in files[:3]]
-    model = Predictor(boosted)._model
+    model = Predictor(boosted_model)._model
     described = model.describe(records, ticker=Ticker(None), skip_errors=False)
     for row, (_, by_store, *_) in zip(features, described, strict=True):
         ((crops,),) = by_store.values()

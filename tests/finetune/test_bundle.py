@@ -75,13 +75,15 @@ def test_the_command_takes_either_bundle(tuned, tissue, tmp_path, refused, compl
 def test_blocks_processes_and_arrays_change_nothing(tuned, tmp_path, tissue_files):
     predict(tuned / "model.bchisto", tissue_files, out=tmp_path / "a.csv", work=Work(jobs=2))
     whole = {row["image_id"]: float(row["p_benign"]) for row in rows_of(tmp_path / "a.csv")}
-    found = Predictor(tuned).predict([decode_image(tissue_files[5]), tissue_files[4]])
+    found = Predictor(tuned / "model.bchisto").predict(
+        [decode_image(tissue_files[5]), tissue_files[4]]
+    )
     expected = [whole[path.name] for path in (tissue_files[5], tissue_files[4])]
     np.testing.assert_allclose(found.probabilities[:, 0], expected, rtol=1e-5)
     assert found.trained.tolist() == [True, True]
     assert found.outlier is None
     white = np.full_like(decode_image(tissue_files[0]), 255)
-    _, notes = Predictor(tuned).predict([tissue_files[4], white]).warnings
+    _, notes = Predictor(tuned / "model.bchisto").predict([tissue_files[4], white]).warnings
     assert "shows nothing" in " ".join(notes)
 
 
@@ -121,8 +123,8 @@ def test_images_that_do_not_fit_the_patches(tuned, tmp_path, monkeypatch, tissue
 
 
 @of_whole_images
-def test_each_road_names_a_bundle_of_the_other(tuned, boosted):
+def test_each_road_names_a_bundle_of_the_other(tuned, boosted_model):
     with refusing("a model file of CNNs|newer than this", BundleError):
         Bundle.load(tuned / "model.bchisto")
     with refusing("a model file of boosted models, not of CNNs", BundleError):
-        CnnBundle.load(boosted / "boost" / "3-lightgbm" / "model.bchisto")
+        CnnBundle.load(boosted_model)

@@ -161,9 +161,9 @@ def test_models_of_networks(network_model, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", hostile_models.PREDICTED)
-def test_models_by_the_command(boosted_result, tissue, tmp_path, cli, name):
+def test_models_by_the_command(boosted_model, tissue, tmp_path, cli, name):
     change, words = hostile_models.PREDICTED[name]
-    path = rewrite(boosted_result / "model.bchisto", tmp_path / "x.bchisto", change)
+    path = rewrite(boosted_model, tmp_path / "x.bchisto", change)
     line = "predict {} --images {} --out T/p.csv --calibrated --jobs 1"
     assert re.search(words, ended(cli, line, path, tissue))
     assert {one.name for one in tmp_path.iterdir()} <= {"p.csv.run.json", "x.bchisto"}

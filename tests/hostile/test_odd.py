@@ -307,10 +307,10 @@ def test_too_much_of_anything(store, monkeypatch, limit, most, said):
 # ---- model files and recipes
 
 
-def test_a_manifest_larger_than_one_can_be(boosted_result, monkeypatch):
+def test_a_manifest_larger_than_one_can_be(boosted_model, monkeypatch):
     monkeypatch.setattr("bchisto.core.formats.limits.MANIFEST_BYTES", 1000)
     with pytest.raises(BundleError, match="its manifest is larger than one can be"):
-        Bundle.load(boosted_result / "model.bchisto")
+        Bundle.load(boosted_model)
 
 
 @pytest.mark.parametrize(
@@ -318,11 +318,11 @@ def test_a_manifest_larger_than_one_can_be(boosted_result, monkeypatch):
     [lambda rows: rows[:, :2] * np.nan, lambda rows: rows[:, :3], lambda rows: rows[:, :2] * 0 - 1],
 )
 def test_a_head_whose_numbers_are_no_probabilities_leaves_no_parts(
-    boosted_result, tissue, tmp_path, refused, monkeypatch, given
+    boosted_model, tissue, tmp_path, refused, monkeypatch, given
 ):
     """As one of another package may give."""
     monkeypatch.setattr("bchisto.boost.trees.Forest.predict_rows", lambda self, rows: given(rows))
-    err = refused("predict {} --images {} --out T/p.csv --jobs 1", boosted_result, tissue)
+    err = refused("predict {} --images {} --out T/p.csv --jobs 1", boosted_model, tissue)
     assert "give values that are not probabilities" in err
     assert [one.name for one in tmp_path.iterdir()] == ["p.csv.run.json"]
 

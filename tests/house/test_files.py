@@ -76,8 +76,8 @@ def test_the_keys_of_metrics(tmp_path, boosted_result):
     assert set(keys_in(result)) <= names_in(section("metrics.json"))
 
 
-def test_the_columns_of_a_prediction(boosted, tissue, tmp_path):
-    predict(boosted, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))
+def test_the_columns_of_a_prediction(boosted_model, tissue, tmp_path):
+    predict(boosted_model, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))
     columns = {re.sub(r"^p_\w+", "p_<class>...", name) for name in rows_of(tmp_path / "p.csv")[0]}
     # a patient of these images trained only if the run names patients
     optional = {

@@ -35,7 +35,7 @@ APPS = [
     "apps.serve",
 ]
 ROOMS = [*GROUND, *ROAD, *APPS, "commands", "cli"]
-"""Lowest first; docs/architecture.md has the same order."""
+"""Lowest first; .github/architecture.md has the same order."""
 
 HEAVY = (
     "tensorflow",

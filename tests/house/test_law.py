@@ -37,30 +37,30 @@ WALRUSES = 0.1
 
 TOKENS = {
     "apps": 0,
-    "apps/check": 6_084,
-    "apps/doctor": 4_305,
-    "apps/explain": 14_371,
-    "apps/next": 5_087,
-    "apps/recipes": 19_932,
-    "apps/serve": 11_507,
-    "apps/slides": 21_629,
-    "apps/submit": 9_817,
-    "boost": 21_873,
-    "commands": 15_614,
-    "core": 45_643,
-    "crossval": 4_595,
-    "data": 48_184,
-    "encoders": 25_329,
-    "evaluate": 47_447,
-    "featurize": 31_320,
-    "finetune": 22_418,
-    "predict": 17_704,
+    "apps/check": 6_856,
+    "apps/doctor": 4_290,
+    "apps/explain": 15_173,
+    "apps/next": 5_079,
+    "apps/recipes": 19_812,
+    "apps/serve": 11_454,
+    "apps/slides": 21_499,
+    "apps/submit": 9_863,
+    "boost": 21_594,
+    "commands": 15_418,
+    "core": 45_742,
+    "crossval": 4_557,
+    "data": 48_778,
+    "encoders": 25_610,
+    "evaluate": 47_576,
+    "featurize": 31_342,
+    "finetune": 22_387,
+    "predict": 17_985,
     "root": 2_225,
-    "stains": 6_915,
+    "stains": 6_865,
 }
 """Tokens of each room, which may grow by `SLACK`. The issue that names a room raises its number, and that of all."""
 SLACK = 1.02
-TOKENS_OF_ALL = 381_999
+TOKENS_OF_ALL = 384_108
 """Of the whole package, without slack."""
 
 

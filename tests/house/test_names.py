@@ -56,6 +56,8 @@ def test_names_become_flags(command, template, python, shown):
 
 
 def test_what_is_filled_in_is_never_read():
+    spaced = Message("{positive:{}}", "kein Tumor").written(in_flags(invoked(cli, ["evaluate"])))
+    assert spaced == "--positive 'kein Tumor'"
     text = Message("{views} {}: {}", "{jobs} `jobs`", InputError("{folds} {}", "a{b"))
     assert text == "`views` {jobs} `jobs`: `folds` a{b"
     assert text.written(lambda name, value: name.upper()) == "VIEWS {jobs} `jobs`: FOLDS a{b"

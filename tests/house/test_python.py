@@ -34,7 +34,7 @@ from bchisto.evaluate import TableChoice, TwoClassView, evaluate, measure, read_
 from bchisto.evaluate.conclusions import verdict_of
 from bchisto.featurize import FeaturizeSettings, View, featurize, load_features, open_store
 from bchisto.finetune import FinetuneSettings
-from bchisto.predict import Predictor, PredictSettings, find_bundle, predict
+from bchisto.predict import Predictor, PredictSettings, predict
 from bchisto.stains import augment_he
 from conftest import REPOSITORY, needs_repository
 from documented import text_of
@@ -139,8 +139,8 @@ def test_mistakes_are_one_line_of_a_class(boosted, call, kind, message, boosted_
         call(boosted, table)
 
 
-def test_a_model_file_is_opened_by_its_name_as_text(boosted):
-    assert bundle_of(str(find_bundle(boosted)))["classes"] == ["benign", "malignant"]
+def test_a_model_file_is_opened_by_its_name_as_text(boosted_model):
+    assert bundle_of(str(boosted_model))["classes"] == ["benign", "malignant"]
 
 
 def test_settings():
@@ -161,7 +161,7 @@ def test_settings():
     assert type(tuned.epochs) is int
 
 
-def test_functions_of_every_room(boosted, tissue, tmp_path, tissue_files, boosted_result):
+def test_functions_of_every_room(boosted, tissue, tmp_path, tissue_files, boosted_model):
     file = str(tissue_files[0])
     assert decode_image(file).shape == (96, 96, 3)
     assert read_header(file).width == 96
@@ -178,8 +178,7 @@ def test_functions_of_every_room(boosted, tissue, tmp_path, tissue_files, booste
         weights
     )
     assert Encoder("convs", weights=weights, layers="middle").weights == "file"
-    model = boosted_result / "model.bchisto"
-    predicted = predict(str(model), file, out=str(tmp_path / "p.csv"), work=ONE_JOB)
+    predicted = predict(str(boosted_model), file, out=str(tmp_path / "p.csv"), work=ONE_JOB)
     assert predicted.images == 1
 
 
@@ -328,15 +327,15 @@ def test_the_types_of_settings_are_read_in_their_docstrings():
     assert "\nlabels : Path | None\n" in FeatureChoice.__doc__
 
 
-def test_weights_by_encoder(boosted, tmp_path):
+def test_weights_by_encoder(boosted_model, tmp_path):
     """A mapping is read wherever weights are given."""
     by_encoder = FeaturizeSettings(weights={"resnet50": Path("x.h5"), "vgg16": "imagenet"})
     assert by_encoder.weights == ("resnet50=x.h5", "vgg16=imagenet")
     weights = {"tiny": tmp_path / "other.h5"}
     weights["tiny"].write_bytes(b"other")
     for call in (
-        lambda: Predictor(boosted, weights=weights),
-        lambda: predict(boosted, tmp_path, out=tmp_path / "p.csv", weights=weights),
+        lambda: Predictor(boosted_model, weights=weights),
+        lambda: predict(boosted_model, tmp_path, out=tmp_path / "p.csv", weights=weights),
     ):
         with refusing(r"needs the weights of sha256 .*other\.h5 has", WeightsError):
             call()
@@ -407,14 +406,13 @@ def frame(boosted_result, pandas):
     return pandas.read_csv(boosted_result / "predictions.csv")
 
 
-def test_a_second_call(tmp_path, tissue_files, boosted_result, evaluated):
+def test_a_second_call(tmp_path, tissue_files, boosted_model, evaluated):
     """It is refused by `predict` and overwrites with `evaluate`."""
-    model = boosted_result / "model.bchisto"
     file = tissue_files[0]
-    predict(model, file, out=tmp_path / "p.csv", work=ONE_JOB)
+    predict(boosted_model, file, out=tmp_path / "p.csv", work=ONE_JOB)
     with refusing(r"p\.csv: exists already", OutputError):
-        predict(model, file, out=tmp_path / "p.csv", work=ONE_JOB)
-    table = model.with_name("predictions.csv")
+        predict(boosted_model, file, out=tmp_path / "p.csv", work=ONE_JOB)
+    table = boosted_model.with_name("predictions.csv")
     evaluated(table)
     metrics = tmp_path / "e" / "metrics.json"
     before = metrics.read_bytes()
@@ -554,8 +552,9 @@ def test_data_frames_by_name(tmp_path, frame, evaluated):
     evaluated({"mine": frame}, "b")
     assert mine.read_text() == "of a user"
     for value in (frame, mine):
-        with refusing("`sources` a/b: give this table a name without slash"):
-            evaluated({"a/b": value}, "c")
+        for name in ("a/b", "frames/b", ""):
+            with refusing(f"`sources` {name or repr('')}: give this table a name without slash"):
+                evaluated({name: value}, "c")
     with refusing("`sources`: give at least one table"):
         evaluated({}, "c")
 
@@ -603,10 +602,10 @@ def test_errors_name_rows_of_frames_by_their_index(pandas, frame, evaluated):
 
 
 def test_marks_of_a_frame_are_those_of_its_table(
-    boosted, tmp_path, tissue_files, pandas, evaluated
+    boosted_model, tmp_path, tissue_files, pandas, evaluated
 ):
     """Images and patients that trained are told of, whether they are marked with yes or with True; in a table, too."""
-    frame = Predictor(boosted).predict(tissue_files).to_pandas()
+    frame = Predictor(boosted_model).predict(tissue_files).to_pandas()
     frame["label"] = [file.parent.name for file in tissue_files]
     frame["group"] = "a patient"
     frame["group_trained"] = "yes"
@@ -655,7 +654,7 @@ def test_figures_as_rows(pandas, frame, evaluated):
 
 
 def test_mistakes_of_scripts_are_told_in_words(
-    boosted, tissue, tmp_path, tissue_files, boosted_result, frame, evaluated
+    boosted_model, tissue, tmp_path, tissue_files, boosted_result, frame, evaluated
 ):
     """Draws that are no number, an output that is a file, weights that no encoder takes, and negative stains."""
     table = boosted_result / "predictions.csv"
@@ -687,9 +686,9 @@ def test_mistakes_of_scripts_are_told_in_words(
         open_encoder("resnet51")
     text = "resnet50=x.h5: .* has no encoder of this name, but tiny"
     with refusing(text):
-        Predictor(boosted, weights={"resnet50": "x.h5"})
+        Predictor(boosted_model, weights={"resnet50": "x.h5"})
     with refusing(text):
-        predict(boosted, tissue, out=tmp_path / "p.csv", weights={"resnet50": "x.h5"})
+        predict(boosted_model, tissue, out=tmp_path / "p.csv", weights={"resnet50": "x.h5"})
     image = decode_image(tissue_files[0])
     with refusing("^factors -1 and 1: give none below 0$"):
         augment_he(image, hematoxylin=-1, eosin=1)

@@ -136,8 +136,9 @@ BOOSTED = {
         ),
         # stores and names
         "no store": (said(stores={}), "names no feature sets"),
+        "no encoder": (said(stores={"a": {}}), "lacks the settings of its feature sets"),
         "a store without models": (
-            lambda m: said(stores={**manifest_of(m)["stores"], "more": {}})(m),
+            lambda m: said(stores={**manifest_of(m)["stores"], "more": {"encoder": "e"}})(m),
             "has no model of its feature set more",
         ),
         "a model twice": (

@@ -16,6 +16,12 @@ def packs_in(folder):
     }
 
 
+def model_file(run):
+    """Return the only model file below a folder, also if it is not better than chance."""
+    (file,) = run.rglob("model.bchisto")
+    return file
+
+
 def models_in(folder):
     """Return what the heads saved: ``seed0-fold1`` to bytes."""
     return {name: np.load(path)["model"].tobytes() for name, path in packs_in(folder).items()}

@@ -213,7 +213,8 @@ def report_of(panels, **more):
         path = Path(folder) / "r.html"
         write_report(path, title="x", panels=panels, **more)
         page = path.read_text()
-    return page, visible(page)
+        form = path.with_name("tripod.html").read_text()
+    return page, visible(page + form.partition("<main")[2])
 
 
 def report_text(*tables):

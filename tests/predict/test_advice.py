@@ -11,27 +11,25 @@ from PIL import Image
 from written_tables import write_lines
 
 
-def test_an_image_without_tissue(tmp_path, cli, boosted_result):
+def test_an_image_without_tissue(tmp_path, cli, boosted_model):
     Image.new("RGB", (96, 96), (255, 255, 255)).save(tmp_path / "white.png")
-    source = boosted_result / "model.bchisto"
     stores = {
         name: {**header, "stain_fallback": "error"}
-        for name, header in bundle_stores(source).items()
+        for name, header in bundle_stores(boosted_model).items()
     }
-    model = altered(source, tmp_path / "strict.bchisto", stores=stores)
+    model = altered(boosted_model, tmp_path / "strict.bchisto", stores=stores)
     code, _, err = cli("predict {} T/white.png --out T/p.csv --jobs 1", model)
     assert code == 1
     assert "white.png" in err
     assert err.strip().endswith("; leave it out")
 
 
-def test_labels_that_the_model_does_not_know(tmp_path, caplog, tissue_files, boosted_result):
+def test_labels_that_the_model_does_not_know(tmp_path, caplog, tissue_files, boosted_model):
     files = tissue_files[:3]
     lines = [f"{path},{label}" for path, label in zip(files, ("Benign", "odd", "odd"), strict=True)]
     write_lines(tmp_path / "m.csv", "path,label", *lines)
-    model = boosted_result / "model.bchisto"
     with caplog.at_level("INFO", logger="bchisto"):
-        predict(model, tmp_path / "m.csv", out=tmp_path / "p.csv", work=Work(jobs=1))
+        predict(boosted_model, tmp_path / "m.csv", out=tmp_path / "p.csv", work=Work(jobs=1))
     assert (
         "2 of 3 images have labels that are not classes of the model and stay empty in the table: odd"
         in caplog.text

@@ -12,9 +12,11 @@ from bchisto.boost import Bundle
 from bchisto.core.formats import file_sha256
 from bchisto.evaluate import TwoClassView, measure, read_predictions, two_sides
 from bchisto.evaluate.calibration import fold_temperatures
-from bchisto.predict import OperatingPoint
+from bchisto.predict import OperatingPoint, PredictSettings
+from bchisto.predict.outputs import measured_at
 from bchisto.predict.table import answers_of
 from conftest import typed
+from packs import model_file
 from written_tables import flat, lines, predictions, read_json, rows_of, saved, write_lines, written
 
 ALIKE = ("Zeta ü", "alpha")
@@ -59,10 +61,10 @@ def test_a_tie_is_what_is_predicted_in_every_output(indifferent, tmp_path, compl
         *typed("--labels {} --folds 3", indifferent / "labels-True.csv"),
         *typed("--positive {} --seeds 1", positive.upper()),
     )
-    new = indifferent / "new" / "emb.npz"
+    model, new = model_file(tmp_path), indifferent / "new" / "emb.npz"
     for more in ((), ("--calibrated",), ("--threshold", 0.5)):
         out = tmp_path / f"p{len(more)}.csv"
-        said, _ = completed("predict T/run --features {} --out {}", new, out, *more)
+        said, _ = completed("predict {} --features {} --out {}", model, new, out, *more)
         rows = rows_of(out)
         assert {row[f"p_{name}"] for row in rows for name in ALIKE} == {"0.5"}
         assert {row["predicted"] for row in rows} == {ALIKE[0]}
@@ -132,6 +134,15 @@ def test_a_tie_of_a_patient_is_what_the_images_are_predicted(tmp_path, completed
     assert [table["accuracy"]["value"] for table in tables.values()] == [1.0]
 
 
+def test_a_positive_class_that_is_given_replaces_that_of_the_model():
+    view = {"positive": ["b"], "rule": "sum", "thresholds": [0.5], "wanted": []}
+    kept, other = (PredictSettings(positive=x).point_of(("a", "b"), view, "m") for x in "BA")
+    assert f"{kept}; {other}" == "b at 0.5; a at 0.5, not measured for this positive class"
+    metrics = {"two_class": {**view, "thresholds": [{"threshold": 0.5}]}}
+    assert measured_at(metrics, kept)
+    assert not measured_at(metrics, other)
+
+
 def test_a_fitted_threshold_is_no_tie():
     """It promises that positive images reach it; that a class is named at 0.5 would break this."""
     table = predictions([0.5] * 40, [0, 1] * 20, folds=[k // 8 for k in range(40)])
@@ -142,9 +153,9 @@ def test_a_fitted_threshold_is_no_tie():
     assert point.is_positive(table.probabilities, table.predicted).all()
 
 
-def test_calibration_chooses_no_other_class(boosted_result):
+def test_calibration_chooses_no_other_class(boosted_model):
     """Two probabilities that differ by rounding are equal after calibration."""
-    facts = Bundle.load(boosted_result / "model.bchisto")
+    facts = Bundle.load(boosted_model)
     close = np.array([[np.nextafter(0.5, 0), np.nextafter(0.5, 1)]])
     calibrated, answers = answers_of(replace(facts, temperature=20.0), close)
     assert calibrated.tolist() == [[0.5, 0.5]]
@@ -163,9 +174,9 @@ def cells(page):
 
 
 @pytest.mark.parametrize("more", [(), ("--calibrated",)])
-def test_the_table_says_what_the_report_shows(tissue, tmp_path, completed, more, boosted_result):
+def test_the_table_says_what_the_report_shows(tissue, tmp_path, completed, more, boosted_model):
     model = altered(
-        boosted_result / "model.bchisto",
+        boosted_model,
         tmp_path / "model.bchisto",
         unsure=RULE,
         calibration={"temperature": 1.7},
@@ -226,7 +237,7 @@ def test_the_mark_follows_what_folds_did(indifferent, tmp_path, completed):
         )
         new = indifferent / "new" / "emb.npz"
         said, _ = completed(
-            "predict {} --features {} --out {}", run, new, tmp_path / f"{number}.csv"
+            "predict {} --features {} --out {}", model_file(run), new, tmp_path / f"{number}.csv"
         )
         assert (MIXED in flat(said)) == is_mixed, labels
 
@@ -284,10 +295,10 @@ def test_the_columns_are_no_classes_and_change_no_figure(tmp_path, completed):
 
 
 def test_a_table_with_paths_is_a_manifest_whose_classes_are_its_labels(
-    boosted, tissue, tmp_path, completed
+    boosted_model, tissue, tmp_path, completed
 ):
     """As the page writes it; the label is the person's, and not what is predicted or how surely."""
-    completed("predict {} --images {} --jobs 1 --out T/p.csv", boosted, tissue)
+    completed("predict {} --images {} --jobs 1 --out T/p.csv", boosted_model, tissue)
     rows = rows_of(tmp_path / "p.csv")
     for number, row in enumerate(rows):
         row |= {"path": tissue / row["image_id"], "label": ALIKE[number % 2]}
@@ -299,11 +310,11 @@ def test_a_table_with_paths_is_a_manifest_whose_classes_are_its_labels(
 
 
 def test_a_table_of_an_older_version_gets_the_columns(
-    boosted, tissue, tmp_path, cli, completed, refused
+    boosted_model, tissue, tmp_path, cli, completed, refused
 ):
     """An update writes it anew, as long as nobody has changed it."""
     out = tmp_path / "p.csv"
-    words = typed("predict {} --images {} --out {} --update --jobs 1", boosted, tissue, out)
+    words = typed("predict {} --images {} --out {} --update --jobs 1", boosted_model, tissue, out)
     completed(*words)
     whole = out.read_bytes()
     rows = rows_of(out)

@@ -33,7 +33,7 @@ IDLE = "Keras leaves the GPU idle: "
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, tissue, tiny_settings):
-    """Return a function that trains a model on features of these settings, once each; its folder is read only."""
+    """Return a function that trains a model on features of these settings, once each; its file is read only."""
     made = {}
 
     def train(**options):
@@ -44,8 +44,7 @@ def trained(tmp_path_factory, tissue, tiny_settings):
                 tiny_settings, **{"encoders": ("convs",), "engine": "openvino", **options}
             )
             featurize(tissue, out=run, settings=settings, work=Work(jobs=1))
-            train_small(run, seeds=2)
-            made[key] = run
+            made[key] = train_small(run, seeds=2)[0].model
         return made[key]
 
     return train

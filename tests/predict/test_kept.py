@@ -129,7 +129,7 @@ def written(monkeypatch):
 
 
 def test_warnings_of_an_image_stand_in_the_table_also_of_those_that_were_kept(
-    boosted, tissue, tmp_path, written, monkeypatch
+    boosted_model, tissue, tmp_path, written, monkeypatch
 ):
     """As `Predictor` gives them. The column is only there if an image has one."""
     monkeypatch.setattr("bchisto.featurize.settings._MOST_IMAGES", 2)
@@ -142,7 +142,7 @@ def test_warnings_of_an_image_stand_in_the_table_also_of_those_that_were_kept(
 
     def night():
         written.clear()
-        return predict_here(boosted, images, out, settings=settings)
+        return predict_here(boosted_model, images, out, settings=settings)
 
     night()
     assert "warnings" not in rows(out)[0]
@@ -155,7 +155,7 @@ def test_warnings_of_an_image_stand_in_the_table_also_of_those_that_were_kept(
     assert written[0] == 2  # in the first block, which is kept
     result = night()
     assert written == []  # nothing is predicted again
-    answer = Predictor(boosted).predict(images)
+    answer = Predictor(boosted_model).predict(images)
     texts = {
         image: "; ".join(texts)
         for image, texts in zip(answer.image_ids, answer.warnings, strict=True)
@@ -166,7 +166,7 @@ def test_warnings_of_an_image_stand_in_the_table_also_of_those_that_were_kept(
     assert "too little tissue" in texts["a white.png"]
     sizes = "other sizes than those of training (96x96): 192x96; export in the same way"
     assert texts["large.png"].startswith(sizes)
-    assert f'<td data-head="Warnings">{texts["large.png"]}</td>' in sheet.read_text()
+    assert texts["large.png"] in sheet.read_text()
     assert night().unchanged
     pytest.importorskip("pandas")
     frame = result.to_pandas()
@@ -174,10 +174,9 @@ def test_warnings_of_an_image_stand_in_the_table_also_of_those_that_were_kept(
 
 
 def test_an_update_says_if_most_kept_predictions_are_of_another_model_or_of_images_that_are_gone(
-    tissue, images, tmp_path, written, caplog, boosted_result
+    tissue, images, tmp_path, written, caplog, boosted_model
 ):
-    model = boosted_result / "model.bchisto"
-    other = altered(model, tmp_path / "other.bchisto", calibration=None)
+    other = altered(boosted_model, tmp_path / "other.bchisto", calibration=None)
     out = tmp_path / "p.csv"
     settings = PredictSettings(update=True)
 
@@ -189,10 +188,10 @@ def test_an_update_says_if_most_kept_predictions_are_of_another_model_or_of_imag
         line = rf"{out}: (.*) kept predictions are not of this model and these images, and are left out"
         return max(written, default=0), *re.findall(line, caplog.text)
 
-    assert night(model) == (6,)
-    assert night(model) == (0,)
+    assert night(boosted_model) == (6,)
+    assert night(boosted_model) == (0,)
     shutil.copy(sorted((tissue / "malignant").iterdir())[0], images)
-    assert night(model) == (7,)
+    assert night(boosted_model) == (7,)
     assert night(other) == (7, "7 of 7")
     assert night(other) == (0,)
     for path in sorted(images.iterdir())[:3]:
@@ -205,22 +204,25 @@ def test_an_update_says_if_most_kept_predictions_are_of_another_model_or_of_imag
 
 
 def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays_one(
-    tmp_path, written, cli, tissue_files, boosted_result
+    tmp_path, written, cli, tissue_files, boosted_model
 ):
     folder, out, sheet = tmp_path / "incoming", tmp_path / "p.csv", tmp_path / "sheet.html"
     (folder / "benign").mkdir(parents=True)
     (folder / ".DS_Store").touch()
     first, second, third, other = tissue_files[:4]
-    model = boosted_result / "model.bchisto"
 
     def night(*options):
         """Return the exit code, and how many images were predicted."""
         written.clear()
-        code = cli("predict {} --images {} --out {} --update", model, folder, out, *options)[0]
+        code = cli(
+            "predict {} --images {} --out {} --update", boosted_model, folder, out, *options
+        )[0]
         return code, *written[:1]
 
     def whole():
-        predict(model, [folder], out=tmp_path / "whole.csv", work=Work(jobs=1, overwrite=True))
+        predict(
+            boosted_model, [folder], out=tmp_path / "whole.csv", work=Work(jobs=1, overwrite=True)
+        )
         return (tmp_path / "whole.csv").read_bytes()
 
     # there is no image yet
@@ -255,7 +257,7 @@ def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays
     assert out.read_bytes() == whole()
     assert not (tmp_path / "p.csv.failures.csv").exists()
     # as ever without --update
-    assert cli("predict {} --images {} --out {}", model, folder, out)[0] == 2
+    assert cli("predict {} --images {} --out {}", boosted_model, folder, out)[0] == 2
     before = out.read_bytes()
     shutil.rmtree(folder / "benign")
     (folder / "Thumbs.db").touch()
@@ -289,7 +291,9 @@ def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays
 
 
 @pytest.mark.parametrize("kind", ["cut", "text"])
-def test_an_image_that_fails_again_is_nothing_new(boosted, tissue, images, tmp_path, cli, kind):
+def test_an_image_that_fails_again_is_nothing_new(
+    boosted_model, tissue, images, tmp_path, cli, kind
+):
     """Also if its header shows it; another image or reason is new, and so is one that can be used by now."""
     out = tmp_path / "p.csv"
 
@@ -302,7 +306,7 @@ def test_an_image_that_fails_again_is_nothing_new(boosted, tissue, images, tmp_p
     def night():
         settings = PredictSettings(update=True)
         work = Work(jobs=1, skip_errors=True)
-        return predict(boosted, images, out=out, settings=settings, work=work)
+        return predict(boosted_model, images, out=out, settings=settings, work=work)
 
     spoiled("a.tif")
     first = night()
@@ -316,7 +320,9 @@ def test_an_image_that_fails_again_is_nothing_new(boosted, tissue, images, tmp_p
     lines = [f"nothing new for {out}", "1 image cannot be used, as before"]
     assert again.summary() == lines
     assert out.stat().st_mtime_ns == before
-    words = typed("predict {} --images {} --out {} --update --skip-errors", boosted, images, out)
+    words = typed(
+        "predict {} --images {} --out {} --update --skip-errors", boosted_model, images, out
+    )
     code, text, _ = cli(*words, "--jobs", 1)
     assert (code, text.splitlines()) == (4, lines)
     spoiled("b.tif")
@@ -335,7 +341,9 @@ def test_an_image_that_fails_again_is_nothing_new(boosted, tissue, images, tmp_p
     assert not listed.exists()
 
 
-def test_an_empty_folder_beside_others_costs_no_row(boosted, tissue, tmp_path, refused, completed):
+def test_an_empty_folder_beside_others_costs_no_row(
+    boosted_model, tissue, tmp_path, refused, completed
+):
     out, later, disk = (
         tmp_path / "p.csv",
         tmp_path / "later",
@@ -344,7 +352,7 @@ def test_an_empty_folder_beside_others_costs_no_row(boosted, tissue, tmp_path, r
     later.mkdir()
     words = typed(
         "predict {} --update --out {} --images {} --images {}",
-        boosted,
+        boosted_model,
         out,
         tissue / "malignant",
         later,
@@ -365,11 +373,11 @@ def test_an_empty_folder_beside_others_costs_no_row(boosted, tissue, tmp_path, r
 
 @pytest.mark.parametrize("at", ["finish", "write_or_remove", "write_html"])
 def test_what_a_night_did_not_reach_is_written_in_the_next(
-    boosted, images, tmp_path, cli, monkeypatch, at
+    boosted_model, images, tmp_path, cli, monkeypatch, at
 ):
     out = tmp_path / "p.csv"
     sheet, other = tmp_path / "sheet.html", tmp_path / "other.html"
-    words = typed("predict {} --images {} --update --out {} --html", boosted, images, out)
+    words = typed("predict {} --images {} --update --out {} --html", boosted_model, images, out)
     assert [cli(*words, page)[0] for page in (sheet, other)] == [0, 0]
     (images / "benign00.png").unlink()
     with monkeypatch.context() as killed:
@@ -381,10 +389,10 @@ def test_what_a_night_did_not_reach_is_written_in_the_next(
 
 @pytest.mark.parametrize("name", ["p.csv", "sheet.html"])
 def test_an_update_replaces_only_what_an_earlier_call_wrote(
-    boosted, images, tmp_path, cli, name, completed, refused
+    boosted_model, images, tmp_path, cli, name, completed, refused
 ):
     mine = tmp_path / name
-    words = typed("predict {} --images {} --update --out T/p.csv", boosted, images)
+    words = typed("predict {} --images {} --update --out T/p.csv", boosted_model, images)
     spoil(images / "half-copied.tif")
     assert cli(*words, "--html", tmp_path / "sheet.html")[0] == 1  # which wrote neither
     (images / "half-copied.tif").unlink()
@@ -397,10 +405,12 @@ def test_an_update_replaces_only_what_an_earlier_call_wrote(
 
 
 @pytest.mark.slow
-def test_the_script_of_the_documents_prints_only_what_somebody_must_see(boosted, tissue, tmp_path):
+def test_the_script_of_the_documents_prints_only_what_somebody_must_see(
+    boosted_model, tissue, tmp_path
+):
     text = (Path(__file__).parents[2] / "docs" / "predict.md").read_text()
     (script,) = re.findall(r"```text\n(bchisto predict .*?)```", text, re.DOTALL)
-    (tmp_path / "run").symlink_to(boosted)
+    (tmp_path / "run").symlink_to(boosted_model)
     (tmp_path / "new").mkdir()
 
     def night():
@@ -442,26 +452,28 @@ def after_pack(monkeypatch, written):
     return arrange
 
 
-def test_packs_that_vanish_cost_no_row(boosted, tissue, tmp_path, after_pack, monkeypatch):
+def test_packs_that_vanish_cost_no_row(boosted_model, tissue, tmp_path, after_pack, monkeypatch):
     """Another process, which has finished the table, removes them: between two blocks, or while one is written."""
     out, parts = tmp_path / "p.csv", tmp_path / "p.csv.parts"
     after_pack(2, lambda: shutil.rmtree(parts))
-    assert predict_here(boosted, tissue, out).images == len(rows(out)) == 12
+    assert predict_here(boosted_model, tissue, out).images == len(rows(out)) == 12
     assert not parts.exists()
 
     def gone(*_):
         raise OutputError("cannot be written") from FileNotFoundError()
 
     monkeypatch.setattr("bchisto.predict.blocks.write_pack", gone)
-    predict_here(boosted, tissue, tmp_path / "q.csv")
+    predict_here(boosted_model, tissue, tmp_path / "q.csv")
     assert rows(tmp_path / "q.csv") == rows(out)
 
 
-def test_another_table_written_meanwhile_is_not_touched(boosted, tissue, tmp_path, after_pack):
+def test_another_table_written_meanwhile_is_not_touched(
+    boosted_model, tissue, tmp_path, after_pack
+):
     other = tmp_path / "q.csv"
     after_pack(1, lambda: other.write_text("image_id\nmine\n"))
     with pytest.raises(
         OutputError, match=r"q\.csv: another process wrote another table meanwhile; use `overwrite`"
     ):
-        predict_here(boosted, tissue, other)
+        predict_here(boosted_model, tissue, other)
     assert other.read_text() == "image_id\nmine\n"

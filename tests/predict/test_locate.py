@@ -10,19 +10,54 @@ from bchisto.boost import BoostSettings, train
 from bchisto.core import InputError, MissingInputError, WeightsError
 from bchisto.core.jobs import Work
 from bchisto.featurize import featurize
-from bchisto.predict import predict
+from bchisto.predict import find_bundle, predict
 from bchisto_tiny import tiny_weights
 from packs import ONE_JOB, predict_here
 
 SMALL = BoostSettings(seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 2})
 
 
-def test_a_run_folder_stands_for_its_bundle(boosted, tmp_path, completed, one_file, boosted_result):
-    completed("predict {} --images {} --out T/p.csv --jobs 1", boosted, one_file)
-    model = boosted_result / "model.bchisto"
-    for place in (model, model.parent, model.parent.parent):
-        predict(place, one_file, out=tmp_path / "q.csv", work=Work(jobs=1, overwrite=True))
+def trained_on(tmp_path, shift, *heads):
+    """Train in a run folder on features of which one class differs by so much; return their file and the results."""
+    rng = np.random.default_rng(3)
+    labels = np.repeat(["gut", "böse"], 20)
+    features = rng.normal(size=(40, 5)) + shift * (labels == "gut")[:, None]
+    file = tmp_path / "Merkmale.npz"
+    np.savez(file, features=features, image_id=[f"i{number}" for number in range(40)], label=labels)
+    settings = BoostSettings(heads=heads)
+    return file, train(
+        out=tmp_path / "run 1", features=file, folds="4", settings=settings, work=ONE_JOB
+    )
+
+
+def test_a_run_folder_stands_for_its_model_if_that_is_better_than_chance(tmp_path, completed):
+    file, (result,) = trained_on(tmp_path, 3.0, "logistic")
+    completed("predict {} --features {} --out T/p.csv", tmp_path / "run 1", file)
+    for place in (result.model, result.folder, result.folder.parent):
+        predict(place, features=file, out=tmp_path / "q.csv", work=Work(overwrite=True))
         assert (tmp_path / "q.csv").read_bytes() == (tmp_path / "p.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "predict {} x.png --out T/out",
+        "explain {} x.png --method map --out T/out",
+        "serve {}",
+        "export {} --to T/out",
+    ],
+)
+def test_the_only_model_of_a_folder_is_refused_if_it_is_not(
+    boosted, boosted_model, tmp_path, refused, words
+):
+    """One whose figures stayed elsewhere is taken."""
+    assert refused(words, boosted).endswith(
+        f"{boosted}: its model is not shown to be better than chance for new patients; to use it all the same, "
+        f"give it: {boosted_model}\n"
+    )
+    assert not (tmp_path / "out").exists()
+    shutil.copy(boosted_model, tmp_path)
+    assert find_bundle(tmp_path) == tmp_path / boosted_model.name
 
 
 def test_of_several_models_one_is_to_be_named(boosted, tissue, tmp_path):
@@ -41,14 +76,8 @@ def test_of_several_models_one_is_to_be_named(boosted, tissue, tmp_path):
 
 @pytest.mark.parametrize(("shift", "is_best"), [(3.0, True), (0.0, False)])
 def test_of_several_models_the_best_is_taken_if_it_beats_chance(tmp_path, caplog, shift, is_best):
-    rng = np.random.default_rng(3)
-    labels = np.repeat(["gut", "böse"], 20)
-    features = rng.normal(size=(40, 5)) + shift * (labels == "gut")[:, None]
-    file = tmp_path / "Merkmale.npz"
-    np.savez(file, features=features, image_id=[f"i{number}" for number in range(40)], label=labels)
+    file, trained = trained_on(tmp_path, shift, "logistic", "knn")
     run = tmp_path / "run 1"
-    settings = BoostSettings(heads=("logistic", "knn"))
-    trained = train(out=run, features=file, folds="4", settings=settings, work=ONE_JOB)
     if not is_best:
         with pytest.raises(
             InputError, match="2 models, and no single one is the highest and better than chance"
@@ -65,7 +94,10 @@ def test_of_several_models_the_best_is_taken_if_it_beats_chance(tmp_path, caplog
 
 @pytest.fixture(scope="module")
 def weighted(tissue, tiny_settings, tmp_path_factory):
-    """A run whose descriptors come from a weights file, given by a relative path."""
+    """Two runs whose descriptors come from a weights file, given by a relative path.
+
+    The figures of their models are elsewhere: nothing is known of these, so they are taken of their folders.
+    """
     root = tmp_path_factory.mktemp("weighted runs")
     tiny_weights(root / "tiny.weights.h5", seed=7)
     with pytest.MonkeyPatch.context() as patch:
@@ -74,6 +106,8 @@ def weighted(tissue, tiny_settings, tmp_path_factory):
         featurize(tissue, out="run", settings=settings, work=ONE_JOB)
         train(out="run", folds="3", settings=SMALL, work=ONE_JOB)
         train(out="apart", features="run/features", folds="3", settings=SMALL, work=ONE_JOB)
+    for path in root.glob("*/boost/*/metrics.json"):
+        path.unlink()
     return root
 
 

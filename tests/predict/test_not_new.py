@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,7 +163,13 @@ def test_patients_that_trained_are_known_again(of_patients, tmp_path, completed)
     assert [row["trained"] for row in table] == ["no"] * 4
     (line,) = [line for line in err.splitlines() if line.startswith("next: ")]
     assert f"--against {model.with_name('predictions.csv')}" in line
-    out, err = completed(*shlex.split(line.removeprefix("next: bchisto ")))
-    assert "1 patient trained the models, judging by names, so this does not show" in out
-    assert "expect about" not in out
-    assert "PATIENTS SEEN IN TRAINING: 1 of 2 patients" in err
+    command = shlex.split(line.removeprefix("next: bchisto "))
+    out, _ = completed(*command)
+    page = (Path(command[-1]) / "report.html").read_text()
+    assert "1 patient trained the models, judging by names, so this does not show" in page
+    assert "expect about" not in out + page
+    assert "too high for new patients: the models trained on some" in " ".join(out.split())
+    assert "PATIENTS SEEN IN TRAINING: 1 of 2 patients" in page
+    words = typed("T/new0.png T/new3.png --jobs 1 --group-from {}", r"(\d)[.]")
+    completed("predict {} --out T/g.csv", model, *words)
+    assert [row["group"] for row in rows(tmp_path / "g.csv")] == ["0", "3"]

@@ -13,12 +13,10 @@ from PIL import Image
 from written_tables import read_json
 from written_tables import rows_of as rows
 
-PAIR = "boost/3-lightgbm"
-
 
 @pytest.fixture
-def model(boosted):
-    return boosted / PAIR / "model.bchisto"
+def model(boosted_model):
+    return boosted_model
 
 
 def by_id(record, image, *, crop_seed):

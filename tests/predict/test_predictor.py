@@ -48,8 +48,8 @@ def cut(tmp_path, one_file):
 
 
 @pytest.fixture(scope="module")
-def predictor(boosted):
-    return Predictor(boosted)
+def predictor(boosted_model):
+    return Predictor(boosted_model)
 
 
 def shares(table):
@@ -60,9 +60,9 @@ def shares(table):
 
 
 def test_files_and_arrays_get_what_the_command_gives(
-    predictor, boosted, tissue, tmp_path, tissue_files
+    predictor, boosted_model, tissue, tmp_path, tissue_files
 ):
-    predict_here(boosted, tissue, tmp_path / "p.csv")
+    predict_here(boosted_model, tissue, tmp_path / "p.csv")
     expected = shares(tmp_path / "p.csv")
     files = tissue_files[4:8]
     found = predictor.predict([files[1], decode_image(files[0]), str(files[3])])
@@ -84,12 +84,12 @@ def test_one_many_folders_and_stacks(predictor, tissue, one_file):
     assert len(predictor.predict(tissue)) == 12
 
 
-def test_calibrated(boosted, one_file):
-    raw = Predictor(boosted).predict(one_file).probabilities ** (
-        1 / Bundle.load(Predictor(boosted).path).temperature
+def test_calibrated(boosted_model, one_file):
+    raw = Predictor(boosted_model).predict(one_file).probabilities ** (
+        1 / Bundle.load(Predictor(boosted_model).path).temperature
     )
     assert_allclose(
-        Predictor(boosted, calibrated=True).predict(one_file).probabilities,
+        Predictor(boosted_model, calibrated=True).predict(one_file).probabilities,
         raw / raw.sum(),
         rtol=1e-9,
     )
@@ -136,7 +136,7 @@ def test_what_is_refused(predictor, given, message):
     assert refusal.value.exit_code == 2
 
 
-def test_a_notebook_shows_what_it_is(predictor, boosted, tmp_path, one_file):
+def test_a_notebook_shows_what_it_is(predictor, boosted_model, tmp_path, one_file):
     name = tmp_path / "<i>&.png"
     shutil.copy(one_file, name)
     shown = predictor.predict(name)._repr_html_()
@@ -147,7 +147,7 @@ def test_a_notebook_shows_what_it_is(predictor, boosted, tmp_path, one_file):
     mixed = "the folds mixed patients, or may have: of new patients expect fewer right"
     assert shown.count(mixed) == 1
     assert "classes=('benign', 'malignant')" in repr(predictor)
-    result = predict_here(boosted, [name], tmp_path / "p.csv")
+    result = predict_here(boosted_model, [name], tmp_path / "p.csv")
     shown = result._repr_html_()
     assert "&lt;i&gt;&amp;.png" in shown
     assert "p_malignant" in shown
@@ -158,10 +158,10 @@ def test_a_notebook_shows_what_it_is(predictor, boosted, tmp_path, one_file):
 
 
 @pytest.mark.parametrize("form", ["bchisto", "iciar2018"])
-def test_a_result_is_told_as_lines_and_as_a_frame(boosted, tissue, tmp_path, completed, form):
+def test_a_result_is_told_as_lines_and_as_a_frame(boosted_model, tissue, tmp_path, completed, form):
     out = tmp_path / "p.csv"
     settings = PredictSettings(format=form, threshold=0.5)
-    result = predict_here(boosted, tissue, out, settings=settings)
+    result = predict_here(boosted_model, tissue, out, settings=settings)
     table = (
         rows_of(out)
         if form == "bchisto"
@@ -178,7 +178,7 @@ def test_a_result_is_told_as_lines_and_as_a_frame(boosted, tissue, tmp_path, com
     assert lines[1:] == [part for part in further if part]
     (tmp_path / "options.yaml").write_text(f"format: {form}")
     line = "predict {} --images {} --config T/options.yaml --threshold 0.5 --out T/q.csv"
-    printed, _ = completed(line, boosted, tissue)
+    printed, _ = completed(line, boosted_model, tissue)
     assert printed.splitlines()[: len(lines)] == lines
     frame = result.to_pandas()
     assert list(frame.columns) == list(table[0])
@@ -191,17 +191,17 @@ def test_a_result_is_told_as_lines_and_as_a_frame(boosted, tissue, tmp_path, com
             else:
                 assert shown == {"yes": True, "no": False}.get(cell, cell)
     settings = replace(settings, update=True)
-    again = predict_here(boosted, tissue, tmp_path / "u.csv", settings=settings)
+    again = predict_here(boosted_model, tissue, tmp_path / "u.csv", settings=settings)
     assert again.summary() == lines
-    again = predict_here(boosted, tissue, tmp_path / "u.csv", settings=settings)
+    again = predict_here(boosted_model, tissue, tmp_path / "u.csv", settings=settings)
     assert again.summary() == [f"nothing new for {tmp_path / 'u.csv'}"]
     assert len(again.to_pandas()) == 12
 
 
-def test_the_result_of_a_first_night_without_images(boosted, tmp_path):
+def test_the_result_of_a_first_night_without_images(boosted_model, tmp_path):
     (tmp_path / "new").mkdir()
     settings = PredictSettings(update=True)
-    result = predict(boosted, tmp_path / "new", out=tmp_path / "p.csv", settings=settings)
+    result = predict(boosted_model, tmp_path / "new", out=tmp_path / "p.csv", settings=settings)
     assert not result.path.exists()
     assert result.unchanged
     assert result.summary() == [f"nothing new for {result.path}"]
@@ -247,8 +247,8 @@ def test_predictions_are_compared_as_objects(predictor, one_file):
     assert len({first, second, first}) == 2
 
 
-def test_a_pickled_predictor_loads_its_file_again(boosted, one_file):
-    calibrated = Predictor(boosted, calibrated=True)
+def test_a_pickled_predictor_loads_its_file_again(boosted_model, one_file):
+    calibrated = Predictor(boosted_model, calibrated=True)
     data = pickle.dumps(calibrated)
     assert len(data) < 1000
     again = pickle.loads(data)
@@ -256,11 +256,11 @@ def test_a_pickled_predictor_loads_its_file_again(boosted, one_file):
     assert_array_equal(again.predict_proba(one_file), calibrated.predict_proba(one_file))
 
 
-def test_an_operating_point_of_the_callers_choice(boosted, tissue, tmp_path):
+def test_an_operating_point_of_the_callers_choice(boosted_model, tissue, tmp_path):
     """Marks, and facts of the model, as the command has them; also after pickling."""
-    predict_here(boosted, tissue, tmp_path / "p.csv", settings=PredictSettings(threshold=0.9))
+    predict_here(boosted_model, tissue, tmp_path / "p.csv", settings=PredictSettings(threshold=0.9))
     expected = [row["called"] == "positive" for row in rows_of(tmp_path / "p.csv")]
-    predictor = Predictor(boosted, threshold=0.9)
+    predictor = Predictor(boosted_model, threshold=0.9)
     for again in (predictor, pickle.loads(pickle.dumps(predictor))):
         found = again.predict(tissue)
         assert found.called.tolist() == list(expected)
@@ -270,18 +270,18 @@ def test_an_operating_point_of_the_callers_choice(boosted, tissue, tmp_path):
     bundle = Bundle.load(predictor.path)
     assert predictor.temperature == bundle.temperature
     assert predictor.sha256 == file_sha256(predictor.path)
-    assert Predictor(boosted).predict(tissue).called.tolist() != found.called.tolist()
+    assert Predictor(boosted_model).predict(tissue).called.tolist() != found.called.tolist()
     with pytest.raises(InputError, match="`threshold` and `sensitivity`: give one of them"):
-        Predictor(boosted, threshold=0.5, sensitivity=0.9)
+        Predictor(boosted_model, threshold=0.5, sensitivity=0.9)
     with pytest.raises(InputError, match=r"has no threshold for the `sensitivity` 0\.123"):
-        Predictor(boosted, sensitivity=0.123)
+        Predictor(boosted_model, sensitivity=0.123)
 
 
-def test_whether_the_model_is_better_than_chance(boosted, tmp_path, one_file):
+def test_whether_the_model_is_better_than_chance(boosted_model, tmp_path, one_file):
     """As its page says, also of a model file without metrics beside it."""
-    predictor = Predictor(boosted)
+    predictor = Predictor(boosted_model)
     settings = PredictSettings(html=tmp_path / "p.html")
-    result = predict_here(boosted, one_file, tmp_path / "p.csv", settings=settings)
+    result = predict_here(boosted_model, one_file, tmp_path / "p.csv", settings=settings)
     assert "chance" in predictor.verdict
     assert html.escape(predictor.verdict, quote=False) in (tmp_path / "p.html").read_text()
     assert result.verdict == predictor.verdict
@@ -295,10 +295,10 @@ def test_whether_the_model_is_better_than_chance(boosted, tmp_path, one_file):
     assert "is not known: there is no metrics.json" in result.verdict
 
 
-def test_a_bundle_without_a_temperature(tmp_path, boosted_result):
+def test_a_bundle_without_a_temperature(tmp_path, boosted_model):
     from archives import altered
 
-    model = altered(boosted_result / "model.bchisto", tmp_path / "m.bchisto", calibration=None)
+    model = altered(boosted_model, tmp_path / "m.bchisto", calibration=None)
     with pytest.raises(BundleError, match="has no temperature, since .*; leave out `calibrated`"):
         Predictor(model, calibrated=True)
 
@@ -315,14 +315,14 @@ def test_outliers_in_a_frame(predictor, tissue_files):
     assert frame["nearest_training_images"].tolist() == ["a", "b"]
 
 
-def test_frames(predictor, boosted, tissue, tmp_path, pandas):
+def test_frames(predictor, boosted_model, tissue, tmp_path, pandas):
     found = predictor.predict(tissue)
     frame = found.to_pandas()
     shares = ["p_benign", "p_malignant"]
     said = ["predicted", "confidence", "uncertain"]
     assert list(frame) == ["image_id", *shares, *said, "trained", "called", "blank", "warnings"]
     assert_array_equal(frame[shares].to_numpy(), found.probabilities)
-    result = predict_here(boosted, tissue, tmp_path / "p.csv")
+    result = predict_here(boosted_model, tissue, tmp_path / "p.csv")
     written = pandas.read_csv(tmp_path / "p.csv")
     assert_allclose(written["p_benign"], found.probabilities[:, 0], rtol=1e-12)
     for mark in ("uncertain", "trained"):
@@ -332,7 +332,7 @@ def test_frames(predictor, boosted, tissue, tmp_path, pandas):
 
 
 def test_a_data_frame_in_place_of_a_manifest(
-    boosted, predictor, tissue, tmp_path, monkeypatch, tissue_files, pandas
+    boosted_model, predictor, tissue, tmp_path, monkeypatch, tissue_files, pandas
 ):
     """With the columns of a manifest, and paths from the working folder; an error names the row."""
     monkeypatch.chdir(tissue)
@@ -340,11 +340,11 @@ def test_a_data_frame_in_place_of_a_manifest(
     columns = {"path": files, "mpp": 0.5, "patient": list("aabb"), "label": "benign"}
     frame = pandas.DataFrame(columns)
     settings = PredictSettings(update=True)
-    result = predict_here(boosted, frame, tmp_path / "p.csv", settings=settings)
+    result = predict_here(boosted_model, frame, tmp_path / "p.csv", settings=settings)
     rows = rows_of(tmp_path / "p.csv")
     assert [row["label"] for row in rows] == ["benign"] * 4
     assert [row["group"] for row in rows] == list("aabb")
-    assert predict_here(boosted, frame, tmp_path / "p.csv", settings=settings).unchanged
+    assert predict_here(boosted_model, frame, tmp_path / "p.csv", settings=settings).unchanged
     record = read_json(tmp_path / "p.csv.run.json")
     assert record["records"][-1]["config"]["images"] == ["data frame"]
     answer = predictor.predict(frame)
@@ -353,7 +353,10 @@ def test_a_data_frame_in_place_of_a_manifest(
     assert predictor.predict([frame, files[0]]).image_ids[:4] == answer.image_ids
     assert result.images == 4
     wrong = frame.assign(path=[*files[:2], "gone.png", files[3]])
-    for call in (predictor.predict, lambda bad: predict(boosted, bad, out=tmp_path / "q.csv")):
+    for call in (
+        predictor.predict,
+        lambda bad: predict(boosted_model, bad, out=tmp_path / "q.csv"),
+    ):
         with pytest.raises(InputError, match=r"^data frame, in row 2: .*gone.png"):
             call(wrong)
     with pytest.raises(
@@ -438,7 +441,7 @@ def log_of(caplog):
 
 
 def test_one_bad_image_does_not_lose_the_others(
-    predictor, boosted, tmp_path, caplog, tissue_files, cut
+    predictor, boosted_model, tmp_path, caplog, tissue_files, cut
 ):
     """Images that cannot be used are left out and named, as the command does it."""
     files = tissue_files[:2]
@@ -458,7 +461,7 @@ def test_one_bad_image_does_not_lose_the_others(
     assert "bchisto-" not in " ".join(kept.failures.values())
     work = Work(jobs=1, skip_errors=True)
     caplog.clear()
-    result = predict(boosted, [*images[:2], cut], out=tmp_path / "p.csv", work=work)
+    result = predict(boosted_model, [*images[:2], cut], out=tmp_path / "p.csv", work=work)
     assert len(log_of(caplog)) == len(result.failures)
     for image, reason in result.failures.items():
         assert kept.failures[image] == reason
@@ -469,7 +472,7 @@ def test_one_bad_image_does_not_lose_the_others(
         predictor.predict([files[0], "gone.png"])
 
 
-def test_warnings_of_an_image_stand_in_its_answer(boosted, tmp_path, caplog, one_file):
+def test_warnings_of_an_image_stand_in_its_answer(boosted_model, tmp_path, caplog, one_file):
     """The texts that are logged of the image by itself, whatever the logger's level, and each time."""
     import cv2
 
@@ -478,14 +481,14 @@ def test_warnings_of_an_image_stand_in_its_answer(boosted, tmp_path, caplog, one
     )
     large = np.kron(decode_image(one_file), np.ones((2, 2, 1), np.uint8))
     images = [one_file, tmp_path / "deep.png", large, WHITE]
-    quiet = Predictor(boosted)
+    quiet = Predictor(boosted_model)
     with caplog.at_level(logging.ERROR, "bchisto"):
         found = quiet.predict(images)
         assert quiet.predict(images).warnings == found.warnings
     assert not caplog.records
     for place, image in enumerate(images):
         caplog.clear()
-        Predictor(boosted).predict([image])
+        Predictor(boosted_model).predict([image])
         name = found.image_ids[place]
         logged = [
             text.removeprefix("1 image: ").removesuffix(": array0").removesuffix(f": {name}")
@@ -524,12 +527,12 @@ def test_an_image_is_decoded_once(predictor, monkeypatch, one_file):
     assert decoded == ["benign00.png"]
 
 
-def test_a_predictor_says_what_the_table_says(boosted, tmp_path, tissue_files):
+def test_a_predictor_says_what_the_table_says(boosted_model, tmp_path, tissue_files):
     """Columns of the table, among them the decision at the operating point of the model, and which images are blank."""
     files = tissue_files[:3]
-    predict_here(boosted, files, tmp_path / "p.csv")
+    predict_here(boosted_model, files, tmp_path / "p.csv")
     rows = rows_of(tmp_path / "p.csv")
-    found = Predictor(boosted).predict([*files, WHITE])
+    found = Predictor(boosted_model).predict([*files, WHITE])
     assert {*found.columns} >= {"called", "trained"}
     assert found.columns.pop("blank") == ["no"] * 3 + ["yes"]
     assert found.columns.pop("warnings") == ["; ".join(texts) for texts in found.warnings]
@@ -558,7 +561,7 @@ def test_half_an_upload_and_a_closed_picture_are_errors_of_the_image(predictor, 
 
 
 def test_images_go_by_the_names_that_the_caller_gives(
-    boosted, tmp_path, caplog, monkeypatch, one_file, cut
+    boosted_model, tmp_path, caplog, monkeypatch, one_file, cut
 ):
     """In answers, errors, log lines and failures; no name is a path."""
     monkeypatch.chdir(tmp_path)
@@ -574,9 +577,9 @@ def test_images_go_by_the_names_that_the_caller_gives(
         "late",
         "\N{DEGREE SIGN}",
     ]
-    predictor = Predictor(boosted)
+    predictor = Predictor(boosted_model)
     expected = predictor.predict(images, skip_errors=True)
-    predictor = Predictor(boosted)
+    predictor = Predictor(boosted_model)
     caplog.clear()
     found = predictor.predict(images, names=names, skip_errors=True)
     assert found.image_ids == tuple(names[:3])
@@ -640,9 +643,9 @@ def test_bytes_are_opened_by_pillow(predictor, one_file):
     assert_array_equal(answer, predictor.predict_proba(one_file))
 
 
-def test_an_answer_is_rows_for_json(boosted, one_file):
+def test_an_answer_is_rows_for_json(boosted_model, one_file):
     """A dict for each image, with what the arrays have at its position."""
-    answer = Predictor(boosted).predict([one_file, WHITE])
+    answer = Predictor(boosted_model).predict([one_file, WHITE])
     rows = json.loads(json.dumps(list(answer)))
     for mark in (answer.called, answer.uncertain, answer.trained, answer.blank):
         assert mark.dtype == bool  # a mask: a tuple would choose rows 0 and 1

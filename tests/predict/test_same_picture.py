@@ -38,7 +38,7 @@ def bundle_of(kind, run, tissue):
             small = {"min_data_in_leaf": 2, "num_iterations": 4}
             settings = BoostSettings(seeds=1, params=small)
         (result,) = train(out=run, folds=["2"], settings=settings, work=ONE_JOB)
-    return result.folder / "model.bchisto"
+    return result.model
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_the_key_is_that_of_shape_and_pixels(one_file):
         crop_key(record, image, crop_seed="name")
 
 
-def test_files_that_are_left_out_as_copies_are_in_the_result(boosted, tmp_path, tissue_files):
+def test_files_that_are_left_out_as_copies_are_in_the_result(boosted_model, tmp_path, tissue_files):
     """Of rows of one id, of which one is used."""
     files = tissue_files[:2]
     lines = ["path,image_id"]
@@ -103,11 +103,11 @@ def test_files_that_are_left_out_as_copies_are_in_the_result(boosted, tmp_path, 
         shutil.copy(files[file], tmp_path / name)
         lines.append(f"{name},{image}")
     write_lines(tmp_path / "images.csv", *lines)
-    result = predict_here(boosted, tmp_path / "images.csv", tmp_path / "p.csv")
+    result = predict_here(boosted_model, tmp_path / "images.csv", tmp_path / "p.csv")
     copy = tmp_path / "b.png"
     assert result.duplicates == {str(copy): "x"}
     assert result.images == 2
     assert result.summary()[1] == "left out as copies: 1 file"
-    result = predict_here(boosted, files, tmp_path / "q.csv")
+    result = predict_here(boosted_model, files, tmp_path / "q.csv")
     assert result.duplicates == {}
     assert "copies" not in str(result.summary())

@@ -162,7 +162,7 @@ def test_weights_that_are_missing_whole_and_damaged(tmp_path, monkeypatch):
     assert only(named.check_weights()).status == "note"
     files = [
         tmp_path / "models" / f"{name}_weights_tf_dim_ordering_tf_kernels_notop.h5"
-        for name in named._OF_PRESETS
+        for name in (*named._OF_PRESETS, "mobilenetv2")
     ]
     files[0].parent.mkdir(exist_ok=True)
     for path in files:
@@ -300,8 +300,8 @@ def test_files_of_a_run(described, run_copy):
         list(named.check_run(run / "nope"))
 
 
-def test_a_model(boosted, tmp_path):
-    assert only(named.check_model(boosted)).status == "ok"
+def test_a_model(boosted_model, tmp_path):
+    assert only(named.check_model(boosted_model)).status == "ok"
     (damaged := tmp_path / "model.bchisto").write_bytes(b"PK not a zip")
     checks = run_checks({"model": lambda: named.check_model(damaged)}, hide={}, write=in_python)
     assert statuses(checks) == {"model": "failure"}

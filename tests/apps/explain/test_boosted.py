@@ -19,19 +19,19 @@ from bchisto.apps.explain import (
 )
 from bchisto.apps.explain.boosted import _side, explain_boosted
 from bchisto.apps.explain.draw import colour_limits
-from bchisto.apps.explain.methods import METHODS, Asked, class_of, legend_of, sides_of
+from bchisto.apps.explain.methods import METHODS, Asked, ask, legend_of
 from bchisto.boost import TrainingPart, get_head
 from bchisto.core import InputError
-from bchisto.core.jobs import Work
-from bchisto.data import ImageRecord
+from bchisto.core.jobs import Ticker, Work
+from bchisto.data import ImageRecord, given_record
 from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.encoders.geometry import Geometry
 from bchisto.featurize import FeaturizeSettings, View, featurize
-from bchisto.predict import find_bundle, ready_model
-from packs import train_small
+from bchisto.predict import Outliers, find_bundle, ready_model
+from packs import model_file, train_small
 from PIL import Image
 
-MAP = Asked(METHODS["map"], ExplainSettings("map"), 1)
+MAP = Asked(METHODS["map"], ExplainSettings("map"), 1, ("malignant",))
 
 
 def arrays_of(folder):
@@ -83,7 +83,7 @@ def make_spotted(root, mode):
 
 @pytest.fixture(scope="module")
 def boosted(boosted_maps):
-    return boosted_maps
+    return model_file(boosted_maps)
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ class Smooth:
 )
 def test_without_structure_the_mean_of_the_map_is_the_probability(boosted, tmp_path, pad, shape):
     """A place is described as a crop of stage 1 is, its borders included: where all are alike, so are the numbers."""
-    _, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
+    _, model = ready_model(boosted)
     ((store, one),) = model.settings.items()
     models = [Smooth() for _ in model.bundle.models[store]]
     made = replace(
@@ -182,7 +182,7 @@ def test_without_structure_the_mean_of_the_map_is_the_probability(boosted, tmp_p
 
 def test_half_of_a_map_is_of_the_position_and_half_of_the_image(boosted, tmp_path):
     """By hand; positions also give the image another class here, so that the map is taken back."""
-    _, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
+    _, model = ready_model(boosted)
     ((store, one),) = model.settings.items()
     made = replace(
         model,
@@ -253,7 +253,6 @@ def about(
     white=0.5,
     base=None,
     classes=("benign", "malignant"),
-    sides=("malignant", "benign"),
 ):
     """A map of one row, whose columns have these probabilities of the classes."""
     maps = np.array(shares, np.float64).T[:, np.newaxis]
@@ -266,8 +265,8 @@ def about(
         "Careful.",
         np.full((1, maps.shape[2], 3), 100, np.uint8),
         called=called,
-        positive=sides[0] if len(classes) == 2 else "",
-        negative=sides[1] if len(classes) == 2 else "",
+        red=(target,),
+        blue="another",
         signed=True,
         white=white,
         unit=f"probability of {target}",
@@ -286,26 +285,24 @@ def tones(explanation):
 
 @pytest.mark.parametrize("target", ["benign", "malignant"])
 @pytest.mark.parametrize("white", [0.2, 0.5, 0.7])
-def test_of_two_classes_the_threshold_is_white_and_the_positive_one_warm(target, white):
-    """Whichever of the two is mapped, and whichever is called; if none is positive, the called one is warm."""
+def test_of_two_classes_the_threshold_is_white_and_the_mapped_one_warm(target, white):
+    """Whichever of the two is called."""
     shares = [(1 - p, p) for p in (white, white + 0.1, white - 0.1)]
     own = white if target == "malignant" else 1 - white
     for called in ("malignant", "benign"):
         found = about(shares, called, target, white=own)
-        assert tones(found) == ["white", "warm", "cool"]
-        legend = f"red: malignant, blue: benign, white: probability of {target} {own:.3g};"
+        others = ["warm", "cool"] if target == "malignant" else ["cool", "warm"]
+        assert tones(found) == ["white", *others]
+        legend = f"red: {target}, blue: another, white: probability of {target} {own:.3g};"
         assert legend in found.margin
-    neither = about(shares, "benign", target, white=own, sides=("", ""))
-    assert tones(neither) == ["white", "cool", "warm"]
-    assert "red: benign, blue: other, " in neither.margin
 
 
 @pytest.mark.parametrize(
     ("called", "target", "expected", "rival"),
     [
         ("a", "a", ["white", "warm", "cool", "cool"], "the next class"),
-        ("a", "b", ["white", "warm", "cool", "warm"], "a"),
-        ("c", "b", ["cool", "cool", "cool", "warm"], "c"),
+        ("a", "b", ["white", "cool", "warm", "cool"], "a"),
+        ("c", "b", ["warm", "warm", "warm", "cool"], "c"),
     ],
 )
 def test_over_two_classes_a_class_that_equals_its_rival_is_white(called, target, expected, rival):
@@ -342,7 +339,9 @@ def test_a_map_is_taken_back_if_it_contradicts_the_call_and_only_then():
         )
     three = [(0.4, 0.6, 0.0), (0.4, 0.0, 0.6)]
     found = about(three, "a", "a", white=0.0, classes=("a", "b", "c"))
-    assert found.contradiction.endswith("more of it is blue: the colours do not show why")
+    assert found.contradiction.endswith(
+        "more of it has the other colour: the colours do not show why"
+    )
     assert "IS OF" not in found.contradiction.upper().replace("ITS MEAN IS OF A,", "")
 
 
@@ -553,7 +552,7 @@ def test_the_threshold_in_force_is_white(boosted, tissue_files, tmp_path, comple
         assert f"white: probability of {target} {white};" in page
     err = refused(*call, "--out", tmp_path / "no", "--threshold", 1.5)
     assert "--threshold" in err
-    _, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
+    file, model = ready_model(boosted)
     wanted = [{"sensitivity": 0.9, "threshold": 0.98, "enough": True}]
     record = ImageRecord("i.png", first, None)
     for view, white in (
@@ -563,48 +562,108 @@ def test_the_threshold_in_force_is_white(boosted, tissue_files, tmp_path, comple
     ):
         of_benign = {"positive": ["benign"], "rule": "sum", **view}
         made = replace(model, bundle=replace(model.bundle, two_class=of_benign))
-        found = explain_boosted(made, record, MAP._replace(target=0))
-        of_page = explain_image(made, record, file=tmp_path / "m.bchisto", target="benign")
+        found = explain_boosted(made, record, MAP._replace(target=0, red=("benign",)))
+        of_page = explain_image(made, record, file=file.path, target="benign")
         assert found.white == of_page.white == white
         assert found.called == ("benign" if found.score >= white else "malignant")
 
 
-def test_the_legend_names_the_classes_that_are_coloured():
-    """The positive one is that of the model, else that of a known dataset, as `bchisto.evaluate` takes it."""
-    ours, known, own = ("cat", "dog"), ("benign", "malignant"), {"positive": ["cat"]}
-    assert sides_of(ours, own) == ("cat", "dog")
-    assert sides_of(known, None) == ("malignant", "benign")
-    assert sides_of(ours, None) == sides_of(("a", "b", "c"), {"positive": ["a"]}) == ()
-    assert legend_of(METHODS["map"], ours, own) == "red speaks for cat, blue for dog"
-    of_any = "red speaks for the class that an image is called, blue for another"
-    assert legend_of(METHODS["occlusion"], ours, None) == of_any
-    assert legend_of(METHODS["gradcam"], ours, own) == "light is high, dark is low"
-    assert legend_of(METHODS["activations"], ours, own) == ""
+class Fixed:
+    """Gives every image and position the same probabilities."""
+
+    def __init__(self, shares):
+        self.base = np.array(shares)
+
+    def predict_proba(self, features):
+        return np.tile(self.base, (len(features), 1))
+
+
+@pytest.mark.parametrize(
+    ("shares", "positive", "target", "red", "tone"),
+    [
+        ({"benign": 0.96, "malignant": 0.04}, None, "", "malignant", "cool"),
+        ({"malignant": 0.96, "normal": 0.04}, ["malignant"], "", "malignant", "warm"),
+        ({"malignant": 0.04, "normal": 0.96}, ["normal"], "malignant", "malignant", "cool"),
+        ({"a": 0.9, "b": 0.1}, None, "", "b", "cool"),
+        ({"a": 0.9, "b": 0.1}, None, "A", "a", "warm"),
+        ({"a": 0.1, "b": 0.7, "c": 0.2}, ["a", "c"], "", "a or c", "cool"),
+        ({"a": 0.1, "b": 0.2, "c": 0.7}, ["a", "c"], "", "a or c", "warm"),
+        ({"a": 0.1, "b": 0.7, "c": 0.2}, ["c"], "", "c", "cool"),
+        ({"a": 0.7, "b": 0.26, "c": 0.04}, ["a"], "c", "c", "cool"),
+        ({"a": 0.7, "b": 0.2, "c": 0.1}, None, "", "the class that an image is called", "warm"),
+    ],
+)
+def test_the_explained_class_is_red_else_the_positive_one(
+    boosted, tissue_files, shares, positive, target, red, tone
+):
+    """Else the second of two, so that a class has one colour on a page. The bar is blue below, red above."""
+    file, model = ready_model(boosted)
+    (store,) = model.settings
+    view = positive and {"positive": positive, "rule": "sum", "thresholds": [0.5], "wanted": []}
+    classes = tuple(shares)
+    fields = {"classes": classes, "two_class": view, "models": {store: [Fixed([*shares.values()])]}}
+    made = replace(model, bundle=replace(model.bundle, **fields))
+    record = ImageRecord("i.png", tissue_files[0], None)
+    found = explain_image(made, record, file=file.path, target=target)
+    assert {*tones(found)} == {tone}
+    settings = ExplainSettings("map", target=target)
+    asked = ask(METHODS["map"], settings, classes, view)
+    blue = "another" if len(classes) > 2 else next(name for name in classes if name != red)
+    assert legend_of(asked, classes) == f"red speaks for {red}, blue for {blue}"
+    assert f"; red: {' or '.join(found.red)}, blue: {blue}, " in f"; {found.margin}"
+    for name, legend in (("gradcam", "light is high, dark is low"), ("activations", "")):
+        assert legend_of(asked._replace(method=METHODS[name]), classes) == legend
+
+
+def test_windows_of_a_field_are_predicted_as_images(boosted, tissue_files, monkeypatch):
+    """Four of the size of training, of which one is a gap, which stays blank."""
+    _, model = ready_model(boosted)
+    images = [np.array(Image.open(path).convert("RGB")) for path in tissue_files[:3]]
+    side = len(images[0])
+    rows = [np.hstack(images[:2]), np.hstack([images[2], np.full_like(images[0], 255)])]
+    monkeypatch.setattr(
+        "bchisto.apps.explain.boosted.Outliers.of",
+        lambda bundle, compared, model: Outliers(np.full(len(compared), 100.0), ()),
+    )
+    found = explain_boosted(model, given_record(np.vstack(rows), "f"), MAP)
+    assert found.notes[0].startswith(
+        "every position is an outlier: further from the training images"
+    )
+    values = found.values
+    given = [given_record(image, "i") for image in images]
+    half = side // 2
+    for number, (_, shares, *_) in enumerate(
+        model.predict(given, ticker=Ticker(None), skip_errors=False)
+    ):
+        top, left = (side * place + half - 1 for place in divmod(number, 2))
+        assert values[top : top + 2, left : left + 2].mean() == pytest.approx(shares[1], abs=0.02)
+    assert np.isnan(values[side:, side:]).all()
+    assert np.isnan(values).mean() == 0.25
+    assert lay_over(found)[side:, side:].min() == 255
+
+
+def test_a_positive_class_that_is_given_is_red():
+    settings = ExplainSettings("map", positive="Benign")
+    view = {"positive": ["malignant"]}
+    asked = ask(METHODS["map"], settings, ("benign", "malignant"), view)
+    assert asked.red == ("benign",)
 
 
 def test_a_threshold_is_refused_if_no_class_is_positive():
     settings = ExplainSettings("map", threshold=0.3)
-    with pytest.raises(InputError, match="has no positive classes, so no threshold applies"):
-        class_of(settings, ("cat", "dog"), None)
-    with pytest.raises(InputError, match="`threshold`: is of two classes; leave it out"):
-        class_of(settings, ("a", "b", "c"), None)
-
-
-def test_a_map_of_two_classes_is_of_the_positive_one():
-    both, of_both = ("benign", "malignant"), {"positive": ["malignant"]}
-    assert class_of(ExplainSettings("map"), both, of_both) == 1
-    assert class_of(ExplainSettings("map", target="Benign"), both, of_both) == 0
-    assert class_of(ExplainSettings("gradcam"), both, of_both) is None
-    assert class_of(ExplainSettings("map"), both, None) == 1
-    assert class_of(ExplainSettings("map"), ("cat", "dog"), None) is None
-    assert class_of(ExplainSettings("map"), ("a", "b", "c"), {"positive": ["a"]}) is None
+    with pytest.raises(
+        InputError, match=r"so no threshold applies; name it with `positive=\"CLASS\"`"
+    ):
+        ask(METHODS["map"], settings, ("cat", "dog"), None)
+    with pytest.raises(InputError, match="`positive` and `threshold`: are of two classes; leave"):
+        ask(METHODS["map"], settings, ("a", "b", "c"), None)
 
 
 @pytest.mark.parametrize(("side", "single"), [(64, True), (96, False)])
 def test_a_map_of_one_value_says_so(boosted, tissue_files, tmp_path, side, single):
     """A patch as small as one window has one value, and so one colour."""
     model, source = (
-        boosted / "boost" / "3-lightgbm" / "model.bchisto",
+        boosted,
         tissue_files[0],
     )
     with Image.open(source) as image:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from bchisto.apps.next import choice
 from bchisto.apps.next.images import RunImages, read_images
+from bchisto.core.jobs import UnderWayError
 from bchisto.featurize import open_store
 from conftest import snapshot, write_tissue
 from written_tables import fill, read_json, rows_of, written
@@ -381,13 +382,16 @@ def test_it_waits_for_its_turn(strange, tmp_path, monkeypatch):
     @contextlib.contextmanager
     def turn(folder):
         turns.append(folder)
-        assert not (tmp_path / "manifest.csv").exists()
-        yield
+        yield len(turns) > 1
         assert (tmp_path / "manifest.csv").is_file()
 
     monkeypatch.setattr(choice, "in_turn", turn)
-    choice.choose_next(strange, out=tmp_path, settings=choice.NextSettings(count=2))
-    assert turns == [tmp_path]
+    settings = choice.NextSettings(count=2)
+    with pytest.raises(UnderWayError, match=": another process works there; try again later"):
+        choice.choose_next(strange, out=tmp_path, settings=settings)
+    assert not (tmp_path / "manifest.csv").exists()
+    choice.choose_next(strange, out=tmp_path, settings=settings)
+    assert turns == [tmp_path] * 2
 
 
 def test_an_image_has_the_mean_of_its_draws(strange, tmp_path):

@@ -278,7 +278,7 @@ def test_real_idc_patches(shared, tmp_path, completed):
     out, _ = completed(
         "reproduce idc-patches --images {} --out {} --quick --jobs 1", images, tmp_path
     )
-    assert "finetune/2-grouped-patch-resnet-resnet: " in out
+    assert "finetune/2-grouped-patch-resnet-resnet is " in out
     assert "By network (positive is invasive ductal carcinoma)" in out
 
 

@@ -195,7 +195,7 @@ def test_the_steps_of_the_published_ensemble():
 
 
 def test_further_seeds_of_the_ensemble_draw_features_anew_for_the_same_classifiers():
-    """As docs/elements.md and docs/reproduce.md state: the published rule has no other seed than member and fold."""
+    """As docs/reproduce.md states: the published rule has no other seed than member and fold."""
     recipe = load_recipe("rakhlin2018")
     describe, boost = steps_of(recipe, "published")
     again, boosted = steps_of(replace(recipe, raised=2), "published")

@@ -544,7 +544,7 @@ def test_the_published_recipe_runs_quickly_on_synthetic_images(tmp_path, complet
     content["quick"]["featurize"]["augmentations"] = 1
     options = typed("--images {} --out T/run --quick --weights random --jobs 1", bach)
     out, _ = completed("reproduce", write(tmp_path, content), *options)
-    assert out.startswith("QUICK: 8 of 400 images")
+    assert "QUICK: 8 of 400 images" in out
     for name in (
         "resnet50-keras213-0.5-400",
         "resnet50-0.5-400",

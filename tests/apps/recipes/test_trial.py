@@ -10,7 +10,9 @@ import h5py
 import numpy as np
 import pytest
 from bchisto.apps.check import plan_describing
+from bchisto.apps.check.plan import DescribingEstimate
 from bchisto.core import InputError
+from bchisto.core.models import bundle_view
 from bchisto.data import make_tissue
 from bchisto.featurize import (
     FeaturizeSettings,
@@ -40,6 +42,28 @@ def write_one(folder, side):
     )
 
 
+def test_names_of_patients_are_offered_before_weights_are_missed(cli, refused, tmp_path):
+    folder = write_tissue(tmp_path / "i", size=(100, 100), classes=("gut", "bös"))
+    for number, path in enumerate(sorted(folder.rglob("*.png"))):
+        path.rename(path.with_name(f"Fäll {number // 2:02} - {number}.png"))
+    words = typed("--images {}", folder)
+    err = refused("trial --weights T/none --out T/t", *words)
+    (option,) = re.findall("12 of 12 names hold 'Fäll NN', 6 values: (.+)", err)
+    assert "2/3" not in err
+    assert "positive class: none is known; bchisto trial --positive CLASS names it" in err
+    err = refused("trial --positive gut --weights T/none --out T/t", *words)
+    assert "positive class: gut" in err
+    out = cli("data check --no-timing", *words, *shlex.split(option))[1]
+    assert "patients: 6 (from --group-from; 12 of 12 images)" in out
+
+
+def test_days_are_not_begun_by_accident(tissue, refused, monkeypatch):
+    cost = DescribingEstimate(12, 1, seconds=40 * 86400)
+    monkeypatch.setattr("bchisto.apps.check.plan.measure_describing", lambda *_: cost)
+    err = refused("featurize --out T/run --images {}", tissue)
+    assert "40 days with --preset published, which is the default, and 40 days with" in err
+
+
 @pytest.mark.parametrize("given", [{}, {"augmentations": 1}])
 def test_a_preset_gives_values_that_typed_options_change(tissue, completed, tmp_path, given):
     words = [word for name, value in given.items() for word in (f"--{name}", value)]
@@ -49,7 +73,7 @@ def test_a_preset_gives_values_that_typed_options_change(tissue, completed, tmp_
         tissue,
         *words,
     )
-    assert "views that fit the images: 1.0:70" in err
+    assert "view: 1.0:70" in err
     options = read_json(tmp_path / "run" / "run.json")["records"][-1]["config"]
     assert options["mode"] == "exact"
     assert options["views"] == ["1.0:70"]
@@ -71,7 +95,7 @@ def test_the_views_of_a_check_are_those_of_the_work(tissue, completed, tmp_path)
         featurize = shlex.split(check["next"][0])[1:]
         featurize[featurize.index("run")] = tmp_path / str(len(views))
         _, err = completed(*featurize, "--weights", "random", "--jobs", 1)
-        assert f"views that fit the images: {', '.join(views)}" in err
+        assert f"view: {', '.join(views)}" in err
 
 
 def test_a_preset_of_boost_sets_heads_and_seeds(tissue, completed, tmp_path):
@@ -139,8 +163,8 @@ def test_a_trial_answers(tissue, completed, tmp_path, encoder):
     right = [int(count) for *_, count in rows]
     assert ([mark for mark, *_ in rows], rows[-1][1:]) == ([""] * 4, ("chance", "6"))
     assert right[:3] == sorted(right[:3], reverse=True)
-    assert "No result is shown to be better than chance: " in out
-    assert "next: no model is offered: not shown to be better than chance (docs/chance.md)" in err
+    assert "No result is shown to be better than chance by " in out
+    assert "next: no model is offered (docs/chance.md)" in err
     assert "bchisto featurize --weights NAME=PATH" in err
     assert out.count("PATIENTS UNKNOWN") == 1
     assert err.count("detected as dataset folder") == 1
@@ -150,7 +174,8 @@ def test_a_trial_answers(tissue, completed, tmp_path, encoder):
     models = sorted((run / "boost").glob("*/model.bchisto"))
     assert len(models) == 3  # and the quick one of the first figures
     completed("predict {} --images {} --out T/p.csv --weights random", models[0], tissue)
-    assert "already" in completed(*words)[1]
+    assert completed(*words, "--positive", "gutartig")[1].count("models are trained already") == 3
+    assert all(bundle_view(path)[1]["positive"] == ["gutartig"] for path in models)
 
 
 def test_recorded_speeds_give_the_ratio_of_presets():
@@ -183,7 +208,7 @@ def test_a_trial_of_few_patients_and_an_image_that_is_too_small(completed, tmp_p
     assert [path.parent.name for path in (tmp_path / "run" / "boost").glob("*/model.bchisto")] == [
         "2-grouped-lightgbm"
     ]
-    assert re.search(r"2-grouped-lightgbm: .* \d+ of 23 images", " ".join(out.split()))
+    assert re.search(r"2-grouped-lightgbm \d+ of 23 ", " ".join(out.split()))
     assert re.search(r"left out: .*b/b05\.png", err)
 
 

@@ -589,8 +589,8 @@ def odd(tmp_path_factory, tiny_settings):
     root = tmp_path_factory.mktemp("odd")
     write_tissue(root / "images", per_class=3, classes=ODD)
     featurize(root / "images", out=root / "run", settings=tiny_settings, work=Work(jobs=1))
-    train_small(root / "run", seeds=1)
-    return root / "run"
+    (result,) = train_small(root / "run", seeds=1)
+    return result.model
 
 
 @pytest.mark.parametrize("width", [360, 1280])
@@ -657,14 +657,14 @@ class Proxy(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize("strips", [True, False])
-def test_behind_a_proxy_and_below_a_path(tab, chrome, start, run_folders, files, tmp_path, strips):
+def test_behind_a_proxy_and_below_a_path(tab, chrome, start, served_model, files, tmp_path, strips):
     """No image is lost if the page, the network, a login of the proxy or a file goes while images are sent."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         proxy.strips, proxy.instead = strips, 0
         public = f"http://localhost:{proxy.server_port}/node/me%40uni/8600"
         typed = public.replace("localhost", "LocalHost")
-        with serving(start, run_folders / "first run", "--public-url", typed) as page:
+        with serving(start, served_model, "--public-url", typed) as page:
             assert page.address.startswith(typed + "/?token=")
             connections = subprocess.check_output(["ss", "-ltnpH"], text=True)
             (port,) = {*re.findall(rf":(\d+) .*pid={page.process.pid},", connections)}
@@ -714,7 +714,7 @@ def test_behind_a_proxy_and_below_a_path(tab, chrome, start, run_folders, files,
         proxy.shutdown()
 
 
-def test_a_page_that_was_started_again(chrome, start, run_folders, files, tmp_path):
+def test_a_page_that_was_started_again(chrome, start, served_model, files, tmp_path):
     """An open tab is told so, and the token of a file, typed in, opens the page: no address holds it."""
     token = tmp_path / "token"
     token.write_text("a-token-of-24-characters")
@@ -727,11 +727,11 @@ def test_a_page_that_was_started_again(chrome, start, run_folders, files, tmp_pa
         window.click("button")
         window.wait_for_selector("#files", state="attached")
 
-    with serving(start, run_folders / "first run", "--token-file", token) as page:
+    with serving(start, served_model, "--token-file", token) as page:
         enter(page)
         port = page.base.rpartition(":")[2]
     with serving(
-        lambda *words: start(*words[:-1], port), run_folders / "first run", "--token-file", token
+        lambda *words: start(*words[:-1], port), served_model, "--token-file", token
     ) as page:
         window.set_input_files("#files", str(files[0]))
         window.wait_for_selector(
@@ -741,9 +741,9 @@ def test_a_page_that_was_started_again(chrome, start, run_folders, files, tmp_pa
     window.close()
 
 
-def test_the_server_that_is_gone(chrome, start, run_folders, files):
+def test_the_server_that_is_gone(chrome, start, served_model, files):
     """The page tells so."""
-    with serving(start, run_folders / "first run") as page:
+    with serving(start, served_model) as page:
         window = chrome.new_page()
         window.goto(page.address)
         window.wait_for_selector("#files", state="attached")

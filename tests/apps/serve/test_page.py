@@ -75,13 +75,13 @@ def bomb():
     )
 
 
-def test_numbers_are_those_of_predict(page, run_folders, flat, tmp_path):
+def test_numbers_are_those_of_predict(page, served_model, flat, tmp_path):
     for path in sorted(flat.iterdir()):
         assert page.add(path.name, path.read_bytes()).status_code == 202
     images = page.wait()
     out, sheet = tmp_path / "predictions.csv", PredictSettings(html=tmp_path / "sheet.html")
     predict(
-        run_folders / "first run",
+        served_model,
         flat,
         out=out,
         settings=sheet,
@@ -151,22 +151,19 @@ def test_pictures_of_an_image(page, tissue_files):
     )
     for target in ("", "benign", "malignant"):
         shown = page.client.get(f"/image?number={number}&map=1&target={target}").text
-        assert f"Map of {target or page.wait()[name]['predicted']}; predicted" in shown
+        red = target or "malignant"
+        assert f"Map of {red}; predicted" in shown
         assert "Limitations:" in shown
         assert html.escape(name) in shown
         caption = shown.partition("Heat map: ")[2].partition("<figcaption>")[2]
         assert caption.count("; mean 0.") == 1
-        # the bar: the positive class is warm, white at the threshold, the base a tick at its place
-        called = page.wait()[name]["predicted"]
-        legend = "red: malignant, blue: benign, white: probability of "
-        assert legend in caption.replace("Red", "red")
+        # the bar: the chosen class, else the positive one, is warm; white at the threshold; a tick at the base
+        assert f"red: {red}, blue: " in caption.replace("Red", "red")
         ends = [
             '"0.0" stop-color="#1248a8"',
             '"0.5" stop-color="#ffffff"',
             '"1.0" stop-color="#b20c24"',
         ]
-        if (target or called) != "malignant":
-            ends = ['"0.0" stop-color="#b20c24"', ends[1], '"1.0" stop-color="#1248a8"']
         assert re.findall(r'offset=("[\d.]+" stop-color="#\w+")', caption) == ends
         base = float(re.search(r"base ([\d.]+)", caption)[1])
         assert float(re.search(r'id="base" x="([\d.]+)"', caption)[1]) == pytest.approx(
@@ -314,7 +311,7 @@ def test_micrometres_that_are_none(page, content, mpp):
 
 @pytest.fixture(scope="module")
 def scaled(tissue, tmp_path_factory):
-    """A run whose view is in micrometres, of images with 0.49 of them per pixel."""
+    """A model file whose view is in micrometres, of images with 0.49 of them per pixel."""
     from bchisto.boost import BoostSettings, train
     from bchisto.data import ImageSelection
     from bchisto.encoders import EncoderChoice
@@ -328,8 +325,10 @@ def scaled(tissue, tmp_path_factory):
     settings = FeaturizeSettings(encoders=(EncoderChoice("tiny"),), views=views, **small)
     featurize(ImageSelection(tissue, mpp=0.49), out=run, settings=settings, work=work)
     params = {"min_data_in_leaf": 2, "num_iterations": 8}
-    train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=params), work=work)
-    return run
+    (result,) = train(
+        out=run, folds=["3"], settings=BoostSettings(seeds=2, params=params), work=work
+    )
+    return result.model
 
 
 def test_micrometres_are_those_of_predict(start, scaled, tissue_files, tmp_path):
@@ -746,11 +745,11 @@ def start_with(**values):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("opened", [1024, 64])
-def test_slow_clients_keep_nobody_waiting(run_folders, content, opened):
+def test_slow_clients_keep_nobody_waiting(served_model, content, opened):
     """Others get their answers meanwhile, the slow one is told, and silent connections end without a word."""
     limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (opened, opened))}
     with (
-        serving(start_with(SERVED_IDLE_SECONDS=3), run_folders / "first run", **limit) as page,
+        serving(start_with(SERVED_IDLE_SECONDS=3), served_model, **limit) as page,
         contextlib.ExitStack() as stack,
     ):
         host, _, port = page.base.removeprefix("http://").partition(":")
@@ -781,12 +780,12 @@ def test_slow_clients_keep_nobody_waiting(run_folders, content, opened):
     assert err.count("\n") <= 3, err
 
 
-def test_nothing_is_kept_and_an_interrupt_ends_it(start, run_folders, content, tmp_path):
+def test_nothing_is_kept_and_an_interrupt_ends_it(start, served_model, content, tmp_path):
     """Also of a page at all addresses of the machine, whose printed one has the machine's full name."""
     token, scratch = tmp_path / "token", tmp_path / "scratch"
     token.write_text("x" * 30)
     scratch.mkdir()
-    words = (run_folders / "first run", "--host", "0.0.0.0", "--token-file", token)
+    words = (served_model, "--host", "0.0.0.0", "--token-file", token)
     with serving(start, *words, env={**os.environ, "TMPDIR": str(scratch)}) as page:
         name, port = page.base.removeprefix("http://").split(":")
         own = {socket.gethostname(), socket.getfqdn()}
@@ -810,11 +809,11 @@ def test_nothing_is_kept_and_an_interrupt_ends_it(start, run_folders, content, t
     assert "others can read the token; chmod 600" in err
 
 
-def test_what_is_to_be_kept(start, refused, run_folders, tissue_files, tiny_settings, tmp_path):
+def test_what_is_to_be_kept(start, refused, served_model, tissue_files, tiny_settings, tmp_path):
     """The folder holds what `predict` makes of its images, and its table is a manifest for the next training."""
     kept, files = tmp_path / "kept", tissue_files[:4]
     folders, table = ["patient 1", "patient 1", "patient 2", "patient 2"], kept / "predictions.csv"
-    with serving(start, run_folders / "first run", "--keep", kept) as page:
+    with serving(start, served_model, "--keep", kept) as page:
         names = [
             f"{folder}/ e\u0301\\ {path.name}" for folder, path in zip(folders, files, strict=True)
         ]
@@ -847,7 +846,7 @@ def test_what_is_to_be_kept(start, refused, run_folders, tissue_files, tiny_sett
         "predictions.csv",
         "predictions.html",
     ]
-    predict(run_folders / "first run", kept / "images", out=tmp_path / "p.csv", work=ONE_JOB)
+    predict(served_model, kept / "images", out=tmp_path / "p.csv", work=ONE_JOB)
     rows, predicted = (
         rows_of(path.read_text()) for path in (kept / "predictions.csv", tmp_path / "p.csv")
     )
@@ -859,14 +858,14 @@ def test_what_is_to_be_kept(start, refused, run_folders, tissue_files, tiny_sett
     assert [(record.image_id, record.label, record.group) for record in table.records] == list(
         zip(names[:3], ("malignant", "benign", None), folders[:3], strict=True)
     )
-    err = refused("serve {} --keep {}", run_folders / "first run", kept)
+    err = refused("serve {} --keep {}", served_model, kept)
     assert "holds other files" in err
 
 
-def test_what_cannot_be_kept(start, run_folders, content, tmp_path):
+def test_what_cannot_be_kept(start, served_model, content, tmp_path):
     """It is told in the end; and an image that is removed while its map is drawn holds up no other."""
     images = tmp_path / "kept" / "images"
-    with serving(start, run_folders / "first run", "--keep", images.parent) as page:
+    with serving(start, served_model, "--keep", images.parent) as page:
         (images.parent / "predictions.csv").mkdir()
         number = page.add("a.png", content).json()["number"]
         page.wait()
@@ -899,12 +898,12 @@ def test_what_cannot_be_kept(start, run_folders, content, tmp_path):
     )
 
 
-def test_two_models(start, run_folders, scaled, tissue_files, tmp_path):
+def test_two_models(start, served_model, scaled, tissue_files, tmp_path):
     """Each has its own name, images and table, also in what is kept, and goes on if its file is replaced."""
     kept, other = tmp_path / "kept", tmp_path / "other" / "boost" / "3-lightgbm"
-    shutil.copytree(run_folders / "first run" / "boost" / "3-lightgbm", other)
+    shutil.copytree(served_model.parent, other)
     contents = [path.read_bytes() for path in tissue_files[:3]]
-    with serving(start, run_folders / "first run", other, "--keep", kept) as page:
+    with serving(start, served_model, other / "model.bchisto", "--keep", kept) as page:
         names = re.findall(r'<option value="\d".*?>(.*?)</option>', page.client.get("/").text)
         # each with the folders that the two do not share
         assert [name.partition("/")[2] for name in names] == [
@@ -915,7 +914,7 @@ def test_two_models(start, run_folders, scaled, tissue_files, tmp_path):
             page.add("x.png", contents[model], model=model).json()["number"] for model in range(2)
         ]
         before = page.wait()["x.png"]["probabilities"]
-        shutil.copyfile(scaled / "boost" / "3-lightgbm" / "model.bchisto", other / "model.bchisto")
+        shutil.copyfile(scaled, other / "model.bchisto")
         os.kill(page.worker(), signal.SIGKILL)
         page.add("y.png", contents[1], model=1)
         assert page.wait()["y.png"]["probabilities"] == before
@@ -954,20 +953,20 @@ def test_two_models(start, run_folders, scaled, tissue_files, tmp_path):
         ),
     ],
 )
-def test_what_is_refused(refused, run_folders, tmp_path, monkeypatch, options, said):
+def test_what_is_refused(refused, served_model, tmp_path, monkeypatch, options, said):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "short").write_text("secret")
     (tmp_path / "long").write_text("x" * 30)
     for name in ("short", "long"):
         (tmp_path / name).chmod(0o600)
-    err = refused(f"serve {{}} {options}", run_folders / "first run")
+    err = refused(f"serve {{}} {options}", served_model)
     assert said in err
     assert err.count("\n") == 1
 
 
-def test_without_the_extra(refused, run_folders, monkeypatch):
+def test_without_the_extra(refused, served_model, monkeypatch):
     monkeypatch.setitem(sys.modules, "fastapi", None)
-    err = refused("serve", run_folders / "first run")
+    err = refused("serve", served_model)
     assert "pip install" in err
     assert "fastapi" in err
 

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from packs import model_file
 from PIL import Image
 from slide_files import box, damage, draw, outline, patch, table, tissue_slide, write_slide
 
@@ -78,7 +79,7 @@ def test_from_slides_to_a_model(study, tmp_path, completed, tiny_options):
     ):
         words = (
             "slides map {} {} --field {} --jobs 1 --out",
-            run,
+            model_file(run),
             study / "slides",
             side,
             tmp_path / str(side),
@@ -270,3 +271,6 @@ def test_what_is_damaged_is_left_out_with_its_place(tmp_path, refused, cli, monk
     assert (code, printed.split(",")[0], printed.split()[9]) == (1, "3 slides of 3 patients", "47")
     assert {row["wsi"] for row in table(out / "manifest.csv")} == {"x_same", "y_same", "torn"}
     assert [row["image_id"] for row in table(out / "failures.csv")] == ["torn_256_256"]
+    err = cli("slides cut {} --field 128 --scale 0.1 --out T/no --skip-errors", folder)[2]
+    reason = err.partition("none of the slides can be used; first: ")[2].partition("\n")[0]
+    assert reason.endswith("give a larger --scale")

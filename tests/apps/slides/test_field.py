@@ -12,8 +12,8 @@ from bchisto.core.jobs import Work
 from bchisto.data import ImageSelection
 from bchisto.featurize import featurize, open_store
 from bchisto.finetune import FinetuneSettings, finetune
-from bchisto.predict.model_file import find_bundle, load_bundle, ready_model
-from packs import LINEAR, ONE_JOB, featurize_here, train_small
+from bchisto.predict.model_file import load_bundle, ready_model
+from packs import LINEAR, ONE_JOB, featurize_here, model_file, train_small
 from slide_files import NAMES, stained, write_images, write_slide
 
 pytest.importorskip("openslide")
@@ -32,7 +32,7 @@ NETWORK = pytest.param("network", marks=pytest.mark.slow)
 
 @pytest.fixture(scope="session")
 def boosted(tmp_path_factory, tiny_settings):
-    """Return a function that gives the run of a model by the name of its images; that of a CNN is `network`."""
+    """Return a function that gives a model file by the name of its images; that of a CNN is `network`."""
     root = tmp_path_factory.mktemp("boosted")
 
     def run_of(name):
@@ -48,7 +48,7 @@ def boosted(tmp_path_factory, tiny_settings):
             images = ImageSelection(write_images(root / name, kinds=kinds, wider=8), classes=NAMES)
             featurize_here(images, run, settings)
             train_small(run, "2", **LINEAR)
-        return run
+        return model_file(run)
 
     return run_of
 
@@ -58,7 +58,7 @@ def tiles_of(caplog):
     """Return a function that gives side, scale and pixels of the tiles of a model, and what is warned of."""
 
     def of(run, **options):
-        model = ready_model(find_bundle(run))[1]
+        model = ready_model(run)[1]
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             fields = tile_settings(model, MapSettings(**options))
@@ -165,7 +165,7 @@ def test_without_micrometres_pixels_are_compared(boosted, tiles_of, name):
 
 def test_older_model_files_are_read_as_before(boosted, tiles_of, tmp_path):
     """Without the side in micrometres, and without all that training images look like."""
-    file = find_bundle(boosted("one"))
+    file = boosted("one")
     looks = [look for look in load_bundle(file).looks if look["what"] != "field"]
     older = altered(file, tmp_path / "older.bchisto", looks=looks)
     assert tiles_of(older) == (32, 0.5, 64, "")
@@ -198,7 +198,7 @@ def test_feature_files_that_shards_and_growth_write_know_every_image(tmp_path, t
         np.testing.assert_array_equal(look, [side, side + 8, 8, mpp])
     train_small(tmp_path / "run", "2", **LINEAR)
     ends = {}
-    for look in load_bundle(find_bundle(tmp_path / "run")).looks:
+    for look in load_bundle(model_file(tmp_path / "run")).looks:
         ends.setdefault(look["what"], set()).update((look["least"], look["most"]))
     assert ends == {
         "short": {64, 96},

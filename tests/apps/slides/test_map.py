@@ -20,7 +20,7 @@ from bchisto.predict.settings import OperatingPoint
 from conftest import typed
 from engine_jobs import contents
 from job_chain import end, wait
-from packs import LINEAR, featurize_here, train_small
+from packs import LINEAR, featurize_here, model_file, train_small
 from page_server import serving
 from PIL import Image
 from slide_files import NAMES, damage, overlay_of, stained, table, write_images, write_slide
@@ -35,13 +35,13 @@ SIDE = 64
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory, tiny_settings):
-    """A run with a small model of fields of these classes, of 0.5 micrometres a pixel."""
+    """The file of a small model of fields of these classes, of 0.5 micrometres a pixel."""
     root = tmp_path_factory.mktemp("model")
     settings = replace(tiny_settings, stain="none", color_range=(1.0, 1.0))
     images = ImageSelection(write_images(root, count=24), classes=NAMES)
     featurize_here(images, root / "run", settings)
     train_small(root / "run", "2", view=TwoClassView(positive=NAMES[1:]), **LINEAR)
-    return root / "run"
+    return model_file(root / "run")
 
 
 @pytest.fixture(scope="session")
@@ -376,7 +376,7 @@ def test_a_network_is_moved_over_slides_too(slide, tissue, tmp_path, completed):
         tissue,
         run,
     )
-    _, err = completed("slides map {} {} --out T/out --field 64 --jobs 1", run, slide)
+    _, err = completed("slides map {} {} --out T/out --field 64 --jobs 1", model_file(run), slide)
     assert "tiles have --field 64 and --scale 0.5" in err
     assert "tiles have 128 pixels a side, and the training images 96; leave --field out" in err
     assert len(table(tmp_path / "out" / "maps" / slide.stem / "tiles.csv")) > 40
@@ -509,7 +509,8 @@ def test_a_map_uses_the_gpu_with_a_model_of_a_cpu(
     monkeypatch.setattr("bchisto.predict.model_file.GPU_SECONDS", 0.0)
     show("0")
     by_gpu, by_cpu = tmp_path / "gpu", tmp_path / "cpu"
-    on_gpu, on_cpu = (("slides map {} {} --out {}", model, slide, out) for out in (by_gpu, by_cpu))
+    file = model_file(model)
+    on_gpu, on_cpu = (("slides map {} {} --out {}", file, slide, out) for out in (by_gpu, by_cpu))
     # which does not decide
     assert cli(*on_gpu, "--check")[0] == 0
     _, err = completed(*on_gpu)

@@ -45,15 +45,14 @@ CLASSES = dict(zip((BAD, GOOD), reversed(NAMES), strict=True))
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory, tiny_settings):
-    """A run with a small model, whose positive class is the first one."""
+    """A small model, whose positive class is the first one."""
     root = tmp_path_factory.mktemp("model ä")
     settings = replace(tiny_settings, stain="none", color_range=(1.0, 1.0), augmentations=1)
     images = ImageSelection(
         write_images(root, count=24, names=[*CLASSES], tissues=[*CLASSES.values()])
     )
     featurize_here(images, root / "run", settings)
-    train_small(root / "run", "2", view=TwoClassView(positive=(BAD,)), **LINEAR)
-    return root / "run"
+    return train_small(root / "run", "2", view=TwoClassView(positive=(BAD,)), **LINEAR)[0].model
 
 
 @pytest.fixture(scope="module")

@@ -56,9 +56,9 @@ def small(line, tiny_options):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """Slides of eight patients, two new ones, and a table of labels, in a folder with an odd name."""
+    """Slides of twelve patients, two new ones, and a table of labels, in a folder with an odd name."""
     folder = tmp_path_factory.mktemp("Fälle 1")
-    labels = write_slides(folder / "slides", range(8), seed=0)
+    labels = write_slides(folder / "slides", range(12), seed=0)
     new = write_slides(folder / "new", (20, 21), seed=900)
     rows = [f'{slide},"{label}"' for slide, label in labels.items()]
     (folder / "labels.csv").write_text("\n".join(["slide,label", *rows]) + "\n")
@@ -77,7 +77,7 @@ def test_lines_of_the_page(study, monkeypatch, completed, refused, tiny_options)
     printed = [completed(*small(line, tiny_options)) for line in commands]
     following = "features study/features/tiny-1.0-64.h5 --by wsi --pool mean --out slides.npz"
     assert f"next: bchisto {following}" in printed[1][1]
-    assert "16 images, 2 rows each, 16 numbers, mean of 3 to 4 fields" in printed[2][0]
+    assert "24 images, 2 rows each, 16 numbers, mean of 3 to 4 fields" in printed[2][0]
     assert "bchisto boost --out RUN --features slides.npz --labels TABLE" in printed[2][1]
     pooled = read_embeddings("slides.npz")
     assert set(pooled.image_ids) == set(labels)
@@ -85,7 +85,7 @@ def test_lines_of_the_page(study, monkeypatch, completed, refused, tiny_options)
     # patients stay whole, and the two kinds of tissue are told apart on those that trained nothing
     (folds,) = (folder / "study-slides").glob("boost/*/folds.csv")
     parts = {(row["group"], row["fold"]) for row in table(folds)}
-    assert len(parts) == 8
+    assert len(parts) == 12
     answers = table(folds.with_name("predictions.csv"))
     assert np.mean([row["predicted"] == row["label"] for row in answers]) == 1
     predicted = {row["image_id"]: row for row in table(folder / "slides.csv")}
@@ -150,7 +150,7 @@ def _refuse_others(folder, completed, refused):
     words = ("--features", store, "--out", "others")
     fitted = "--labels labels.csv --folds 2 --jobs 1"
     completed(f"boost --out trees --features slides.npz --seeds 1 {fitted}")
-    err = refused("explain trees --fields fields", *words)
+    err = refused("explain trees/boost/2-grouped-lightgbm/model.bchisto --fields fields", *words)
     assert "its classifier is lightgbm; only the score of a linear one" in err
     completed("features {} --by wsi --pool top-tenth --out top.npz", store)
     completed(f"boost --out top --features top.npz --head logistic {fitted}")

@@ -430,9 +430,9 @@ def test_other_pictures_than_of_h_and_e_are_told(tmp_path, completed):
 
 
 @pytest.mark.slow
-def test_another_mask_is_another_map(tmp_path, completed, cli, boosted):
+def test_another_mask_is_another_map(tmp_path, completed, cli, boosted_model):
     path = tissue_slide(tmp_path / "a.tif", 1000, 1000)
-    words = ("slides map {} {} --field 100 --scale 0.5 --jobs 1", boosted, path)
+    words = ("slides map {} {} --field 100 --scale 0.5 --jobs 1", boosted_model, path)
     words = (*words, "--tissue", 0.1, "--out", tmp_path / "out")
     drawn = tmp_path / "b.geojson"
     for shape in ((0, 0, 200, 400), (400, 0, 600, 400), (400, 0, 550, 400)):

@@ -21,15 +21,15 @@ LOCAL = typed("submit --scheduler local --tasks 2")
 
 @pytest.mark.slow
 def test_what_one_job_does_is_checked_and_submitted_again_after_growth(
-    refused, cli, tissue, boosted, tmp_path
+    refused, cli, tissue, boosted_model, tmp_path
 ):
-    model, images = boosted / "boost" / "3-lightgbm", shutil.copytree(tissue, tmp_path / "images")
-    predicting = typed("predict {} --images {} --out {}", model, images, tmp_path / "p.csv")
+    images = shutil.copytree(tissue, tmp_path / "images")
+    predicting = typed("predict {} --images {} --out {}", boosted_model, images, tmp_path / "p.csv")
     err = refused(*LOCAL, "--", *predicting, "--threshold", "2")
     assert "error: predict: --threshold 2" in err, err
     scores = typed("evaluate {} --out {} --bootstrap 20", tmp_path / "p.csv", tmp_path / "scores")
     explaining = typed(
-        "explain {} --images {} --out {}", model, images / "malignant", tmp_path / "maps"
+        "explain {} --images {} --out {}", boosted_model, images / "malignant", tmp_path / "maps"
     )
     words = (*LOCAL, "--", *predicting, "then", *scores, "then", *explaining)
     for rows in (12, 11):

@@ -36,11 +36,7 @@ class Place:
             folder / "run",
             cli,
         )
-        self.model = (
-            fixtures("boosted") / "boost" / "3-lightgbm" / "model.bchisto"
-            if name == "predict"
-            else ""
-        )
+        self.model = fixtures("boosted_model") if name == "predict" else ""
         if name == "boost":
             shutil.copytree(fixtures("described"), self.run)
         self.run.mkdir(exist_ok=True, parents=True)

@@ -218,7 +218,7 @@ def stage(tmp_path, request, cli):
             pytest.importorskip("openslide")
         model = ""
         if "{model}" in PIPELINES[name].words:
-            model = request.getfixturevalue("boosted") / "boost" / "3-lightgbm" / "model.bchisto"
+            model = request.getfixturevalue("boosted_model")
         return Stage(name, tmp_path, model, cli)
 
     return make

@@ -376,6 +376,6 @@ def test_slides_without_a_tile_are_left_out_by_name(tmp_path, caplog):
 def test_a_folder_of_pickles_is_told(tmp_path):
     (tmp_path / "a.pt").write_bytes(b"x")
     with pytest.raises(
-        BchistoError, match="run code when they are read; docs/embeddings.md shows how to convert"
+        BchistoError, match="run code when they are read; docs/encoders.md shows how to convert"
     ):
         read_embeddings(tmp_path)
