@@ -16,14 +16,8 @@ import numpy as np
 
 from ..core import BundleError
 from ..evaluate import negative_log_likelihood
-from .head import (
-    TrainingPart,
-    array_head,
-    inner_folds,
-    out_of_fold,
-    spaced_augmentations,
-    standardisation,
-)
+from .fitting import array_head, inner_folds, out_of_fold, spaced_augmentations, standardisation
+from .head import TrainingPart
 from .trees import Array, Arrays, Features, Floats, Integers, Probabilities, check_length
 
 _TRIED_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)

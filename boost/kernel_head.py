@@ -16,9 +16,8 @@ from .array_heads import (
     softmax,
     squared_distances,
 )
-from .head import (
+from .fitting import (
     Folds,
-    TrainingPart,
     array_head,
     check_held_out,
     inner_folds,
@@ -26,6 +25,7 @@ from .head import (
     spaced_augmentations,
     standardisation,
 )
+from .head import TrainingPart
 from .trees import Arrays, Features, Floats, Integers, Probabilities
 
 _COSTS = (1.0, 10.0)

@@ -159,7 +159,7 @@ class Preset:
         reason = _refusal({**base, **values})
         if reason is not None:
             text = " ".join(f"{name}={value}" for name, value in values.items())
-            raise InputError("{params} {}: LightGBM does not take it ({})", text, reason)
+            raise InputError("{params} {}: cannot be used ({})", text, reason)
         of_version_2 = self.of_version_2
         if "learning_rate" in values:
             of_version_2 = None  # the caller's is that of today's LightGBM
@@ -339,7 +339,7 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def _refusal(params: Params) -> str | None:
-    """Return why LightGBM refuses parameters; None if it trains two rounds on a few artificial rows, for use here."""
+    """Return why parameters are refused; None if LightGBM trains two rounds with them, and its trees can be kept."""
     lightgbm = import_lightgbm()
     rows, features, classes = _TRIAL
     values = np.random.default_rng(0).normal(size=(rows, 1, features)).astype(np.float32)

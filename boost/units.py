@@ -27,7 +27,7 @@ from ..crossval import LabelledImages, table_rows, write_table
 from ..evaluate import PaperTable, PredictionTable, nothing_learnt, paper_table, write_predictions
 from ..featurize import open_store
 from .head import Classifier, FittedModel, TrainingPart, TrainingTerms
-from .heads import fit_head, get_head, known_head
+from .heads import LIGHTGBM, fit_head, get_head, known_head
 from .trees import Arrays, Features, Probabilities
 
 MODEL_KIND = "model 2"
@@ -232,7 +232,7 @@ def _predicted(
 
 
 def read_unit(unit: ModelUnit) -> FittedUnit | None:
-    """Return the results of a unit; None if it is not finished, or if its file is damaged, with a warning."""
+    """Return the results of a unit; None if it is not finished, or its file is damaged."""
     arrays = _read(unit)
     if arrays is None or not np.isfinite(arrays["tests"]).all():
         return None
@@ -287,7 +287,7 @@ def learning_banner(
     trees = [
         (unit, model.constant)
         for unit, model in zip(units, fitted, strict=True)
-        if unit.head == "lightgbm"
+        if unit.head == LIGHTGBM.name
     ]
     idle = [unit for unit, constant in trees if constant]
     if not idle:

@@ -10,26 +10,26 @@ from .messages import Message, limited, public
 
 
 class Kind(StrEnum):
-    """What a banner is about."""
+    """What a banner is about, in the order in which banners are printed: what makes a figure void comes first."""
 
-    OTHER = "other"
-    BALANCED = "balanced"
-    CHOSEN = "chosen"
-    NON_COMMERCIAL = "non-commercial"
-    NOT_KNOWN_NEW = "not-known-new"
-    NOTHING_LEARNT = "nothing-learnt"
-    NO_TISSUE = "no-tissue"
-    NO_VALIDATION = "no-validation"
-    PATIENTS_MIXED = "patients-mixed"
-    PATIENTS_PARTLY_UNKNOWN = "patients-partly-unknown"
-    PATIENTS_SEEN = "patients-seen"
-    PATIENTS_UNKNOWN = "patients-unknown"
-    QUICK = "quick"
-    RANDOM_START = "random-start"
-    RANDOM_WEIGHTS = "random-weights"
-    SEEN = "seen"
     SYNTHETIC = "synthetic"
+    RANDOM_WEIGHTS = "random-weights"
+    NO_TISSUE = "no-tissue"
+    NOTHING_LEARNT = "nothing-learnt"
+    SEEN = "seen"
+    PATIENTS_SEEN = "patients-seen"
+    PATIENTS_MIXED = "patients-mixed"
+    PATIENTS_UNKNOWN = "patients-unknown"
+    NOT_KNOWN_NEW = "not-known-new"
+    CHOSEN = "chosen"
+    NO_VALIDATION = "no-validation"
+    BALANCED = "balanced"
     UNKNOWN_ENCODER = "unknown-encoder"
+    RANDOM_START = "random-start"
+    QUICK = "quick"
+    NON_COMMERCIAL = "non-commercial"
+    PATIENTS_PARTLY_UNKNOWN = "patients-partly-unknown"
+    OTHER = "other"
 
     @classmethod
     def _missing_(cls, value: object) -> Kind:
@@ -37,24 +37,24 @@ class Kind(StrEnum):
 
 
 HEADINGS = {
-    Kind.BALANCED: "BALANCED BEFORE THE SPLIT",
-    Kind.CHOSEN: "CHOSEN IMAGES",
-    Kind.NON_COMMERCIAL: "NON-COMMERCIAL WEIGHTS",
-    Kind.NOT_KNOWN_NEW: "NOT KNOWN TO BE NEW",
-    Kind.NOTHING_LEARNT: "NOTHING LEARNT",
-    Kind.NO_TISSUE: "NO TISSUE",
-    Kind.NO_VALIDATION: "NO VALIDATION",
-    Kind.PATIENTS_MIXED: "IMAGE-LEVEL FOLDS",
-    Kind.PATIENTS_SEEN: "PATIENTS SEEN IN TRAINING",
-    Kind.PATIENTS_UNKNOWN: "PATIENTS UNKNOWN",
-    Kind.QUICK: "QUICK",
-    Kind.RANDOM_START: "RANDOM START",
-    Kind.RANDOM_WEIGHTS: "RANDOM WEIGHTS",
-    Kind.SEEN: "SEEN IN TRAINING",
     Kind.SYNTHETIC: "SYNTHETIC IMAGES",
+    Kind.RANDOM_WEIGHTS: "RANDOM WEIGHTS",
+    Kind.NO_TISSUE: "NO TISSUE",
+    Kind.NOTHING_LEARNT: "NOTHING LEARNT",
+    Kind.SEEN: "SEEN IN TRAINING",
+    Kind.PATIENTS_SEEN: "PATIENTS SEEN IN TRAINING",
+    Kind.PATIENTS_MIXED: "IMAGE-LEVEL FOLDS",
+    Kind.PATIENTS_UNKNOWN: "PATIENTS UNKNOWN",
+    Kind.NOT_KNOWN_NEW: "NOT KNOWN TO BE NEW",
+    Kind.CHOSEN: "CHOSEN IMAGES",
+    Kind.NO_VALIDATION: "NO VALIDATION",
+    Kind.BALANCED: "BALANCED BEFORE THE SPLIT",
     Kind.UNKNOWN_ENCODER: "UNKNOWN ENCODER",
+    Kind.RANDOM_START: "RANDOM START",
+    Kind.QUICK: "QUICK",
+    Kind.NON_COMMERCIAL: "NON-COMMERCIAL WEIGHTS",
 }
-"""The heading with which banners of a kind begin. They are printed before banners without a heading."""
+"""The heading with which banners of a kind begin."""
 
 
 class Banner(Message):
@@ -101,6 +101,11 @@ class Banner(Message):
     def heading(self) -> str:
         """The heading with which it begins; empty if its kind has none."""
         return HEADINGS.get(self.kind, "")
+
+    @property
+    def rank(self) -> int:
+        """Its place in the order of kinds."""
+        return [*Kind].index(self.kind)
 
     def of(self, about: str) -> Banner:
         """Return the banner about something else, such as a table; an empty name means all that is shown."""

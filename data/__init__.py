@@ -81,7 +81,9 @@ from .layouts.registry import (
     order_classes,
     unit_names,
 )
-from .names import NO_GROUPS, PathRule, join_groups, match_names, part_of_names
+from .names import match_names
+from .path_rules import NO_GROUPS, PathRule
+from .patients import join_groups, part_of_names
 from .selection import ImageSelection, LeastSize, OpenedImages, check_headers, read_dataset
 from .synthetic import make_bach, make_tissue
 from .walk import SYSTEM, list_images, walk_files

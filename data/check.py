@@ -30,7 +30,7 @@ from .images import (
     pixel_findings,
 )
 from .layouts import find_layout
-from .names import SITES
+from .patients import SITES
 
 _LOOKED = 100
 """Number of images whose pixels are read, or up to twice as many, unless all must be read."""

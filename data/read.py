@@ -30,7 +30,8 @@ from .dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, Dataset, ImageRecord, part_
 from .findings import Finding, Findings, has_errors
 from .layouts import BESIDE, LayoutSpec, join_classes, order_classes, patient_in, recognise_layout
 from .mammograms import show_context
-from .names import NO_GROUPS, settle_groups
+from .path_rules import NO_GROUPS
+from .patients import settle_groups
 
 _log = logging.getLogger(__name__)
 
@@ -359,18 +360,15 @@ def _join_ids(records: Iterable[ImageRecord], table: Path, findings: Findings) -
 
 def _contradiction(first: ImageRecord, second: ImageRecord, table: Path) -> str | None:
     """Describe the contradiction between two records of the same image; None if there is none."""
-    pairs = {
-        "labels": (first.label, second.label),
-        "patients": (first.group, second.group),
-        "parts of a split": (_part(first), _part(second)),
-    }
-    for noun, values in pairs.items():
-        if None not in values and len(set(values)) > 1:
-            texts = [
-                f"{value} ({row_in(table, record.line)})" if record.line else str(value)
-                for value, record in zip(values, (first, second), strict=True)
-            ]
-            return f"the same image has two {noun}, {' and '.join(texts)}; correct one of them"
+    rows = [f" ({row_in(table, record.line)})" if record.line else "" for record in (first, second)]
+    for noun, value, other in (
+        ("labels", first.label, second.label),
+        ("patients", first.group, second.group),
+        ("parts of a split", _part(first), _part(second)),
+    ):
+        if value is not None and other is not None and value != other:
+            texts = f"{value}{rows[0]} and {other}{rows[1]}"
+            return f"the same image has two {noun}, {texts}; correct one of them"
     return None
 
 

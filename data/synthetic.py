@@ -61,9 +61,8 @@ def make_tissue(label: str, *, seed: int, index: int, size: tuple[int, int] = BA
         raise InputError(
             f"no synthetic tissue of class {label!r}; choose one of {', '.join(TISSUE_CLASSES)}"
         )
+    _check_size(size)
     width, height = size
-    if min(size) < 64:
-        raise InputError("{size} {}x{}: give at least 64 pixels a side", width, height)
     rng = np.random.default_rng(np.random.SeedSequence([seed, TISSUE_CLASSES.index(label), index]))
     density, mean_length, area = _LOOKS[label]
     mpp = FIELD_WIDTH / width
@@ -84,6 +83,11 @@ def make_tissue(label: str, *, seed: int, index: int, size: tuple[int, int] = BA
     light = _LIGHT * np.exp(-amounts @ stains)
     light += 2 * rng.standard_normal(light.shape, dtype=np.float32)  # noise of the camera
     return np.asarray(light.clip(0, 255), dtype=np.uint8)
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    if min(size) < 64:
+        raise InputError("{size} {}x{}: give at least 64 pixels a side", *size)
 
 
 def _noise(rng: np.random.Generator, size: tuple[int, int], cell: float) -> Floats32:
@@ -139,6 +143,7 @@ def make_bach(
             "{images_per_class} {}: give 1 to 999 (names are numbered b001 to b999)",
             images_per_class,
         )
+    _check_size(size)
     root = Path(out) / "ICIAR2018_BACH_Challenge"
     photos = ensure_folder(root / "Photos")
     mark = root / SYNTHETIC_MARK

@@ -225,7 +225,7 @@ class Sidecar(NamedTuple):
 
 
 def read_sidecar(path: Path) -> Sidecar:
-    """Read the JSON of an ONNX file: the format of WSInfer's models with some further fields.
+    """Read the JSON of an ONNX file: the format of WSInfer's models, and what else a `Sidecar` holds.
 
     Parameters
     ----------
@@ -272,12 +272,12 @@ def read_sidecar(path: Path) -> Sidecar:
             source=str(content.get("source") or ""),
         )
         scale = float(patch or resize) / resize
-        if scale <= 0 or not 0 <= prefix <= limits.NETWORK_SIDE:
+        if not (0 < scale <= limits.NETWORK_SIDE and 0 <= prefix <= limits.NETWORK_SIDE):
             raise ValueError(
                 "prefix_tokens is not a number of tokens, or patch_size_pixels not one of pixels"
             )
     card = dataclasses.replace(card, mpp=tuple(value * scale for value in mpp))
-    return Sidecar(card, str(content.get("output", "")), prefix)
+    return Sidecar(card, str(content.get("output") or ""), prefix)
 
 
 def _picks(path: Path, trial: Floats32, prefix: int) -> dict[str, Callable[[Floats32], Floats32]]:

@@ -33,6 +33,7 @@ from .conclusions import (
     verdict_of,
 )
 from .evaluate import SCHEMA, Evaluation, evaluate, inputs_of, tables_of
+from .facts import CHOICE, Facts, choice_in_run, joined_versions, read_facts
 from .intervals import (
     Entry,
     Figure,
@@ -51,22 +52,15 @@ from .metrics import (
     metrics_of,
 )
 from .panel import (
-    CHOICE,
-    Facts,
     Panel,
-    PaperTable,
     Sample,
-    choice_in_run,
     comparison_rows,
     figure_rows,
     figures_of,
     images_tested,
-    joined_versions,
-    paper_table,
-    read_facts,
     rows_of,
-    variance_split,
 )
+from .paper_table import PaperTable, paper_table, variance_split
 from .predictions import (
     Answers,
     Mask,

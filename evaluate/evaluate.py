@@ -32,9 +32,10 @@ from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, named_alike, unlike_pairs
 from .conclusions import choices_of, verdict_of
 from .external import column_values, external_validations, of_groups, subgroups
+from .facts import CHOICE, METRICS, Facts, read_facts
 from .intervals import Entry, Figure, as_json, with_figures
 from .metrics import metrics_of
-from .panel import CHOICE, METRICS, TESTED, Facts, Panel, comparison_rows, read_facts
+from .panel import TESTED, Panel, comparison_rows
 from .predictions import PredictionTable, constant_folds
 from .read_table import TableChoice, read_predictions
 from .two_class import TwoClassView, default_positive

@@ -65,8 +65,8 @@ def resolve_settings(
     Parameters
     ----------
     options : mapping
-        Fields of `FeaturizeSettings`; others are ignored. ``views`` may be a name of `AUTO`, which
-        `bchisto.apps.check.plan_describing` then replaces with views that fit.
+        Fields of `FeaturizeSettings`; others are ignored. ``views`` may be a name of `AUTO`, for
+        views that fit the images.
     brought : mapping
         Defaults of encoders, see `bchisto.featurize.encoder_defaults`. With them, ``auto`` means the encoder's view.
 

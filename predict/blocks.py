@@ -15,7 +15,7 @@ from ..core.formats import file_sha256
 from ..core.jobs import Ticker, key_of, network_resources, read_pack, write_pack
 from ..core.models import BundleFacts
 from ..data import ImageRecord, header_findings, pixel_findings, record_sha256
-from .boosted import BoostedModel, Floats, Notes
+from .boosted import Floats, Notes
 from .images import PARAMETERS
 from .model_file import Model, ModelFile, load_alike
 
@@ -276,7 +276,6 @@ def image_units(
 ) -> list[ImageUnit]:
     """Return images with keys. A key covers all that changes a prediction; the name and folder of an image do not."""
     computed = {"model": file.sha256, "computed_by": model.computed_by}
-    rescales = isinstance(model, BoostedModel) and model.rescales
     units = []
     for record in records:
         sha256 = record_sha256(record, file_sha256(record.path))
@@ -285,7 +284,7 @@ def image_units(
             "suffix": record.path.suffix.casefold(),  # some formats are recognised by it
             "stretch": record.stretch,
         }
-        if rescales:
+        if model.rescales:
             content["mpp"] = record.mpp
         units.append(ImageUnit(record, sha256, key_of(_KIND, **computed, image=content)))
     return units

@@ -275,13 +275,13 @@ def load_alike(file: ModelFile, computed_by: Mapping[str, Any]) -> Model:
     Raises
     ------
     BchistoError
-        The worker uses another precision or backend. See also `load_model`.
+        The worker computes with another precision, backend or weights. See also `load_model`.
     """
     model = load_model(file)
     if model.computed_by != computed_by:
         raise BchistoError(
-            f"{file.path}: this worker computes in another precision, or with another backend, than the process that "
-            "started it"
+            f"{file.path}: this worker computes with another precision, backend or weights than the process that "
+            "started it; use workers with the same packages and hardware"
         )
     return model
 

@@ -27,6 +27,7 @@ from ...stains import (
     GREY_PICTURE,
     PALE,
     Normalizer,
+    StainNotes,
     check_stains,
     doubt_causes,
     get_stain,
@@ -79,6 +80,12 @@ class StainSurvey:
     skipped: tuple[str, ...]
     doubtful: dict[str, tuple[str, ...]]
     foreign: Mapping[str, float]
+
+    @property
+    def notes(self) -> list[Message]:
+        """A note on the images of each kind."""
+        names = (dict.fromkeys(self.skipped), dict.fromkeys(self.doubtful), {**self.foreign})
+        return StainNotes(self.stain, *names).texts(self.checked)
 
 
 def survey_stains(

@@ -44,7 +44,7 @@ from ...evaluate.report import (
     write_page,
 )
 from ...featurize import View, seen_scales
-from ...stains import Normalizer, StainNotes, make_normalizer
+from ...stains import Normalizer, make_normalizer
 from .plan import shown_factor, unscaled
 from .run import Preflight
 
@@ -95,7 +95,6 @@ def preflight_text(result: Preflight, *, say: Say) -> str:
             unknown=unknown_groups(list(group_of.values())),
             seen=seen_scales(records, result.planned),
             unscaled=unscaled(records, result.requested.views),
-            StainNotes=StainNotes,
             rough_duration=rough_duration,
             findings=grouped(result.findings),
         )

@@ -25,7 +25,7 @@ from .gradient_maps import (
 from .graph import Floats, Graph, LayerStep, linear
 from .image import explain_image
 from .methods import METHODS, ExplainSettings, Method, default_method, settings_of
-from .regions import geojson_feature, joined, write_features, write_regions
+from .regions import write_regions
 from .run import ExplainResult, explain
 
 __all__ = ["ExplainResult", "ExplainSettings", "Explanation", "explain"]

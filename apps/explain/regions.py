@@ -1,21 +1,17 @@
-"""The regions of an image with the highest values of its map, and GeoJSON as QuPath reads it."""
+"""The regions of an image with the highest values of its map."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ...core.formats import Flags, Floats32, Integers, as_stored, read_header
-from ...core.jobs import atomic_output, json_text
+from ...core.formats import Flags, Floats32, as_stored, read_header
+from ...core.jobs import geojson_feature, joined_boxes, write_features
 from ...data import Box, ImageRecord
 from .draw import RED, colour_limits
 from .explanation import Explanation
-
-if TYPE_CHECKING:
-    from shapely import Geometry
 
 _HOTTEST = 0.1
 """Largest fraction of the image that is outlined, by its highest values."""
@@ -61,7 +57,7 @@ def hottest_regions(explanation: Explanation, box: Box) -> list[dict[str, Any]]:
     polygons = []
     for label in largest[sizes[largest] >= _LEAST * values.size].tolist():
         y, x = np.nonzero(labels == label)
-        pixels = joined(np.stack([x, y, x + 1, y + 1], axis=1))
+        pixels = joined_boxes(np.stack([x, y, x + 1, y + 1], axis=1))
         polygon = shapely.transform(pixels, lambda points: points * scale + start)
         polygons.append((float(values[y, x].mean()), polygon))
     polygons.sort(key=lambda region: -region[0])
@@ -73,29 +69,6 @@ def hottest_regions(explanation: Explanation, box: Box) -> list[dict[str, Any]]:
         )
         for mean, polygon in polygons
     ]
-
-
-def geojson_feature(
-    kind: str, polygon: Geometry, measured: Mapping[str, float], **further: Any
-) -> dict[str, Any]:
-    """Return a polygon as a GeoJSON feature in QuPath's form.
-
-    Parameters
-    ----------
-    kind : {"annotation", "tile"}
-    polygon : shapely.Polygon
-        In pixels.
-    measured : mapping of str to float
-    **further : JSON-ready values
-        More properties. QuPath takes a class only with name and colour.
-    """
-    from shapely.geometry import mapping
-
-    return {
-        "type": "Feature",
-        "geometry": mapping(polygon),
-        "properties": {"objectType": kind, **further, "measurements": measured},
-    }
 
 
 def _hottest(explanation: Explanation, values: Floats32) -> Flags:
@@ -111,23 +84,6 @@ def _hottest(explanation: Explanation, values: Floats32) -> Flags:
     # a little more than the quantile, which excludes ties, also after rounding
     least = float(np.quantile(smooth, 1 - _HOTTEST)) + 1e-6 * (high - low)
     return np.asarray((smooth > least) & (values > explanation.centre))
-
-
-def joined(boxes: Integers) -> Geometry:
-    """Return what boxes cover together, without points along straight edges.
-
-    Parts that touch only at a corner are parts of their own. Outlines run clockwise on screen, holes the other way.
-
-    Parameters
-    ----------
-    boxes : ndarray of int64, shape (boxes, 4)
-        Left, top, right and bottom of each; if two share a part of an edge, they share all of it.
-    """
-    import shapely
-
-    # each ring then begins at a corner, so that no point of it is on a straight edge
-    area = shapely.coverage_union_all(shapely.box(*boxes.T)).normalize()
-    return area.simplify(0).reverse()
 
 
 def write_regions(path: Path, explanation: Explanation, record: ImageRecord) -> None:
@@ -147,14 +103,3 @@ def write_regions(path: Path, explanation: Explanation, record: ImageRecord) -> 
                 f"pixels as stored, without the EXIF orientation {header.orientation}"
             )
     write_features(path, features)
-
-
-def write_features(path: Path, features: Iterable[Mapping[str, Any]]) -> None:
-    """Write features as GeoJSON, one after the other, since there may be very many."""
-    with atomic_output(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
-        handle.write('{"type": "FeatureCollection", "features": [')
-        between = "\n"
-        for feature in features:
-            handle.write(f"{between}{json_text(feature)}")
-            between = ",\n"
-        handle.write("\n]}\n")

@@ -107,9 +107,9 @@ def taylor(graph: Graph, images: Floats, target: int, tensor: int | None = None)
     )
     bounds = (np.minimum(low, high), np.maximum(low, high))
 
-    def rule(step: LayerStep, ahead: Floats) -> list[Floats]:
+    def rule(step: LayerStep, of_results: Floats) -> list[Floats]:
         bounds_of_step = bounds if step is first else None
-        return _shared(step, values, ahead, bounds_of_step, factors.get(step.results[0]))
+        return _shared(step, values, of_results, bounds_of_step, factors.get(step.results[0]))
 
     signals = {_last(graph).sources[0]: _begin(graph, values, target)}
     return np.asarray(graph.backward(signals, rule).sum(axis=-1))
@@ -134,7 +134,7 @@ def _begin(graph: Graph, values: Values, target: int) -> Floats:
 def _shared(
     step: LayerStep,
     values: Values,
-    ahead: Floats,
+    of_results: Floats,
     bounds: tuple[Floats, Floats] | None,
     factor: Floats | None,
 ) -> list[Floats]:
@@ -142,30 +142,32 @@ def _shared(
     kind = step.kind
     tensors = [values[number] for number in step.sources]
     if step.part == "linear":
-        return [_by_sign(step, to_numpy(tensors[0]), _kernel(step, factor), ahead, bounds)]
+        return [_by_sign(step, to_numpy(tensors[0]), _kernel(step, factor), of_results, bounds)]
     if step.part == "activation":
-        return [ahead]
+        return [of_results]
     if kind in _SAME and len(tensors) == 1:
-        return [ahead]
+        return [of_results]
     if kind in _MEANS:
         # over the values that each mean averages, by their size
         strength = np.asarray(np.abs(to_numpy(tensors[0])) + _TINY, np.float32)
-        share = ahead / to_numpy(step(strength)[0])
+        share = of_results / to_numpy(step(strength)[0])
         (gradient,) = pull_back(lambda x: step(x)[0], [strength], share)
         return [np.asarray(strength * gradient, np.float32)]
     if kind in _SUMS:
         sizes = [np.abs(to_numpy(tensor)) + _TINY for tensor in tensors]
         sizes[-1] *= getattr(step.operation, "scale", 1.0)
-        return [np.asarray(ahead * size / sum(sizes), np.float32) for size in sizes]
+        return [np.asarray(of_results * size / sum(sizes), np.float32) for size in sizes]
     if kind == "Multiply":
         # a gate with one value per channel is only a weight, and gets no relevance
         shares = [np.zeros(tensor.shape, np.float32) for tensor in tensors]
         largest = max(range(len(tensors)), key=lambda index: int(np.prod(tensors[index].shape)))
-        shares[largest] = ahead
+        shares[largest] = of_results
         return shares
-    relevance = pull_back(lambda *x: step(*x)[0], tensors, ahead)
+    relevance = pull_back(lambda *x: step(*x)[0], tensors, of_results)
     if kind == "ZeroPadding2D":  # relevance of the padding is spread evenly over the image
-        lost = (ahead.sum(axis=(1, 2, 3)) - relevance[0].sum(axis=(1, 2, 3))) / relevance[0][0].size
+        lost = (of_results.sum(axis=(1, 2, 3)) - relevance[0].sum(axis=(1, 2, 3))) / relevance[0][
+            0
+        ].size
         relevance[0] = relevance[0] + lost[:, np.newaxis, np.newaxis, np.newaxis]
     return relevance
 
@@ -199,7 +201,11 @@ def _kernel(step: LayerStep, factor: Floats | None) -> Floats:
 
 
 def _by_sign(
-    step: LayerStep, x: Floats, kernel: Floats, ahead: Floats, bounds: tuple[Floats, Floats] | None
+    step: LayerStep,
+    x: Floats,
+    kernel: Floats,
+    of_results: Floats,
+    bounds: tuple[Floats, Floats] | None,
 ) -> Floats:
     """Distribute relevance over the inputs that raise the output; over pixels, by their distance from their bounds.
 
@@ -214,15 +220,17 @@ def _by_sign(
         low, high = (np.broadcast_to(bound, x.shape) for bound in bounds)
         pairs = [(x, kernel), (-low, positive), (-high, negative)]
     pairs = [(part, weights) for part, weights in pairs if part.any()]
-    total = np.zeros_like(ahead)
+    total = np.zeros_like(of_results)
     for part, weights in pairs:
         total += to_numpy(linear(layer, part, kernel=weights))
     raised = np.abs(total) > _TINY
-    relevance = _carried(layer, pairs, np.where(raised, ahead / np.where(raised, total, 1), 0), x)
+    relevance = _carried(
+        layer, pairs, np.where(raised, of_results / np.where(raised, total, 1), 0), x
+    )
     if not raised.all():
         uniform = (np.ones_like(x), np.ones_like(kernel))
         counts = to_numpy(linear(layer, uniform[0], kernel=uniform[1]))
-        relevance += _carried(layer, [uniform], np.where(raised, 0, ahead / counts), x)
+        relevance += _carried(layer, [uniform], np.where(raised, 0, of_results / counts), x)
     return relevance
 
 

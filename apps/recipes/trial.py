@@ -119,11 +119,11 @@ def trial(
     dataset.raise_errors()
     if dataset.untrainable:
         raise InputError("{}: {}", dataset.root, dataset.untrainable)
+    view.check(dataset.classes)
     # weights that are missing are refused before any image is decoded
     ready_targets(quick_settings)
     # only a sample is decoded here: featurize decodes every image anyway, and prints its findings
     check = preflight(selection, settings=quick_settings, copies=False, keep=keep)
-    view.check(check.dataset.classes)
     folds = _usable(check, work)
     if check.left_out:
         # too small for a view that fits the others; `featurize` names them

@@ -335,6 +335,9 @@ def predict_image(model: PageModel, item: Item) -> dict[str, Any]:
     predicted = _predicted(model, [record], {item.name: prediction})
     result_table = tabulate(predicted, settings=PredictSettings(), point=model.point)
     (row,) = sheet_rows(result_table)
+    uncertain = None
+    if result_table.table.answers.unsure is not None:
+        uncertain = bool(result_table.table.answers.unsure[0])
     probabilities = result_table.table.probabilities[0].tolist()
     return {
         "state": "done",
@@ -345,7 +348,7 @@ def predict_image(model: PageModel, item: Item) -> dict[str, Any]:
         "notes": notes + result.warnings.splitlines(),
         "predicted": row.predicted,
         "confidence": row.confidence,
-        "uncertain": "uncertain" in row.reasons,
+        "uncertain": uncertain,
         "next_class": row.next_class,
         "probabilities": dict(zip(model.classes, probabilities, strict=True)),
         "calibrated": dict(zip(model.classes, result_table.calibrated[0].tolist(), strict=True)),

@@ -29,7 +29,7 @@ from ...core.formats import (
     parse_json,
     parse_yaml,
 )
-from ..explain import geojson_feature
+from ...core.jobs import geojson_feature
 from .files import files_in
 
 if TYPE_CHECKING:

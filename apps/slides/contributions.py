@@ -11,10 +11,9 @@ import numpy as np
 from ...boost import LinearModel
 from ...core import InputError, PathInput, converted
 from ...core.formats import Floats, read_json, reading
-from ...core.jobs import write_rows
+from ...core.jobs import write_features, write_rows
 from ...featurize import AT_ONCE, Store, known_facts, open_store, slides_of
 from ...predict import find_bundle, load_embedded
-from ..explain import write_features
 from .annotation_files import tile_feature
 
 

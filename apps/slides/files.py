@@ -181,7 +181,7 @@ def _join_series(paths: Mapping[Path, str]) -> dict[Path, tuple[Path, str]]:
     counts = Counter([*(path.parent for path in slides), *(folder for folder, _ in series)])
     for (folder, _), levels in series.items():
         largest = max(levels)[1]
-        name = Path(f"{folder.absolute()}{largest.suffix}")
+        name = Path(f"{os.path.abspath(folder)}{largest.suffix}")  # noqa: PTH100 - without links, but also without ".."
         if counts[folder] > 1 or name in slides:
             slides[largest] = (largest, paths[largest])
             continue

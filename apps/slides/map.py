@@ -30,6 +30,7 @@ from ...core.jobs import (
     Work,
     compute,
     key_of,
+    write_features,
     write_json,
 )
 from ...core.models import bundle_lines
@@ -63,7 +64,6 @@ from ...predict import (
     sheet_rows,
     tabulate,
 )
-from ..explain import write_features
 from .cut import CutSettings
 from .files import (
     Failures,

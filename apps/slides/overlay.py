@@ -13,11 +13,12 @@ import numpy as np
 
 from ...core import InputError, counted, few, one_of
 from ...core.formats import Floats, Integers, Pixels
+from ...core.jobs import geojson_feature, joined_boxes
 from ...data import match_class
 from ...evaluate import default_positive, positive_mask, two_class_scores
 from ...evaluate.report import thumbnail
 from ...predict import OperatingPoint, SheetRow, Tabulated
-from ..explain import geojson_feature, joined, rendered, stacked, with_bar, write_image
+from ..explain import rendered, stacked, with_bar, write_image
 from .annotation_files import Colour, class_colours, tile_feature
 from .slide import Slide
 from .tiles import MapSettings, TileGrid
@@ -120,7 +121,7 @@ class TileMap:
         tree = shapely.STRtree(shapely.box(*self.boxes.T))
         for column, (name, colour) in enumerate(self.colours.items()):
             boxes = self.boxes[self.shown.table.answers.numbers == column]
-            for region in shapely.get_parts(joined(boxes)):
+            for region in shapely.get_parts(joined_boxes(boxes)):
                 indices = np.sort(tree.query(region, predicate="covers"))
                 mean = float(self.shown.raw[indices, column].mean())
                 numbers = {"tiles": len(indices), "mean p": mean}

@@ -13,7 +13,7 @@ import itertools
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ class TiffScan:
             images = _images(path, self._file, texts)
             first = max(images, key=lambda page: page.imagewidth * page.imagelength)
             _check_colours(path, first)
-            self._levels = [first, *_smaller(images, first)]
+            self._levels = [first, *_lower_levels(images, first)]
             self.sizes = [(page.imagewidth, page.imagelength) for page in self._levels]
             width, height = self.sizes[0]
             self.factors = [(width / w + height / h) / 2 for w, h in self.sizes]
@@ -192,7 +192,7 @@ class TiffScan:
             ) from error
         values = np.concatenate(planes, axis=2)[: height - top, : width - left]
         if values.dtype == np.uint16:
-            values = values // 257
+            values = np.rint(values / 257)  # as images of 16 bits are read
         rows, columns, _ = values.shape
         tile[:rows, :columns] = _on_white(values, is_multiplied=page.extrasamples[:1] == (1,))
         return tile
@@ -242,21 +242,22 @@ def _images(path: Path, file: Any, described: Mapping[int, str]) -> list[Any]:
     return images
 
 
-def _smaller(images: Sequence[Any], first: Any) -> Iterator[Any]:
-    """Yield the pages that show all of the first in fewer pixels, from large to small."""
+def _lower_levels(images: Sequence[Any], first: Any) -> list[Any]:
+    """Return the pages that show all of the first in fewer pixels, from large to small."""
     width = first.imagewidth
     height = first.imagelength
     following = images[images.index(first) + 1 :]
     # up to the next slide; labels and overviews in between may lack a subfile type, but are not tiled
     candidates = itertools.takewhile(lambda page: page.subfiletype or not page.is_tiled, following)
     pages = first.pages or (page for page in candidates if page.is_tiled and page.subfiletype == 1)
-    by_width = {page.imagewidth: page for page in itertools.islice(pages, _MOST_LEVELS)}
-    for _, page in sorted(by_width.items(), reverse=True):
+    levels = {}
+    for page in itertools.islice(pages, _MOST_LEVELS):
         is_alike = (page.dtype, page.samplesperpixel) == (first.dtype, first.samplesperpixel)
         # its sides have the same ratio, apart from rounding to whole pixels
         is_whole = abs(page.imagewidth * height - page.imagelength * width) <= width + height
         if page.imagewidth < width and is_alike and is_whole:
-            yield page
+            levels[page.imagewidth] = page
+    return [page for _, page in sorted(levels.items(), reverse=True)]
 
 
 def _check_tiles(path: Path, page: Any, end: int) -> None:

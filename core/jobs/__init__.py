@@ -15,6 +15,7 @@ from .backend import (
 )
 from .computation import Computation, Computed, compute, compute_all
 from .executor import in_threads, map_ahead, run_units
+from .geojson import geojson_feature, joined_boxes, write_features
 from .locks import in_turn
 from .packs import (
     atomic_output,

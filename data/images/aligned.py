@@ -17,10 +17,10 @@ SAME_PIXELS = 0.9
 _SURE = 0.98
 """From this correlation on, shifts by one pixel are not tried."""
 
-_ASIDE = 3
+_SHIFT = 3
 _DISTINCT = 0.5
 """To be near-duplicates, two images may differ by at most this fraction of the difference between an image and itself
-shifted by so many pixels (`_ASIDE`). On real images, near-duplicates differ by 0.02 of it (99 %: 0.17), and
+shifted by so many pixels (`_SHIFT`). On real images, near-duplicates differ by 0.02 of it (99 %: 0.17), and
 other images that correlate differ by more than 1.2 of it."""
 
 _THUMB = 32
@@ -100,7 +100,7 @@ def _overlap(first: Grey, second: Grey, rows: int, columns: int) -> tuple[float,
         return 0.0, 0.0
     part = first[top:bottom, left:right]
     other = second[top - rows : bottom - rows, left - columns : right - columns]
-    correlation = _same(part, other)
+    correlation = _distinct_correlation(part, other)
     if correlation >= SAME_PIXELS and not _alike_throughout(part, other):
         correlation = 0.0
     return correlation, part.size / min(first.size, second.size)
@@ -133,26 +133,25 @@ def compare_whole(left: Grey, right: Grey) -> tuple[float, float]:
     if abs(np.log(left.shape[1] / left.shape[0] * turned.shape[0] / turned.shape[1])) > _SQUEEZED:
         return 0.0, 0.0
     shape = left.shape if left.size <= turned.size else turned.shape
-    return _same(resized(left, shape), resized(turned, shape)), 1.0
+    return _distinct_correlation(resized(left, shape), resized(turned, shape)), 1.0
 
 
-def _same(left: Grey, right: Grey) -> float:
+def _distinct_correlation(left: Grey, right: Grey) -> float:
     """Return the correlation of aligned grey levels; 0 if a shifted image correlates about as well with itself.
 
     Edges of tissue or of a slide, and other patterns along a line, match at many positions. The pixels of a
     near-duplicate match at only one.
     """
-    step = _ASIDE
-    if min(left.shape) <= 4 * step:
+    if min(left.shape) <= 4 * _SHIFT:
         return 0.0
     correlation = _correlate(left, right)
     if correlation < SAME_PIXELS:
         return correlation
-    middle = left[step:-step, step:-step]
+    middle = left[_SHIFT:-_SHIFT, _SHIFT:-_SHIFT]
     height, width = middle.shape
     shifted = max(
-        _correlate(middle, left[step + r : step + r + height, step + c : step + c + width])
-        for r, c in ((0, step), (step, 0), (step, step), (step, -step))
+        _correlate(middle, left[_SHIFT + r : _SHIFT + r + height, _SHIFT + c : _SHIFT + c + width])
+        for r, c in ((0, _SHIFT), (_SHIFT, 0), (_SHIFT, _SHIFT), (_SHIFT, -_SHIFT))
     )
     return correlation if 1 - correlation <= _DISTINCT * (1 - shifted) else 0.0
 

@@ -33,12 +33,10 @@ def decode_record(record: ImageRecord) -> RgbImage:
     Raises
     ------
     ImageError
-        As `decode_image`, or the box exceeds the image of the file.
+        See `decode_whole`.
     """
     if record.pixels is not None:
         return record.pixels.copy()  # so that the caller's do not change
-    if record.box is None:
-        return np.ascontiguousarray(decode_image(record.path, stretch_deep=record.stretch))
     image, (left, top, right, bottom) = decode_whole(record)
     return np.ascontiguousarray(image[top:bottom, left:right])
 
@@ -49,7 +47,7 @@ def decode_whole(record: ImageRecord) -> tuple[RgbImage, Box]:
     Raises
     ------
     ImageError
-        See `decode_record`.
+        As `decode_image`, or the box exceeds the image of the file.
     """
     image = decode_image(record.path, stretch_deep=record.stretch)
     height, width = image.shape[:2]

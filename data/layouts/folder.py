@@ -17,7 +17,7 @@ from ...core.formats import PART
 from ..dataset import ImageRecord, part_of
 from ..findings import Finding, Findings
 from ..findings import Level as Severity
-from ..names import PathRule
+from ..path_rules import PathRule
 from ..walk import list_images
 from .registry import LayoutReading, LayoutSpec, known_classes, patient_in
 

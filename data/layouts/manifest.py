@@ -33,7 +33,8 @@ from ...core.formats import (
 )
 from ..dataset import ImageRecord
 from ..findings import Finding, Findings, Level
-from ..names import PathRule, match_names
+from ..names import match_names
+from ..path_rules import PathRule
 from ..walk import list_images
 from .folder import path_rules
 from .registry import LayoutReading, LayoutSpec
@@ -397,8 +398,8 @@ def unmatched(table: Path, rows: Sequence[str], images: Sequence[str], count: in
     """
     if count and len(images) == count:
         raise InputError(
-            f"{table}: none of its rows, such as {few(rows[:1])}, names one of the {count} images, such as "
-            f"{images[0]}; name them by file, with or without suffix"
+            f"{table}: none of its rows, such as {few(rows[:1]) or 'empty ones'}, names one of the {count} images, "
+            f"such as {images[0]}; name them by file, with or without suffix"
         )
     matched = count - len(images)
     level: Level = "warning"
@@ -406,7 +407,7 @@ def unmatched(table: Path, rows: Sequence[str], images: Sequence[str], count: in
         level = "error"
     texts = {
         f"{len(images)} of {count} images have no row of their own in {table.name}, so no label": images,
-        f"{counted(len(rows), 'row')} of {table.name} with no image, or not only one, from which nothing is read": rows,
+        f"{counted(len(rows), 'row')} of {table.name}: no image, or several, of such a name; not read": rows,
     }
     return [Finding(level, few(names), text) for text, names in texts.items() if names]
 

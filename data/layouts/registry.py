@@ -20,7 +20,7 @@ from ...core import BchistoError, InputError, extension_names, load_extension, o
 from ..classes import join_labels, loosely, meaning, positive_by_meaning
 from ..dataset import DatasetFacts, ImageRecord
 from ..findings import Finding
-from ..names import BARCODE, barcode_of
+from ..patients import BARCODE, barcode_of
 from ..walk import walk_files
 
 _log = logging.getLogger(__name__)

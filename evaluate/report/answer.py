@@ -192,7 +192,7 @@ def warnings(panels: Sequence[Panel], notes: Iterable[str] = ()) -> list[Banner]
     pairs = [(panel.table.name, banner) for panel in panels for banner in panel.banners]
     banners = {banner for _, banner in pairs}
     pairs += [(note.about, note.of("")) for note in map(as_banner, notes) if note not in banners]
-    pairs.sort(key=lambda pair: not pair[1].heading)
+    pairs.sort(key=lambda pair: pair[1].rank)
     pairs += [
         (panel.table.name, as_banner(text))
         for panel in panels
@@ -290,9 +290,9 @@ def _brief(
 
 
 def _in_kinds(texts: Sequence[str], most: int) -> list[str]:
-    """Return cautions as lines of 100 signs: the first of each kind, with the number of others."""
+    """Return cautions as lines of 100 signs, by rank: the first of each kind, with the number of others."""
     kinds = by_key(
-        map(as_banner, dict.fromkeys(texts)),
+        sorted(map(as_banner, dict.fromkeys(texts)), key=lambda banner: banner.rank),
         lambda banner: re.sub(r"[\d,.]*\d", "#", headings([banner])[0]),
     )
     groups = [*kinds.values()]

@@ -3,12 +3,7 @@
 import numpy as np
 import pytest
 from bchisto.boost import TrainingPart
-from bchisto.boost.head import (
-    few_images,
-    inner_folds,
-    spaced_augmentations,
-    standardisation,
-)
+from bchisto.boost.fitting import few_images, inner_folds, spaced_augmentations, standardisation
 from bchisto.boost.heads import fit_head, known_head
 from bchisto.boost.kernel_head import fit_probabilities, fit_svm
 from bchisto.core import InputError
@@ -138,7 +133,7 @@ def test_svm_needs_every_class_among_what_is_held_out(rng):
     ("most", "kept"), [(10, [0, 12, 24, 37, 49]), (1, [0]), (1000, list(range(50)))]
 )
 def test_rows_are_thinned_evenly(most, kept, monkeypatch):
-    monkeypatch.setattr("bchisto.boost.head.MOST_ROWS", most)
+    monkeypatch.setattr("bchisto.boost.fitting.MOST_ROWS", most)
     features = np.arange(2 * 50)[None].reshape(2, 50, 1).astype(np.float32)
     thinned = spaced_augmentations(features)
     assert thinned.shape[::2] == (2, 1)
@@ -202,7 +197,7 @@ def test_few_images_keep_classes_and_groups(monkeypatch):
     labels = np.array([0] * 900 + [1] * 90 + [2] * 3)
     groups = [f"p{place % 30}" for place in range(900)] + [None] * 93
     assert_array_equal(few_images(labels, groups, seed=0), np.arange(993))
-    monkeypatch.setattr("bchisto.boost.head.MOST_ROWS", 100)
+    monkeypatch.setattr("bchisto.boost.fitting.MOST_ROWS", 100)
     found = few_images(labels, groups, seed=0)
     assert_array_equal(found, few_images(labels, groups, seed=0))
     assert not np.array_equal(found, few_images(labels, groups, seed=1))
@@ -215,7 +210,7 @@ def test_svm_sees_no_more_rows_than_its_limit(rng, monkeypatch):
     features, labels = blobs(rng, images=250, augmentations=1, d=4, classes=2, spread=9)
     counts = []
     for limit in (3000, 100):
-        monkeypatch.setattr("bchisto.boost.head.MOST_ROWS", limit)
+        monkeypatch.setattr("bchisto.boost.fitting.MOST_ROWS", limit)
         model = fitted("svm", features, labels)
         counts.append(len(model.arrays["vectors"]))
     assert counts[0] > 150 > 100 >= counts[1]

@@ -136,15 +136,15 @@ def test_parameters_by_text():
             {"early_stopping_round": 3},
             "`params` early_stopping_round: needs a validation set, which boost has not",
         ),
-        ({"metric": "foo"}, "`params` metric=foo: LightGBM does not take it"),
+        ({"metric": "foo"}, "`params` metric=foo: cannot be used"),
         (
             {"learning_rate": "abc"},
-            r"`params` learning_rate=abc: LightGBM does not take it \(Unknown token abc in data file\)",
+            r"`params` learning_rate=abc: cannot be used \(Unknown token abc in data file\)",
         ),
         ({"learning_rate": float("nan")}, "`params` learning_rate: cannot be nan"),
         (
             {"num_leaves": 1},
-            r"`params` num_leaves=1: LightGBM does not take it \(Check failed: \(num_leaves\) > \(1\)\)",
+            r"`params` num_leaves=1: cannot be used \(Check failed: \(num_leaves\) > \(1\)\)",
         ),
         ({"num_leaves": 10**12}, "`params` num_leaves: cannot be 1000000000000"),
         ({"boosting": "gbdt num_threads=4"}, "`params` boosting: cannot be 'gbdt num_threads=4'"),
@@ -152,12 +152,12 @@ def test_parameters_by_text():
         ({"seed": 2**31}, r"cannot be 2147483648; .*, a finite number \(a whole one below 2\*\*31"),
         (
             {"linear_tree": True},
-            "`params` linear_tree=True: LightGBM does not take it .only trees of classes are kept",
+            "`params` linear_tree=True: cannot be used .only trees of classes are kept",
         ),
         ({"data": "x"}, "`params` data: is not supported"),
         (
             {"boosting": "rf", "feature_fraction": 1.0},
-            "boosting=rf feature_fraction=1.0: LightGBM does not take it",
+            "boosting=rf feature_fraction=1.0: cannot be used",
         ),
     ],
 )

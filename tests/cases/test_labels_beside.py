@@ -73,8 +73,7 @@ def test_what_finds_no_counterpart_is_counted_and_named(tmp_path, cli):
     assert code == 1
     assert "im00.png, im01.png: 2 of 8 images have no row of their own in t.csv, so no label" in out
     assert (
-        "im08, im09, im10: 3 rows of t.csv with no image, or not only one, from which nothing is read"
-        in out
+        "im08, im09, im10: 3 rows of t.csv: no image, or several, of such a name; not read" in out
     )
     found, _ = listed(cli, root, "--labels", path)
     assert [row["label"] for row in found.values()] == ["", "", *"ababab"]
@@ -89,7 +88,7 @@ def test_a_table_of_other_images_is_refused(tmp_path, cli):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([("id", "label"), ("im00", "a"), ("im00.png", "b")], "row of t.csv with no image"),
+        ([("id", "label"), ("im00", "a"), ("im00.png", "b")], "row of t.csv: no image, or several"),
         (
             [("id", "label"), ("im00", "a"), ("im00", "b")],
             "the same image has two labels, a (t.csv:2) and b (t.csv:3)",

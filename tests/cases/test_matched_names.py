@@ -81,7 +81,7 @@ def test_names_that_fit_several_images_are_not_guessed(tmp_path, cli):
     table = lines(tmp_path / "t.csv", ("file", "label"), rows)
     code, out = checked(cli, tmp_path, "--labels", table)
     assert code == 1
-    assert "3 rows of t.csv with no image, or not only one" in out
+    assert "3 rows of t.csv: no image, or several" in out
     code, out = checked(cli, table)
     assert code == 1
     assert "there are no such files, first 1.png" in out
@@ -158,7 +158,7 @@ def test_an_image_of_another_folder_is_not_meant_if_other_rows_name_folders(
         cli, tmp_path / "x", "--labels", lines(tmp_path / "t.csv", ("image", "label"), rows)
     )
     assert images_read[other.format(3)]["label"] == ""
-    assert "1 row of t.csv with no image" in err
+    assert "1 row of t.csv: no image" in err
 
 
 @pytest.mark.parametrize(("own", "other"), SIBLINGS)

@@ -56,3 +56,6 @@ def test_numbers_out_of_range(tmp_path):
         make_tissue("Malign", seed=0, index=0)
     with pytest.raises(InputError, match="give at least 64 pixels a side"):
         make_tissue("Normal", seed=0, index=0, size=(10, 10))
+    with pytest.raises(InputError, match="give at least 64 pixels a side"):
+        make_bach(tmp_path, size=(10, 99))
+    assert not any(tmp_path.iterdir())

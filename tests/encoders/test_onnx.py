@@ -332,6 +332,10 @@ def step(name, **arguments):
             },
             "not one of pixels",
         ),
+        (
+            {**step("Resize", size=16), "patch_size_pixels": float("nan")},
+            "not one of pixels",
+        ),
     ],
 )
 def test_a_json_that_does_not_say_enough_is_refused(tmp_path, sidecar, message):

@@ -15,7 +15,7 @@ from bchisto.evaluate import (
     paper_table,
     read_predictions,
 )
-from bchisto.evaluate.panel import read_facts
+from bchisto.evaluate.facts import read_facts
 from bchisto.evaluate.report import report as run_report
 from bchisto.evaluate.report import thumbnail, write_evaluation, write_report
 from written_tables import predictions, read_json, rows_of, write_json, write_lines

@@ -120,16 +120,19 @@ def test_kinds_of_rgb(tmp_path, image):
     for name, values, words in (
         ("planes", planes, {"planarconfig": "separate"}),
         ("alpha", clear, {"extrasamples": ["unassalpha"]}),
-        ("deep", image.astype(np.uint16) * 257, {}),
+        ("deep", (image * 257.0 - 100 * (image > 0)).astype(np.uint16), {}),
     ):
         path = tmp_path / f"{name}.tif"
         words = {"photometric": "rgb", "tile": (256, 256), "compression": "zlib", **words}
         small = values[..., ::4, ::4] if name == "planes" else values[::4, ::4]
+        mask = np.zeros(image[::4, ::4, 0].shape, np.uint8)
         with tifffile.TiffWriter(path) as writer:
-            writer.write(values, subifds=1, **words)
+            writer.write(values, subifds=2, **words)
             writer.write(small, subfiletype=1, **words)
+            writer.write(mask, subfiletype=1, tile=(256, 256))
         with Slide(path, mpp=0.5) as slide:
             assert type(slide._scan).__name__ == "TiffScan"
+            assert slide._scan.factors == pytest.approx([1, 4], rel=0.01)
             assert (slide.read(517, 263, 300, 200, 0.5) == image[263:463, 517:817]).all(), name
 
 

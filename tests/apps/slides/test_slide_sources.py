@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,9 +78,13 @@ def write_series(folder, image, series, *, prefix="", factors=(1, 4, 16)):
         write_dicom(path, patch(2000, 1400), series=series, kind=kind, garbage=True)
 
 
-def test_a_slide_in_dicom(tmp_path, completed):
+def test_a_slide_in_dicom(tmp_path, completed, monkeypatch):
     image = patch(1500, 1100)
     write_series(tmp_path / "slides" / "P1-ä b", image, "one")
+    (tmp_path / "slides" / "P1-ä b" / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "slides" / "P1-ä b" / "below")
+    assert [slide.name for slide in list_slides([Path("..")])] == ["P1-ä b"]
+    monkeypatch.chdir(tmp_path)
     write_series(tmp_path / "slides" / "P2", image[::-1], "two", prefix="a")
     write_series(tmp_path / "slides" / "P2", image[:, ::-1], "three", prefix="b")
     slides = list_slides([tmp_path / "slides"])
