@@ -486,7 +486,7 @@ def choices_of(
         it; how many more are ``idle``, since their models learnt nothing, and are not compared beside others that did;
         how many results are ``elsewhere``, on other images or folds. Of results whose folds mix groups that those of
         another keep apart, the kind is ``mixed``, and the count that of all results. The chosen one has its corrected
-        figures, such as ``accuracy_chosen``.
+        figures, such as ``accuracy_chosen``, unless the same rows are right in all.
     """
     added: list[Entry] = [{} for _ in tables]
     refuted = _refuted(tables, metrics)
@@ -541,9 +541,11 @@ def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Ent
         return chosen
     values = [_rounded(of_table[by]) for of_table in metrics]
     best = values.index(max(values))
-    for name, value in corrected_figures(tables, by=by).items():
-        if metrics[best][name] is not None:
-            chosen[name + _CHOSEN] = _moved(metrics[best][name], value)
+    # among tables of which the same rows are right there is no choice
+    if any((table.hits != tables[0].hits).any() for table in tables[1:]):
+        for name, value in corrected_figures(tables, by=by).items():
+            if metrics[best][name] is not None:
+                chosen[name + _CHOSEN] = _moved(metrics[best][name], value)
     kind = "highest"
     if verdict_of({**metrics[best], **chosen}).kind == "better":
         kind = "best"

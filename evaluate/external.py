@@ -17,8 +17,8 @@ from .panel import Panel
 from .predictions import PredictionTable, take_rows
 from .two_class import called_point, two_sides
 
-_DROPS = ("accuracy", "patient_recognition_rate", "balanced_accuracy", "auc")
-"""Figures that are compared, with those of a two-class view."""
+_DROPS = ("balanced_accuracy", "auc", "accuracy", "patient_recognition_rate")
+"""Figures that are compared, with those of a two-class view; first those that shares of classes do not change."""
 
 _MOST = 40
 """Maximum number of values of a column for subgroups: a column with more names images or patients."""
@@ -95,7 +95,7 @@ def external_validation(panel: Panel, other: Panel) -> Entry:
     dict
         ``table``, ``against``, ``n``, ``n_against``; ``group``, what a group is called; ``figures``: by name the values
         ``internal`` and ``external``, and the figure ``drop``, the former less the latter, if both tables have it (for
-        balanced accuracy, of the same classes); ``shared``: by noun how many images, and groups, have the same name in
+        balanced accuracy, of the same classes); ``shares``: `_shares`; ``shared``: by noun how many images, and groups, have the same name in
         both, if any have; ``wanted``: what the thresholds that the internal table gave for wanted sensitivities reach
         on the external one.
 
@@ -124,8 +124,40 @@ def external_validation(panel: Panel, other: Panel) -> Entry:
         "n_against": other.metrics["n"],
         "group": panel.table.group_is,
         "figures": figures,
+        "shares": _shares(panel.metrics, other.metrics),
         "shared": _shared(panel.table, other.table),
         "wanted": list(_carried(panel.table, other.metrics.get("two_class") or {})),
+    }
+
+
+def _shares(external: Metrics, internal: Metrics) -> Entry | None:
+    """Return what other shares of classes do to the accuracy; None if shares are equal, or a class has no internal rows.
+
+    ``expected`` is the external accuracy if of each class as many were right as internally, and ``explains`` whether the
+    interval of the external accuracy holds it. ``label`` is the class whose share, ``internal`` and ``external``,
+    differs most.
+    """
+    expected = 0.0
+    shares = []
+    for label, figures in external.get("per_class", {}).items():
+        internal_figures = internal["per_class"][label]
+        share = figures["n"] / external["n"]
+        internal_share = internal_figures["n"] / internal["n"]
+        shares.append((abs(share - internal_share), label, internal_share, share))
+        if share:
+            if internal_figures["recall"] is None:
+                return None
+            expected += share * internal_figures["recall"].value
+    change, label, internal_share, share = max(shares, default=(0.0, "", 0.0, 0.0))
+    if change == 0.0:
+        return None
+    accuracy = external["accuracy"]
+    return {
+        "expected": expected,
+        "explains": bool(accuracy.interval and accuracy.low <= expected <= accuracy.high),
+        "label": label,
+        "internal": internal_share,
+        "external": share,
     }
 
 

@@ -133,10 +133,10 @@ def in_words(share: float) -> str:
     Examples
     --------
     >>> in_words(0.74), in_words(2 / 3), in_words(0.81), in_words(0.97)
-    ('about 3 of 4', 'about 2 of 3', 'about 8 of 10', 'more than 9 of 10')
+    ('about 3 of 4', 'about 2 of 3', 'about 8 of 10', 'over 9 of 10')
     """
     if share > 0.95:
-        return "more than 9 of 10"
+        return "over 9 of 10"
     if 0.725 <= share < 0.775:
         return "about 3 of 4"
     if 0.64 <= share < 0.69:

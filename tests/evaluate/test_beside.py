@@ -189,6 +189,14 @@ def test_the_headline_names_its_test_and_an_interval_that_it_does_not_follow():
     other = ranked[0].panels[1].table.name
     shown = f"{best} is not shown to be better than {other} (Holm's p {pair['p_holm']:.3f}, of 1 comparison)"
     assert f"{best}: By accuracy {shown}" in texts
+    # ranked by balanced accuracy, tested by accuracy
+    won = {**pair, "verdict": {best: "worse", other: "better"}[pair["second"]], "p_holm": 0.0004}
+    texts = findings(rankings(panels, [won]), brief=True, comparisons=1)
+    worse = (
+        f"By accuracy {best} is shown to be worse than {other} (Holm's p < 0.001, of 1 comparison)"
+    )
+    assert f"{best}: {worse}" in texts
+    assert "not shown to be better than" not in " ".join(texts)
     apart = replace(pair["differences"]["by_unit"], value=0.2, low=0.1, high=0.3)
     for swapped in (False, True):
         moved = {**pair, "differences": {**pair["differences"], "by_unit": apart}}

@@ -237,6 +237,10 @@ def test_others_that_are_equal_are_counted(rng):
     metrics[2]["balanced_accuracy"] = replace(figure, value=figure.value - 1e-16)  # by rounding
     choice = choose(tables, metrics)["choice"]
     assert (choice["chosen"], choice["equal"], choice["count"]) == ("t0", 1, 4)
+    # of equal rows there is nothing to choose
+    same = choose([a, replace(a, name="copy")], metrics[:1] * 2)
+    assert {*same} == {"choice"}
+    assert "accuracy_chosen" in choose([a, b], metrics[:2])
 
 
 def test_tables_of_other_classes_are_no_choice(rng):

@@ -70,15 +70,14 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
     out, _ = completed("evaluate {} --against {} --out T/e --bootstrap 200", outside, inside)
     out = flat(out)
     (row,) = read_json(tmp_path / "e" / "metrics.json")["external"]
-    low, high = row["figures"]["accuracy"]["drop"]["interval"]
+    low, high = row["figures"]["balanced_accuracy"]["drop"]["interval"]
     assert low < 0 < high
-    assert (
-        f"out: accuracy 10.0 points lower than internally (95 % CI {-100 * low:.1f} higher to {100 * high:.1f} lower): "
-        "80.0 % of 100, against 90.0 % of the 100 of in; balanced accuracy 10.0 points lower" in out
-    )
+    lower = f"10.0 points lower than internally (95 % CI {-100 * low:.1f} higher to {100 * high:.1f} lower)"
     answer = out.partition("for the models as they are trained")[0]
+    assert f"out: balanced accuracy {lower}; sensitivity at 0.5 10.0 points lower" in answer
+    assert "80.0 % of 100, against 90.0 % of the 100 of in; for the models" in out
     page = html.unescape((tmp_path / "e" / "report.html").read_text())
-    drop = page.index("<strong>out: accuracy 10.0 points lower than internally (95 % CI ")
+    drop = page.index("<strong>out: balanced accuracy 10.0 points lower than internally (95 % CI ")
     assert page.index("<h1>") < drop < page.index('<div class="answer">')
     out, _ = completed(
         "evaluate {} --against {} --out T/g --bootstrap 200 --sensitivity 0.6", inside, outside
@@ -109,6 +108,32 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
         assert drop == pytest.approx(values[0] - values[1])
         side = "lower" if drop > 0 else "higher"
         assert f"; {name} at 0.5 {abs(100 * drop):.1f} points {side} than internally" in answer
+
+
+@pytest.mark.parametrize(
+    ("right", "explained"), [((9, 54), True), ((9, 20), False), ((3, 54), True)]
+)
+def test_other_shares_of_classes_explain_a_lower_accuracy(tmp_path, validated, right, explained):
+    """Internally half is malignant, sensitivity 0.9 and specificity 0.6; outside a tenth is."""
+
+    def table(name, sizes, right):
+        rows = [
+            (f"{name}{label}{k}", label, label if k < hits else "mb"["mb".index(label) - 1])
+            for label, size, hits in zip("mb", sizes, right, strict=True)
+            for k in range(size)
+        ]
+        return write_lines(
+            tmp_path / f"{name}.csv", "image_id,label,predicted", *map(",".join, rows)
+        )
+
+    inside, outside = table("in", (50, 50), (45, 30)), table("out", (10, 90), right)
+    (row,) = validated(outside, inside)["external"]
+    assert row["shares"]["expected"] == pytest.approx(0.9 * 0.1 + 0.6 * 0.9)
+    (text,) = drops([row])
+    reason = ", as expected (63.0 %) from other shares of classes (m 10.0 %, there 50.0 %)"
+    assert (reason in text) == explained
+    (same,) = validated(inside, table("too", (50, 50), (45, 20)))["external"]
+    assert same["shares"] is None
 
 
 def test_a_drop_is_told_in_words_of_one_direction():

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from bchisto.evaluate import evaluate
+from bchisto.evaluate import conclude, evaluate, with_figures
 from bchisto.evaluate.report import answer_lines, headline, warnings, write_evaluation
+from bchisto.evaluate.report.answer import sentences
 from situation_tables import (
     FIVE,
     FOUR,
@@ -1059,6 +1060,10 @@ def brief_said(situation, said):
             yield from lacking(pattern, verdict, "brief")
         for pattern in never:
             yield from saying(pattern, verdict, "brief")
+    for metrics in said.result["tables"].values():
+        (heading,) = sentences("heading.txt", a=conclude(with_figures(metrics)))
+        if len(heading.split()) > 12:
+            yield f"more than twelve words: {heading}"
     if "\n".join(said.brief).count("\ncaution: ") > 3 or max(map(len, said.brief)) > 100:
         yield f"more than three lines of 100 signs: {said.brief}"
 
