@@ -237,14 +237,7 @@ def read_sidecar(path: Path) -> Sidecar:
     InputError
         There is no JSON file, or it does not define the preprocessing.
     """
-    sidecar = path.with_suffix(".json")
-    if not sidecar.is_file():
-        sidecar = path.parent / "config.json"
-    if not sidecar.is_file():
-        raise InputError(
-            f"{path}: no {path.with_suffix('.json').name} or config.json next to it, which gives the image size and "
-            "how pixels are normalised"
-        )
+    sidecar = _sidecar_of(path)
     content = read_json_object(sidecar)
     mpp = stated_mpp(content, sidecar)
     with refused(
@@ -278,6 +271,17 @@ def read_sidecar(path: Path) -> Sidecar:
             )
     card = dataclasses.replace(card, mpp=tuple(value * scale for value in mpp))
     return Sidecar(card, str(content.get("output") or ""), prefix)
+
+
+def _sidecar_of(path: Path) -> Path:
+    """Return the path of the JSON beside an ONNX file."""
+    for sidecar in (path.with_suffix(".json"), path.parent / "config.json"):
+        if sidecar.is_file():
+            return sidecar
+    raise InputError(
+        f"{path}: no {path.with_suffix('.json').name} or config.json next to it, which gives the image size and "
+        "how pixels are normalised"
+    )
 
 
 def _picks(path: Path, trial: Floats32, prefix: int) -> dict[str, Callable[[Floats32], Floats32]]:

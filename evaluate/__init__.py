@@ -53,14 +53,15 @@ from .metrics import (
 )
 from .panel import (
     Panel,
+    PaperTable,
     Sample,
     comparison_rows,
     figure_rows,
     figures_of,
     images_tested,
+    paper_table,
     rows_of,
 )
-from .paper_table import PaperTable, paper_table, variance_split
 from .predictions import (
     Answers,
     Mask,
@@ -75,6 +76,7 @@ from .predictions import (
     write_predictions,
 )
 from .read_table import TableChoice, read_predictions
+from .spread import variance_split
 from .two_class import (
     TwoClassView,
     TwoSides,

@@ -95,9 +95,9 @@ def external_validation(panel: Panel, other: Panel) -> Entry:
     dict
         ``table``, ``against``, ``n``, ``n_against``; ``group``, what a group is called; ``figures``: by name the values
         ``internal`` and ``external``, and the figure ``drop``, the former less the latter, if both tables have it (for
-        balanced accuracy, of the same classes); ``shares``: `_shares`; ``shared``: by noun how many images, and groups, have the same name in
-        both, if any have; ``wanted``: what the thresholds that the internal table gave for wanted sensitivities reach
-        on the external one.
+        balanced accuracy, of the same classes); ``shares``, see `_shares`; ``shared``: by noun how many images, and
+        groups, have the same name in both, if any have; ``wanted``: what the thresholds that the internal table gave
+        for wanted sensitivities reach on the external one.
 
     References
     ----------
@@ -131,10 +131,10 @@ def external_validation(panel: Panel, other: Panel) -> Entry:
 
 
 def _shares(external: Metrics, internal: Metrics) -> Entry | None:
-    """Return what other shares of classes do to the accuracy; None if shares are equal, or a class has no internal rows.
+    """Return what other shares of classes do to the accuracy; None if shares are equal, or a class has no inner rows.
 
-    ``expected`` is the external accuracy if of each class as many were right as internally, and ``explains`` whether the
-    interval of the external accuracy holds it. ``label`` is the class whose share, ``internal`` and ``external``,
+    ``expected`` is the external accuracy if of each class as many were right as internally, and ``explains`` whether
+    the interval of the external accuracy holds it. ``label`` is the class whose share, ``internal`` and ``external``,
     differs most.
     """
     expected = 0.0

@@ -16,7 +16,7 @@ from bchisto.data import FoldChoice, read_splits
 from bchisto.featurize import load_features, open_store
 from packs import ONE_JOB, PARAMS, models_in, train_small
 from refusals import refuses
-from written_tables import HEADER, read_json
+from written_tables import HEADER, read_json, visible
 from written_tables import rows_of as rows
 
 PAIR = "boost/3-lightgbm"
@@ -124,6 +124,7 @@ def test_numbers_say_where_they_come_from(boosted):
     assert fusion["accuracy_mean"] == pytest.approx(np.mean(fusion["accuracy_per_fold"]))
     assert fusion["two_class"]["positive"] == ["malignant"]
     report = (boosted / PAIR / "report.html").read_text()
+    assert len(visible(report.partition("<body>")[2]).split()) <= 2200
     assert "RANDOM WEIGHTS" in report
     assert "weights random (sha256" in report
     assert "benign/benign0" not in report  # a report that is passed on numbers its pictures

@@ -21,7 +21,7 @@ from bchisto.evaluate import (
     with_figures,
 )
 from bchisto.evaluate.conclusions import BOOTSTRAPS
-from bchisto.evaluate.paper_table import PaperTable
+from bchisto.evaluate.panel import PaperTable
 from bchisto.evaluate.report import headline, write_evaluation
 from bchisto.evaluate.report.answer import side_by_side, warnings
 from bchisto.evaluate.report.methods import methods_text

@@ -1,77 +1,13 @@
-"""The table of a paper, and the parts of the spread of an accuracy."""
+"""The parts of the spread of an accuracy: seeds, folds, and splits of the images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from .intervals import Entry
-from .metrics import fold_accuracies
 from .predictions import PredictionTable
-
-
-@dataclass(frozen=True)
-class PaperTable:
-    """The table of a paper: its rows and folds.
-
-    Attributes
-    ----------
-    folds : list of int
-    rows : list of dict
-        Accuracies as shares: ``name``; ``per_fold``, the accuracy of each fold, for a store the mean over seeds, as
-        published, and for the fusion, the last row, its own; ``averaged``, the accuracy of each fold of the prediction
-        averaged over seeds, None for the fusion.
-    """
-
-    folds: list[int]
-    rows: list[Entry]
-
-    def lines(self) -> list[list[str]]:
-        """Return the header, and cells in percent, one list a row; one fold has no spread."""
-        lines = [["model", *(f"f{fold}" for fold in self.folds), "mean", "std", "seed avg"]]
-        for row in self.rows:
-            shares = row["per_fold"]
-            cells = [f"{100 * value:.1f}" for value in (*shares, float(np.mean(shares)))]
-            std = f"{100 * np.std(shares):.1f}" if len(self.folds) > 1 else ""
-            averaged = ""
-            if row["averaged"] is not None:
-                averaged = f"{100 * np.mean(row['averaged']):.1f}"
-            lines.append([row["name"], *cells, std, averaged])
-        return lines
-
-
-def paper_table(
-    by_seed: Mapping[str, Sequence[PredictionTable]],
-    averaged: Mapping[str, PredictionTable],
-    fusion: PredictionTable,
-) -> PaperTable:
-    """Make the table of a paper.
-
-    Parameters
-    ----------
-    by_seed : dict
-        Store name to one table per seed.
-    averaged : dict
-        Store name to the table of the seed average.
-    fusion : PredictionTable
-        Mean over stores, seeds and augmentations.
-
-    Returns
-    -------
-    PaperTable
-
-    References
-    ----------
-    Rakhlin et al. 2018, Table 1.
-    """
-    rows = []
-    for name, tables in by_seed.items():
-        mean = np.mean([fold_accuracies(table) for table in tables], axis=0).tolist()
-        rows.append({"name": name, "per_fold": mean, "averaged": fold_accuracies(averaged[name])})
-    rows.append({"name": "Model fusion", "per_fold": fold_accuracies(fusion), "averaged": None})
-    return PaperTable(fusion.fold_numbers, rows)
 
 
 def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> Entry | None:
