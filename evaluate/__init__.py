@@ -55,6 +55,7 @@ from .panel import (
     Panel,
     Sample,
     comparison_rows,
+    decisive,
     figure_rows,
     figures_of,
     images_tested,
