@@ -922,7 +922,33 @@ NEXT = {
         best="a",
         order=("a", "b"),
         says=(r"[Cc]ho(?:sen|ice) among 2", r"\bbest\b"),
+        lines=r"the correction for that changes nothing",
         unknown=NOT_DRAWN,
+    ),
+    "chosen images, and some labelled before": one(
+        "how the first 80 images came to have a label is not known: they are no sample of new ones",
+        replace(
+            SAMPLED,
+            more={
+                "chosen": ["" if k < 80 else mark for k, mark in enumerate(SAMPLED.more["chosen"])]
+            },
+        ),
+        "better",
+        unknown=r"260 images not drawn at random|CHOSEN IMAGES: 180 of 320",
+    ),
+    "chosen images without probabilities, one call for those drawn at random": several(
+        "the models of a call other images otherwise, so they learnt something",
+        ("not shown", "better"),
+        only_classes(
+            labelled_next(
+                joined(replace(GOOD, name="a"), always(HALF, 0), each_fourth(HALF)),
+                each_fourth(HALF),
+            )
+        ),
+        only_classes(after_next(HALF, 0.3, 0.9, name="b")),
+        best="b",
+        unknown=NOT_DRAWN,
+        never=r"learnt nothing",
     ),
     "chosen images by patient": one(
         "an image of each of 80 patients was drawn at random: it is their vote, not those that doubt chose",
@@ -1365,6 +1391,8 @@ def drawn_figures_right(situation, said):
             continue
         if metrics["drawn"][BALANCED]["value"] != pytest.approx(balanced(drawn)):
             yield f"{table.name}: {metrics['drawn'][BALANCED]['value']} is not {balanced(drawn)}"
+        if len(situation.tables) > 1 and table.shares is not None:
+            yield from lacking(f"{auc_within(drawn):.3f}", said.report, "report")
         if len(situation.tables) == 1:
             right = f"{int(hits_of(drawn).sum())} of {len(drawn.truth)} image"
             for output, text in said.outputs.items():
@@ -1551,6 +1579,9 @@ def test_a_program_reads_what_was_drawn_at_random(tmp_path):
     words_of_line = rf"accuracy {share}.*balanced accuracy {share}.*, of those drawn at random only"
     assert re.search(words_of_line, line)
     assert "corrected" not in line
+    write_evaluation(evaluation)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert re.search(rf"Results: accuracy {100 * right_of(drawn_rows(SAMPLED)) / 80:.1f}", page)
 
 
 # What a run offers next.
