@@ -442,7 +442,7 @@ def write_table(path: Path, table: PredictionTable) -> None:
     else:
         extra = [("patch", list(table.patches))]
     if table.is_drawn is not None:
-        extra.append((CHOSEN, table.marks))
+        extra.append((CHOSEN, list(table.marks)))
     write_predictions(
         path,
         classes=table.classes,

@@ -285,7 +285,7 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
             others = _accuracy(take_rows(table, np.flatnonzero(~inside)))
             difference = independent_difference(accuracy, others)
         units = Units.of(part)
-        figures = {}
+        figures: Entry = {}
         for spec in specs:
             figures |= metric_values(spec, part, units, draws=0)
         entries.append(
