@@ -257,7 +257,7 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
     list of dict
         By value: ``value``, ``n``, ``units``, ``tested``, and the figures ``accuracy``, ``balanced_accuracy``, ``auc``
         and ``difference`` (accuracy less that of all other rows, taken for independent of them; None without others);
-        ``chance``, which balanced accuracy reaches, 1 if all rows are of one class.
+        ``mixed``, whether there are rows of several classes.
 
     Raises
     ------
@@ -295,7 +295,7 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
                 "units": units.count,
                 "accuracy": accuracy,
                 **figures,
-                "chance": 1 / len(_present(part)),
+                "mixed": len(_present(part)) > 1,
                 "difference": difference,
                 "tested": part.tested,
             }

@@ -133,7 +133,7 @@ class PredictionTable:
         """Whether each row was drawn at random, bool of shape (n,); None if no strategy chose any of them."""
         if NOT_DRAWN not in self.marks:
             return None
-        return np.asarray(np.array(self.marks) == DRAWN)
+        return np.char.equal(self.marks, DRAWN)
 
     @property
     def drawn(self) -> PredictionTable:
