@@ -12,7 +12,7 @@ from ..core import Banner, Kind, Pairs, counted, has_kind, html_lines, plural, p
 from ..core.formats import Pixels
 from ..core.jobs import Share, write_json, write_rows
 from ..core.models import BundleFacts, TrainingImages
-from ..data import unit_names
+from ..data import CHOSEN, unit_names
 from ..evaluate import (
     SCHEMA,
     Panel,
@@ -23,6 +23,7 @@ from ..evaluate import (
     choice_in_run,
     compare_pairs,
     constant_folds,
+    decisive,
     metrics_of,
     rankings,
     read_facts,
@@ -359,7 +360,7 @@ class Outputs:
         rule = unsure_rule(table)
         if rule is not None and rule["calibrated"] != (temperature is not None):
             rule = None  # it was fitted on another scale than the confidence of new images
-        two_class = _two_class_facts(metrics[table.name].get("two_class"))
+        two_class = _two_class_facts(decisive(metrics[table.name]).get("two_class"))
         return replace(facts, temperature=temperature, two_class=two_class, unsure=rule)
 
     def _calibration(self, facts: BundleFacts, names: Mapping[str, str]) -> dict[str, Any]:
@@ -440,6 +441,8 @@ def write_table(path: Path, table: PredictionTable) -> None:
         extra = answers_by_fold(table).columns
     else:
         extra = [("patch", list(table.patches))]
+    if table.is_drawn is not None:
+        extra.append((CHOSEN, list(table.marks)))
     write_predictions(
         path,
         classes=table.classes,

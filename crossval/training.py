@@ -38,9 +38,12 @@ from ..core.runs import (
     write_listing,
 )
 from ..data import (
+    CHOSEN,
     DatasetFacts,
     FoldPlan,
     Look,
+    chosen_notes,
+    drawn_or_not,
     pixel_findings,
     protocol_text,
     report_findings,
@@ -159,7 +162,13 @@ class LabelledImages:
             np.bincount(trained[fold], minlength=len(self.classes)).tolist()
             for fold in table.fold_numbers
         )
-        return replace(table, protocol=protocol, trained=tuple(map(tuple, counts)))
+        chosen = self.facts.columns.get(CHOSEN, {})
+        return replace(
+            table,
+            protocol=protocol,
+            trained=tuple(map(tuple, counts)),
+            marks=tuple(drawn_or_not(chosen.get(image, "")) for image, _ in keys),
+        )
 
 
 @dataclass(frozen=True)
@@ -375,7 +384,7 @@ class Training(InFolder, Computation[Any, Any, Any, CrossValidation]):
         """
         image_ids = self.plan.image_ids
         unknown = unknown_groups([self.images.groups[image] for image in image_ids])
-        chosen_notes = self.images.facts.chosen_notes(image_ids)
+        notes_of_choice = chosen_notes(self.images.facts.columns.get(CHOSEN, {}), image_ids)
         return CrossValidation(
             folder=self.folder,
             protocol=protocol_text(self.plan, seed=self.settings.seed),
@@ -384,7 +393,7 @@ class Training(InFolder, Computation[Any, Any, Any, CrossValidation]):
             finished=finished,
             banners=tuple(
                 as_banner(text).public().limited(())
-                for text in (*self.notes, *unknown, *chosen_notes, *self.plan.warnings)
+                for text in (*self.notes, *unknown, *notes_of_choice, *self.plan.warnings)
             ),
             failures=self.images.failures,
             share=share,

@@ -17,14 +17,17 @@ from .classes import (
 )
 from .dataset import (
     CHOSEN,
+    DRAWN,
     FACTS_FILE,
     GIVEN,
+    NOT_DRAWN,
     SYNTHETIC_BANNER,
     Box,
     Dataset,
     DatasetFacts,
     ImageRecord,
     Look,
+    chosen_notes,
     drawn_or_not,
     facts_files,
     facts_of,

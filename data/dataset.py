@@ -326,19 +326,6 @@ class DatasetFacts:
         column = max(shared, key=shared.__getitem__, default="")
         return unit_named(column) if shared.get(column) else ""
 
-    def chosen_notes(self, images: Collection[str]) -> tuple[Banner, ...]:
-        """Return a warning if some of these images were not drawn at random, but chosen by a model or features."""
-        marks = self.columns.get(CHOSEN, {})
-        chosen = sum(drawn_or_not(marks.get(image, "")) == NOT_DRAWN for image in images)
-        if chosen == 0:
-            return ()
-        text = (
-            "{} of {} images were labelled because a model doubted them or they are unlike others "
-            "(column chosen), so figures of all are not those of new images; {evaluate.by:chosen} shows those that "
-            "were drawn at random"
-        )
-        return (Banner(Kind.CHOSEN, Message(text, chosen, len(images)), chosen=chosen),)
-
     def used(self, images: int) -> dict[str, int | None]:
         """Return `flow` with the number of images that a protocol uses for training or test."""
         return {**NO_FLOW, **self.flow, "used": images}
@@ -358,6 +345,26 @@ def drawn_or_not(mark: str) -> str:
     if DRAWN in mark:
         return DRAWN
     return NOT_DRAWN
+
+
+def chosen_notes(marks: Mapping[str, str], images: Collection[str]) -> tuple[Banner, ...]:
+    """Return a warning if some images were not drawn at random, but chosen by a model or features.
+
+    Parameters
+    ----------
+    marks : mapping of str to str
+        Image ID to a cell of the column `CHOSEN`.
+    images : collection of str
+    """
+    chosen = sum(drawn_or_not(marks.get(image, "")) == NOT_DRAWN for image in images)
+    if chosen == 0:
+        return ()
+    text = (
+        "{} of {} images were labelled because a model doubted them or they are unlike others "
+        "(column chosen), so figures of all are not those of new images, and only those that were drawn at random "
+        "count for conclusions; {evaluate.by:chosen} shows both"
+    )
+    return (Banner(Kind.CHOSEN, Message(text, chosen, len(images)), chosen=chosen),)
 
 
 def facts_of(dataset: Dataset, **further: Any) -> DatasetFacts:

@@ -56,6 +56,7 @@ from .panel import (
     PaperTable,
     Sample,
     comparison_rows,
+    decisive,
     figure_rows,
     figures_of,
     images_tested,

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..core import InputError, Settings, Texts, counted, option
-from .predictions import Integers, PredictionTable, Values
+from ..data import NOT_DRAWN
+from .predictions import Integers, PredictionTable, Values, take_rows
 from .two_class import default_positive, positive_mask
 
 AGGREGATIONS = ("average", "sum", "vote", "exist", "exist-n")
@@ -78,7 +79,8 @@ def aggregate(
     Returns
     -------
     PredictionTable
-        At the level of groups, the group is the image id. ``exist`` and ``exist-n`` give no probabilities.
+        At the level of groups, the group is the image id, and of rows that a strategy chose none counts beside others
+        that were drawn at random. ``exist`` and ``exist-n`` give no probabilities.
 
     Raises
     ------
@@ -111,10 +113,13 @@ def aggregate(
             counted(len(ungrouped), "row"),
             ungrouped[0],
         )
-    images = table
+    images = table.drawn
     if table.patches is not None and rule != "sum":
-        images = join(table, table.image_ids, "image")
-    return join(images, [str(group) for group in images.groups], "group")
+        images = join(images, images.image_ids, "image")
+    joined = join(images, [str(group) for group in images.groups], "group")
+    if images.is_drawn is None:
+        return joined
+    return replace(joined, marks=(NOT_DRAWN,) * len(joined))
 
 
 def _join(
@@ -137,16 +142,13 @@ def _join(
             raise InputError(
                 f"{table.name}: {level} {owner} has rows of several classes ({names}); it cannot be one row"
             )
-    first = [rows[0] for rows in members.values()]
+    first = take_rows(table, np.array([rows[0] for rows in members.values()]))
     probabilities, predicted = _predict(table, list(members.values()), rule, positive)
     return replace(
-        table,
+        first,
         image_ids=tuple(owner for owner, _ in members),
-        labels=table.labels[first],
         probabilities=probabilities,
         predicted=predicted,
-        folds=tuple(fold for _, fold in members),
-        groups=tuple(table.groups[row] for row in first),
         protocol=f"{protocol}; by {level}, rule {rule}".lstrip("; "),
         patches=None,
         not_new=frozenset(

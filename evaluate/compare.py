@@ -48,7 +48,8 @@ def compare_pairs(
 ) -> list[Entry]:
     """Compare every two tables that hold the same images, with the same true classes and folds.
 
-    A table without folds is also compared with one that has folds, if that tests each image once.
+    A table without folds is also compared with one that has folds, if that tests each image once. If a strategy chose
+    some of the images, those drawn at random are compared.
 
     Parameters
     ----------
@@ -64,6 +65,7 @@ def compare_pairs(
         Results of `compare_tables`, with ``first``, ``second``, and what `holm` adds.
     """
     pairs = []
+    tables = [table.drawn for table in tables]
     all_views = list(views) or [TwoClassView()] * len(tables)
     for (a, view_of_a), (b, view_of_b) in combinations(zip(tables, all_views, strict=True), 2):
         if unlike(a, b) is not None:

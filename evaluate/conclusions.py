@@ -15,7 +15,8 @@ import numpy as np
 from ..core import Kind, has_kind
 from .compare import paired_rows, unlike
 from .intervals import Entry, Figure, Metrics
-from .panel import Panel
+from .metrics import RATES
+from .panel import Panel, decisive
 from .predictions import FEW_IMAGES, Integers, Mask, PredictionTable, Values, sampling_units
 
 BALANCED = "balanced_accuracy"
@@ -26,9 +27,6 @@ BOOTSTRAPS = 1000
 
 _EQUAL = 1e-12
 """Figures that differ by less than this differ only by rounding."""
-
-RATES = ("accuracy", BALANCED, BY_UNIT)
-"""The figures that are corrected for the choice of the best."""
 
 _CHOSEN = "_chosen"
 """What the name of a figure ends with that is corrected for the choice."""
@@ -77,10 +75,10 @@ class Unknown:
 
     Attributes
     ----------
-    kind : {"trained", "trained group", "no patient", "divided", "idle", "one class", "not estimable"}
+    kind : {"trained", "trained group", "no patient", "divided", "chosen", "idle", "one class", "not estimable"}
         Images trained the models; patients are named as some that did; no patient is known; some are in training and
-        test sets; the models learnt nothing; each fold tests only one class, and no calls better than chance are shown
-        in spite of that; no interval.
+        test sets; a strategy chose images, which were not drawn at random; the models learnt nothing; each fold tests
+        only one class, and no calls better than chance are shown in spite of that; no interval.
     count : int
         How many images, or patients, these are.
     reason : str or None
@@ -99,7 +97,9 @@ class Conclusion:
     Attributes
     ----------
     m : mapping
-        The metrics, of `measure`.
+        The metrics, of `measure`; see `decisive`.
+    whole : mapping
+        Those of all rows.
     right : int
         How many rows are right.
     grouped : bool
@@ -124,6 +124,7 @@ class Conclusion:
     """
 
     m: Metrics
+    whole: Metrics
     right: int
     grouped: bool
     by_unit: Figure | None
@@ -186,6 +187,8 @@ def conclude(metrics: Metrics) -> Conclusion:
     metrics : mapping
         Of `measure`, or as ``metrics.json`` holds them, read by `with_figures`.
     """
+    whole = metrics
+    metrics = decisive(metrics)
     units = metrics["units"]
     counts = [sum(row) for row in metrics["confusion"]]
     grouped = units["kind"] == "group" and metrics["names"]["row"] != metrics["names"]["group"]
@@ -207,6 +210,7 @@ def conclude(metrics: Metrics) -> Conclusion:
         needed = None
     return Conclusion(
         m=metrics,
+        whole=whole,
         right=int(np.trace(metrics["confusion"])),
         grouped=grouped,
         by_unit=by_unit,
@@ -214,7 +218,7 @@ def conclude(metrics: Metrics) -> Conclusion:
         majority=metrics["classes"][counts.index(max(counts))],
         has_majority=max(counts) < sum(counts) and counts.count(max(counts)) == 1,
         verdict=verdict,
-        unknown=_unknown(metrics, verdict, expected),
+        unknown=_unknown(whole, verdict, expected),
         expected=expected,
         units_needed=needed,
         scarce=scarce,
@@ -235,6 +239,7 @@ def verdict_of(metrics: Metrics) -> Verdict:
     metrics : mapping
         As for `conclude`.
     """
+    metrics = decisive(metrics)
     chances = {BALANCED: metrics["chance"]["balanced"], BY_UNIT: metrics["chance"].get("by_group")}
     for by, chance in chances.items():
         # rows of only one class leave nothing to be told apart
@@ -302,6 +307,8 @@ def _unknown(metrics: Metrics, verdict: Verdict, expected: Figure) -> Unknown | 
         return Unknown("no patient")
     if units["divided"]:
         return Unknown("divided", units["divided"])
+    if "drawn" in metrics:
+        return Unknown("chosen")
     if not metrics["learnt"]:
         return Unknown("idle")
     if units["one_class_folds"] and verdict.kind != "better":
@@ -428,12 +435,12 @@ def _is_alike(first: PredictionTable, table: PredictionTable) -> bool:
 
 
 def _ranked(panels: Sequence[Panel], pairs: Sequence[Metrics]) -> Ranking:
-    by = ranking_figure([panel.metrics for panel in panels])
+    by = ranking_figure([decisive(panel.metrics) for panel in panels])
     if not by:
         return Ranking(tuple(panels), by, 0, (Standing(),) * len(panels))
 
     def rank(panel: Panel) -> tuple[bool, float]:
-        return (not panel.metrics["learnt"], -_rounded(panel.metrics[by]))
+        return (not panel.metrics["learnt"], -_rounded(decisive(panel.metrics)[by]))
 
     ordered = tuple(sorted(panels, key=rank))
     leaders = 0
@@ -536,6 +543,8 @@ def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Ent
     if len(tables) == 1:
         return chosen
     choice["kind"] = "unranked"
+    metrics = [decisive(of_table) for of_table in metrics]
+    tables = [table.drawn for table in tables]
     by = ranking_figure(metrics)
     if not by:
         return chosen

@@ -31,11 +31,11 @@ from ..data import Frame, facts_files, with_files
 from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, named_alike, unlike_pairs
 from .conclusions import choices_of, verdict_of
-from .external import column_values, external_validations, of_groups, subgroups
+from .external import alone, column_values, external_validations, of_groups, subgroups
 from .facts import CHOICE, METRICS, Facts, read_facts
 from .intervals import Entry, Figure, as_json, with_figures
 from .metrics import metrics_of
-from .panel import TESTED, Panel, comparison_rows
+from .panel import TESTED, Panel, comparison_rows, decisive
 from .predictions import PredictionTable, constant_folds
 from .read_table import TableChoice, read_predictions
 from .two_class import TwoClassView, default_positive
@@ -83,19 +83,23 @@ class Evaluation:
     def _rows(self) -> Iterator[tuple[str, ...]]:
         """Yield the name of each table, its accuracy, what its figures show, and its folds."""
         for panel in self.panels:
-            verdict = verdict_of(panel.metrics)
+            metrics = decisive(panel.metrics)
+            verdict = verdict_of(metrics)
             metric = (verdict.by or "balanced_accuracy").replace("_", " ")
             words = f"{metric} {verdict.figure}, "
-            if verdict.by and verdict.figure != panel.metrics[verdict.by]:
-                words = f"{metric} {panel.metrics[verdict.by]}, corrected for the choice {verdict.figure}, "
+            if verdict.by and verdict.figure != metrics[verdict.by]:
+                words = (
+                    f"{metric} {metrics[verdict.by]}, corrected for the choice {verdict.figure}, "
+                )
             words += _VERDICTS[verdict.kind]
-            units = panel.metrics["units"]
+            units = metrics["units"]
             if units["ungrouped"]:
                 words += f", with {counted(units['ungrouped'], 'image')} of no known patient"
             if units["divided"] or units["trained"] or units["trained_groups"]:
                 words += ", but not of new patients"
-            accuracy = str(panel.metrics["accuracy"])
-            yield panel.table.name, accuracy, words, panel.table.protocol
+            if "drawn" in panel.metrics:
+                words += ", of those drawn at random only"
+            yield panel.table.name, str(metrics["accuracy"]), words, panel.table.protocol
 
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame` with a row for each figure of each table, see `Panel.rows`.
@@ -303,11 +307,12 @@ class _Reader:
                     level_table = self._at_level(table, view, level=level, rule=rule)
                     metrics = metrics_of(level_table, view, bootstrap=self.bootstrap)
                     if columns:
-                        metrics["subgroups"] = {}
+                        metrics |= {"subgroups": {}, "alone": {}}
                     for column, values in columns.items():
                         if level == "group":
                             values = of_groups(table, values)
                         metrics["subgroups"][column] = subgroups(level_table, values, column=column)
+                        metrics["alone"][column] = alone(level_table, values)
                     panels.append(
                         Panel(
                             level_table,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -12,9 +13,11 @@ import numpy as np
 from ..core import InputError, counted, listed
 from ..core.formats import IMAGE, column_key, read_csv, visible
 from ..data import CHOSEN, drawn_or_not, facts_files, read_dataset_facts
+from .compare import compare_tables, holm
 from .intervals import Entry, Figure, IntervalMethod, Metrics, Units
+from .metrics import list_metrics, metric_values
 from .panel import Panel
-from .predictions import PredictionTable, take_rows
+from .predictions import Integers, PredictionTable, Values, sampling_units, take_rows
 from .two_class import called_point, two_sides
 
 _DROPS = ("balanced_accuracy", "auc", "accuracy", "patient_recognition_rate")
@@ -83,7 +86,7 @@ def external_validation(panel: Panel, other: Panel) -> Entry:
     """Compare the figures of a table with those of a table of other images.
 
     The tables should share no images, so nothing is paired: the interval of a drop combines those of both figures,
-    whatever their units are (images or patients).
+    whatever their units are (images or patients). If a strategy chose images of one, those drawn at random count.
 
     Parameters
     ----------
@@ -105,6 +108,9 @@ def external_validation(panel: Panel, other: Panel) -> Entry:
     10.
     """
     figures = {}
+    shared = _shared(panel.table, other.table)
+    panel = panel.decisive
+    other = other.decisive
     external_figures = _compared(panel.metrics)
     for name, internal in _compared(other.metrics).items():
         external = external_figures.get(name)
@@ -125,7 +131,7 @@ def external_validation(panel: Panel, other: Panel) -> Entry:
         "group": panel.table.group_is,
         "figures": figures,
         "shares": _shares(panel.metrics, other.metrics),
-        "shared": _shared(panel.table, other.table),
+        "shared": shared,
         "wanted": list(_carried(panel.table, other.metrics.get("two_class") or {})),
     }
 
@@ -281,8 +287,9 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
     Returns
     -------
     list of dict
-        By value: ``value``, ``n``, ``units``, ``tested``, and the figures ``accuracy`` and ``difference`` (accuracy
-        less that of all other rows, taken for independent of them; None without others).
+        By value: ``value``, ``n``, ``units``, ``tested``, and the figures ``accuracy``, ``balanced_accuracy``, ``auc``
+        and ``difference`` (accuracy less that of all other rows, taken for independent of them; None without others);
+        ``mixed``, whether there are rows of several classes.
 
     Raises
     ------
@@ -299,6 +306,7 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
             len(names),
             _MOST,
         )
+    specs = [spec for spec in list_metrics() if spec.name in ("balanced_accuracy", "auc")]
     entries = []
     for name in names:
         inside = value_of_row == name
@@ -308,17 +316,65 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
         if not inside.all():
             others = _accuracy(take_rows(table, np.flatnonzero(~inside)))
             difference = independent_difference(accuracy, others)
+        units = Units.of(part)
+        figures: Entry = {}
+        for spec in specs:
+            figures |= metric_values(spec, part, units, draws=0)
         entries.append(
             {
                 "value": name,
                 "n": len(part),
-                "units": Units.of(part).count,
+                "units": units.count,
                 "accuracy": accuracy,
+                **figures,
+                "mixed": len(_present(part)) > 1,
                 "difference": difference,
                 "tested": part.tested,
             }
         )
     return entries
+
+
+def alone(table: PredictionTable, values: Mapping[str, str]) -> Entry:
+    """Measure how much the value of a column alone tells of the class, and what a model tells beyond that.
+
+    Each row is called the class that most rows of other units with its value have (units are patients, or else
+    images).
+
+    Parameters
+    ----------
+    table, values
+        As for `subgroups`.
+
+    Returns
+    -------
+    dict
+        The figure ``accuracy`` of these calls; whether the value ``predicts`` the class, since its interval lies above
+        what the largest class for all rows reaches; the ``verdict`` on the table against these calls (``better``,
+        ``worse`` or ``not shown``), and the ``difference`` of its accuracy from theirs, see `compare_tables`.
+    """
+    _, place = np.unique([values.get(image, "") for image in table.image_ids], return_inverse=True)
+    _, unit = sampling_units(table)
+    truth = np.eye(len(table.classes))[table.labels]
+    shares = truth.mean(axis=0)
+    # of equal ones, the largest class of all
+    others = _counts(truth, place) - _counts(truth, place, unit) + 1e-9 * shares
+    known = replace(table, probabilities=None, predicted=others.argmax(axis=1))
+    accuracy = _accuracy(known)
+    (pair,) = holm([compare_tables(known, table)])
+    return {
+        "accuracy": accuracy,
+        "predicts": bool(accuracy.interval and accuracy.low > shares.max()),
+        "verdict": pair["verdict"],
+        "difference": pair["differences"]["accuracy"],
+    }
+
+
+def _counts(truth: Values, *numbers: Integers) -> Values:
+    """Return for each row how many rows with all its numbers have each class, shape (n, classes)."""
+    _, member = np.unique(np.stack(numbers), axis=1, return_inverse=True)
+    member = member.ravel()
+    return np.stack([np.bincount(member, of_class)[member] for of_class in truth.T], axis=1)
 
 
 def _names_groups(values: Sequence[str], table: PredictionTable) -> bool:

@@ -69,6 +69,9 @@ HEADLINE = "accuracy"
 
 _HEADLINES = ("accuracy", "patient_recognition_rate")
 
+RATES = ("accuracy", "balanced_accuracy", "patient_recognition_rate")
+"""The figures that conclusions rest on, which are corrected for the choice of the best."""
+
 ENTRY_POINT_GROUP = "bchisto.metrics"
 
 PRECISE = 0.05
@@ -141,6 +144,16 @@ def metrics_of(
         if spec.name in _HEADLINES and metrics[spec.name] and metrics[spec.name].interval
     ]
     metrics["units"] = _units(table, units, headlines)
+    inside = table.is_drawn
+    if inside is not None and inside.any():
+        # what is not defined is not that of all rows; models learn from all
+        drawn = metrics_of(table.drawn, view, bootstrap=bootstrap)
+        metrics["drawn"] = {"auc_pooled": None, **drawn, "learnt": metrics["learnt"]}
+    elif inside is not None:
+        reason = f"no {table.row_is} was drawn at random"
+        metrics["drawn"] = {
+            name: Figure(metrics[name].value, reason=reason) for name in RATES if metrics[name]
+        }
     return metrics
 
 
@@ -538,6 +551,8 @@ _TAKEN = frozenset(
         "table",
         "trained_per_fold",
         "subgroups",
+        "alone",
+        "drawn",
         "tested",
         "fold",
         "two_class_auc",

@@ -90,8 +90,19 @@ _PARTS = {
     "wanted": "operating points: ",
     "at_prevalence": "another prevalence: ",
     "subgroups": "subgroups: ",
+    "alone": "subgroups: ",
+    "drawn": "drawn at random: ",
 }
 """Parts of the metrics of a table that have figures, and the beginnings of their names."""
+
+
+def decisive(metrics: Metrics) -> Entry:
+    """Return the metrics that conclusions rest on: of the rows drawn at random, if a strategy chose others.
+
+    If it chose all of them, figures have no interval. What a choice of the best adds, and subgroups, stay.
+    """
+    others = {name: value for name, value in metrics.items() if name != "drawn"}
+    return {**others, **metrics.get("drawn", {})}
 
 
 def figures_of(metrics: Metrics) -> Iterator[tuple[str, Figure]]:
@@ -225,6 +236,11 @@ class Panel:
     def banners(self) -> list[Banner]:
         """What a reader must know of the run that made the table."""
         return banners_of(self.run)
+
+    @property
+    def decisive(self) -> Panel:
+        """The panel of the rows that conclusions rest on, see the function `decisive`."""
+        return replace(self, table=self.table.drawn, metrics=decisive(self.metrics))
 
     @property
     def figures(self) -> dict[str, Figure]:

@@ -14,6 +14,7 @@ import numpy as np
 from ..core import Banner, InputError, Kind, converted, counted, listed
 from ..core.formats import Flags, Floats, Integers, as_frame
 from ..core.jobs import write_rows
+from ..data import CHOSEN, DRAWN, NOT_DRAWN, chosen_notes
 
 Mask = Flags
 Values = Floats
@@ -63,6 +64,9 @@ class PredictionTable:
         Rows of the file that are left out, since their label is missing.
     unread : tuple of str
         Columns that end with a class, if none is read as probabilities.
+    marks : tuple of str, optional
+        Whether the image of each row was drawn for labelling, ``random`` or ``not random``; any other text if that is
+        not known.
     """
 
     name: str
@@ -83,6 +87,7 @@ class PredictionTable:
     groups_of_training: frozenset[str] = frozenset()
     unlabelled: int = 0
     unread: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -124,6 +129,22 @@ class PredictionTable:
         return len({group for (group, _), seen in tested.items() if seen != images[group]})
 
     @property
+    def is_drawn(self) -> Mask | None:
+        """Whether each row was drawn at random, bool of shape (n,); None if no strategy chose any of them."""
+        if NOT_DRAWN not in self.marks:
+            return None
+        return np.char.equal(self.marks, DRAWN)
+
+    @property
+    def drawn(self) -> PredictionTable:
+        """The rows that were drawn at random, if a strategy chose others; all rows if none was, or all were."""
+        inside = self.is_drawn
+        if inside is None or not inside.any():
+            return self
+        # of folds without such rows nothing is known to be uneven
+        return take_rows(replace(self, trained=()), np.flatnonzero(inside))
+
+    @property
     def ungrouped(self) -> int:
         """Number of images that name no patient or slide."""
         return sum(self.groups[row] is None for row in self.first_rows)
@@ -144,6 +165,7 @@ class PredictionTable:
     def cautions(self) -> list[Banner]:
         """Why figures of these rows may be too high for new patients, or their intervals too narrow."""
         banners = []
+        marks = dict(zip(self.image_ids, self.marks, strict=False))
         partly = self.ungrouped_caution
         if partly is not None:
             banners.append(partly)
@@ -170,7 +192,7 @@ class PredictionTable:
                 "group_trained); if they are the same, these numbers are too high for new ones"
             )
             banners.append(Banner(Kind.PATIENTS_SEEN, text))
-        return banners
+        return [*banners, *chosen_notes(marks, marks)]
 
     @property
     def row_is(self) -> str:
@@ -307,7 +329,8 @@ class PredictionTable:
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame` that `evaluate` takes: image_id, label, predicted, p_CLASS, and group.
 
-        Columns ``fold`` and ``patch`` are there if rows name any, ``trained`` and ``group_trained`` if any trained.
+        Columns ``fold`` and ``patch`` are there if rows name any, ``trained`` and ``group_trained`` if any trained,
+        ``chosen`` if `marks` has any.
 
         Raises
         ------
@@ -330,6 +353,7 @@ class PredictionTable:
             "group": self.groups,
             "trained": [image in self.not_new for image in self.image_ids],
             "group_trained": [group in self.groups_of_training for group in self.groups],
+            CHOSEN: self.marks,
         }
         columns |= {name: values for name, values in optional.items() if values and any(values)}
         return as_frame(columns)
@@ -463,7 +487,16 @@ def known_groups(tables: Iterable[PredictionTable]) -> dict[str, str]:
     return groups
 
 
-_OF_ROWS = ("image_ids", "labels", "probabilities", "predicted", "folds", "groups", "patches")
+_OF_ROWS = (
+    "image_ids",
+    "labels",
+    "probabilities",
+    "predicted",
+    "folds",
+    "groups",
+    "patches",
+    "marks",
+)
 """What a table has of each row."""
 
 
@@ -479,10 +512,10 @@ def take_rows(table: PredictionTable, rows: Integers) -> PredictionTable:
     taken: dict[str, Any] = {}
     for name in _OF_ROWS:
         values = getattr(table, name)
-        if isinstance(values, tuple):
-            taken[name] = tuple(map(values.__getitem__, rows.tolist()))
-        elif values is not None:
+        if isinstance(values, np.ndarray):
             taken[name] = values[rows]
+        elif values:
+            taken[name] = tuple(map(values.__getitem__, rows.tolist()))
     return replace(table, **taken)
 
 

@@ -40,8 +40,10 @@ from ..core.formats import (
     unit_named,
 )
 from ..data import (
+    CHOSEN,
     Finding,
     Frame,
+    drawn_or_not,
     join_groups,
     join_labels,
     known_classes,
@@ -93,8 +95,9 @@ def read_predictions(
     ----------
     path : str, Path or pandas.DataFrame
         A table in UTF-8: columns ``image_id`` and ``label``, and ``p_<class>`` columns or ``predicted``; ``fold``,
-        ``group``, ``patch``, ``trained`` and ``group_trained`` (``yes`` or ``no``; True or False), and ``model`` are
-        optional. Columns may have the other names that they may have in manifests, such as ``filename`` or ``patient``.
+        ``group``, ``patch``, ``trained`` and ``group_trained`` (``yes`` or ``no``; True or False), ``chosen`` (as
+        ``bchisto next`` writes it), and ``model`` are optional. Columns may have the other names that they may have in
+        manifests, such as ``filename`` or ``patient``.
         With ``model`` the rows make one table per model. Rows whose label is missing are left out and counted.
     classes : sequence of str
         Class order; by default that of a known dataset, else of the ``p_`` columns, else sorted.
@@ -373,6 +376,8 @@ class _Row(NamedTuple):
         Whether the image trained the model.
     group_trained : bool
         Whether images of its group did.
+    chosen : str
+        ``random`` or ``not random`` if ``bchisto next`` chose it; any other text as it is.
     probabilities : tuple of float, or None
         Probability of each class; None if rows only name the predicted one.
     """
@@ -386,6 +391,7 @@ class _Row(NamedTuple):
     patch: str
     trained: bool
     group_trained: bool
+    chosen: str
     probabilities: tuple[float, ...] | None
 
 
@@ -433,6 +439,7 @@ class _Parser(NamedTuple):
             patch=cells.get("patch", ""),
             trained=cells.get("trained") in _YES,
             group_trained=cells.get("group_trained") in _YES,
+            chosen=drawn_or_not(cells.get(CHOSEN, "")),
             probabilities=probabilities,
         )
 
@@ -504,6 +511,7 @@ def _table(
         not_new=frozenset(row.image for row in rows if row.trained),
         groups_of_training=frozenset(row.group for row in rows if row.group and row.group_trained),
         unlabelled=unlabelled,
+        marks=cells["chosen"],
     )
 
 

@@ -52,7 +52,7 @@ def headline(name: str, metrics: Metrics, *, banners: Sequence[Banner] = ()) -> 
     Returns
     -------
     list of str
-        Eleven lines of 100 signs, more only for warnings and operating points; the report has the rest.
+        Eleven lines of 100 signs, more only for warnings, operating points and subgroups; the report has the rest.
     """
     metrics = with_figures(metrics)
     warned = [*dict.fromkeys([*banners, *warnings_of(metrics, banners)])]
@@ -60,12 +60,13 @@ def headline(name: str, metrics: Metrics, *, banners: Sequence[Banner] = ()) -> 
     required = {*warned, *sentences("operating.txt", a=conclusion)}
     lines: list[str] = []
     indent = ""
+    subgroups = in_lines(_rows("subgroups.txt", panels=[{"metrics": metrics}]))
     for sentence in sentences("terminal.txt", name=name, a=conclusion, warnings=warned):
         new_lines = wrapped(sentence, indent)
         indent = "  "
         if len(lines) + len(new_lines) <= _LINES or sentence in required:
             lines += new_lines
-    return lines
+    return lines + subgroups
 
 
 def sentences(template: str, **values: Any) -> list[str]:
@@ -131,7 +132,7 @@ def side_by_side(
         "side_by_side.txt",
         rankings=ranked,
         answers=answers,
-        further={} if brief else further_figures(tables),
+        further={} if brief else further_figures([answer.m for answer in answers]),
         shared=_shared,
         brief=brief,
         comparisons=comparisons,
@@ -264,7 +265,7 @@ def answer_lines(
         return headline(panel.table.name, panel.metrics, banners=warned)
     lines = [line for text in leading(ranked) for line in wrapped(text)]
     lines += in_lines(side_by_side(ranked, brief=True))
-    lines += in_lines(_rows("points.txt", panels=panels))
+    lines += _asked(panels)
     texts = [*findings(ranked, brief=True, comparisons=len(pairs)), *warned]
     return lines + [line for text in texts for line in wrapped(text, "  ")]
 
@@ -284,9 +285,15 @@ def _brief(
         reasons += starred
     lines += in_lines(side_by_side(ranked, brief=True))
     room -= len(lines) - max(0, len(panels) - 4)
-    lines += in_lines(_rows("points.txt", panels=panels))
-    lines += sentences("subgroups.txt", panels=panels)
+    lines += _asked(panels)
     return lines + _in_kinds([*reasons, *warned], max(1, min(room, 3)))
+
+
+def _asked(panels: Sequence[Panel]) -> list[str]:
+    """Return operating points and subgroups that were asked for as lines."""
+    shown = [panel.decisive for panel in panels]
+    points = _rows("points.txt", panels=shown)
+    return in_lines(points) + in_lines(_rows("subgroups.txt", panels=shown))
 
 
 def _in_kinds(texts: Sequence[str], most: int) -> list[str]:

@@ -60,7 +60,7 @@ def glance_section(
         values: dict[str, Any] = {"a": conclude(panels[0].metrics), "address": address}
         meaning = Block(template="meaning.html", values=values)
         return Section("Errors, and what the figures mean", [*errors[0], meaning])
-    values = {"drawing": results_drawing(panels), "address": address}
+    values = {"drawing": results_drawing([panel.decisive for panel in panels]), "address": address}
     row = first_learnt(panels)
     if row is not None:
         values |= {"a": conclude(panels[row].metrics), "name": panels[row].table.name}
@@ -81,7 +81,7 @@ def answer_block(panel: Panel, *, single: bool = False) -> Block:
     """Return the answer of one table; with its confusion matrix, or if it is the only one with its figures drawn."""
     values = {"a": conclude(panel.metrics), "single": single, "run": panel.run}
     if single:
-        values["drawing"] = results_drawing([panel])
+        values["drawing"] = results_drawing([panel.decisive])
     return Block(template="answer.html", values=values)
 
 

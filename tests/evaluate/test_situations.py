@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from bchisto.evaluate import conclude, evaluate, with_figures
+from bchisto.evaluate import TableChoice, conclude, evaluate, read_predictions, with_figures
 from bchisto.evaluate.report import answer_lines, headline, warnings, write_evaluation
 from bchisto.evaluate.report.answer import sentences
 from situation_tables import (
@@ -25,11 +25,16 @@ from situation_tables import (
     blocks,
     called_so,
     calls,
+    drawn_rows,
+    each_fourth,
     exchanged,
     guessed,
     images,
+    joined,
+    labelled_next,
     only_classes,
     overlapping,
+    part_of,
     ranked,
     relabelled,
     repeated,
@@ -62,6 +67,9 @@ POOLED = r"different models|pairs of all folds|pooled"
 AUC = r"\bAUC (?:is )?0?\.\d"
 NO_CI = r"95 % CI not estimable|no 95 % CI|without (?:a )?(?:95 % )?(?:CI|interval)|\*"
 LOOK = 'What to look at, in which order: "No better than chance: what now" in the documentation of bchisto.'
+# Words on images that a strategy chose for labelling, and on what a site alone tells.
+NOT_DRAWN = r"not drawn at random \(column chosen\)"
+ALONE = r"site alone is right"
 # Words on the choice of one of several.
 CHOSEN = r"[Cc]ho(?:sen|ice) among"
 
@@ -143,6 +151,39 @@ def one(why, table, verdict="", **more):
 
 def several(why, verdict, *tables, **more):
     return Situation(why, tables, verdict, **more)
+
+
+def after_next(images, chosen, drawn, *, name="t"):
+    """Return a table of images of which each fourth was drawn at random, right at other rates than the chosen ones."""
+    inside = each_fourth(images)
+    table = joined(calls(images, chosen), calls(images, drawn, seed=8), inside)
+    return labelled_next(replace(table, name=name), inside)
+
+
+def by_site(images, called, *, same=0.9):
+    """Return a table of images at two sites, s0 and s1, each of which has one class at most patients.
+
+    Parameters
+    ----------
+    same : float
+        The share of patients of the class of their site.
+    called : callable
+        Of the images and the class of the site of each: the table of calls.
+    """
+    turns = np.arange(len(images.truth)) // 4 % 10
+    site = np.where(turns < 10 * same, images.truth, 1 - images.truth)
+    table = called(images, site)
+    return replace(table, more={"site": [f"s{k}" for k in site]})
+
+
+def as_site(images, site):
+    """Return calls of the class of the site, with scores that say nothing else."""
+    return replace(calls(images, 0.5), predicted=site, shares=np.eye(2)[site] * 0.6 + 0.2)
+
+
+def right_of(table):
+    """Return how many rows of a table are right."""
+    return int((table.truth == table.predicted).sum())
 
 
 def candidates(*rights):
@@ -790,6 +831,7 @@ NAMES = {
         replace(GOOD, more={"site": [f"s{k // 4 % 2}" for k in range(320)]}),
         "better",
         page=r"[Ee]xploratory",
+        never=ALONE,
         options="--by site",
     ),
     "by patient": one(
@@ -802,7 +844,217 @@ NAMES = {
     ),
 }
 
-SITUATIONS = PREVALENCE | PATIENTS | CLASSES | RANKS | FEW | SEVERAL | NAMES
+SAMPLED = after_next(HALF, 0.35, 0.9)
+
+NEXT = {
+    "chosen images are mostly wrong": one(
+        "doubt chose what the model has wrong: 48 % of all are right, 90 % of the 80 drawn at random are",
+        SAMPLED,
+        "better",
+        unknown=NOT_DRAWN,
+        page=r"80 images of 320 were drawn at random, and conclusions are of these",
+    ),
+    "chosen images are right, those drawn at random by chance": one(
+        "82 % of all are right, and half of those that say something of new patients",
+        after_next(HALF, 0.95, 0.5),
+        "not shown",
+        unknown=NOT_DRAWN,
+    ),
+    "chosen images of three classes": one(
+        "90 % of each class, of the images drawn at random",
+        after_next(THIRDS, 0.2, 0.9),
+        "better",
+        unknown=NOT_DRAWN,
+    ),
+    "chosen images, some patients known": one(
+        "half of the images drawn at random name no patient",
+        after_next(images((160, 160), patients="partly"), 0.4, 0.9),
+        "better",
+        unknown=NOT_DRAWN,
+        says=r"40 images name no patient",
+    ),
+    "chosen images of unknown patients": one(
+        "two reasons why nothing is known of new patients: the first is said, and a banner has the other",
+        after_next(STRANGERS, 0.3, 0.9),
+        "better",
+        unknown=UNKNOWN,
+        says=r"CHOSEN IMAGES: 150 of 200",
+    ),
+    "chosen images in divided folds": one(
+        "only one image of a patient was drawn, so that these alone would not show that patients are divided",
+        after_next(MIXED, 0.4, 0.9),
+        "better",
+        unknown=DIVIDED,
+        says="CHOSEN IMAGES",
+    ),
+    "all images chosen": one(
+        "none was drawn at random: whether calls are better than chance on new images is not known",
+        labelled_next(GOOD, np.zeros(320, bool)),
+        "not estimable",
+        clear=False,
+        unknown=NOT_DRAWN,
+        says=r"cannot be estimated: no image was drawn at random",
+        page=r"none was drawn at random, so nothing is concluded",
+    ),
+    "one image drawn at random": one(
+        "a single image has no interval",
+        labelled_next(GOOD, np.arange(320) == 5),
+        "not estimable",
+        clear=False,
+        unknown=NOT_DRAWN,
+    ),
+    "all images drawn at random": one(
+        "by bchisto next without a strategy: a sample of the pool",
+        replace(GOOD, more={"chosen": ["random 1"] * 320}),
+        "better",
+        never=(NOT_DRAWN, r"CHOSEN IMAGES"),
+    ),
+    "another column called chosen": one(
+        "a word of the user's own says nothing of how images were chosen",
+        replace(GOOD, more={"chosen": ["yes", "no"] * 160}),
+        "better",
+        never=(NOT_DRAWN, r"CHOSEN IMAGES"),
+    ),
+    "two encoders on chosen images": several(
+        "b has more right of all, and a of those drawn at random: a is the best one",
+        ("better", "not shown"),
+        after_next(HALF, 0.3, 0.95, name="a"),
+        after_next(HALF, 0.95, 0.5, name="b"),
+        best="a",
+        order=("a", "b"),
+        says=(r"[Cc]ho(?:sen|ice) among 2", r"\bbest\b"),
+        lines=r"the correction for that changes nothing",
+        unknown=NOT_DRAWN,
+    ),
+    "chosen images, and some labelled before": one(
+        "how the first 80 images came to have a label is not known: they are no sample of new ones",
+        replace(
+            SAMPLED,
+            more={
+                "chosen": ["" if k < 80 else mark for k, mark in enumerate(SAMPLED.more["chosen"])]
+            },
+        ),
+        "better",
+        unknown=r"260 images not drawn at random|CHOSEN IMAGES: 180 of 320",
+    ),
+    "chosen images without probabilities, one call for those drawn at random": several(
+        "the models of a call other images otherwise, so they learnt something",
+        ("not shown", "better"),
+        only_classes(
+            labelled_next(
+                joined(replace(GOOD, name="a"), always(HALF, 0), each_fourth(HALF)),
+                each_fourth(HALF),
+            )
+        ),
+        only_classes(after_next(HALF, 0.3, 0.9, name="b")),
+        best="b",
+        unknown=NOT_DRAWN,
+        never=r"learnt nothing",
+    ),
+    "chosen images by patient": one(
+        "an image of each of 80 patients was drawn at random: it is their vote, not those that doubt chose",
+        SAMPLED,
+        "better",
+        says=rf"{right_of(drawn_rows(SAMPLED))} of 80 patients right",
+        options="--level group --config rules: vote",
+    ),
+    "an external test on chosen images": several(
+        "92 % inside, 90 % of those that were drawn at random outside",
+        "better",
+        replace(SAMPLED, ids=[f"outside{k}.png" for k in range(320)]),
+        options="--against",
+        unknown=NOT_DRAWN,
+        lines=rf"{100 * right_of(drawn_rows(SAMPLED)) / 80:.1f} % of 80, against",
+    ),
+    "two encoders, all images chosen": several(
+        "neither can be the best, since nothing is known of either",
+        "not estimable",
+        *[
+            labelled_next(calls(HALF, right, seed=3, name=name), np.zeros(320, bool))
+            for name, right in (("a", 0.95), ("b", 0.6))
+        ],
+        clear=False,
+        unknown=NOT_DRAWN,
+    ),
+}
+
+SITES = {
+    "by site, which is all that the model sees": one(
+        "90 % of the patients of a site have one class, which the model calls: 90 % right, and chance at each site",
+        by_site(HALF, as_site),
+        "better",
+        says=r"site alone is right in 90\.0 %, the model in 90\.0 %, not shown to be better",
+        lines=r"site alone +90\.0 \(",
+        page=r"site alone 320 80 90\.0",
+        values={"alone.site.predicts": True},
+        options="--by site",
+    ),
+    "by site, and the model sees more": one(
+        "the site tells the class in 80 %, the model in 97 %",
+        by_site(HALF, lambda images, site: calls(images, 0.97), same=0.8),
+        "better",
+        says=r"site alone is right in 80\.0 %, the model in 96\.9 %, shown to be better",
+        options="--by site",
+    ),
+    "by site, each of one class": one(
+        "all benign images are of one site: nothing tells the site from the class",
+        by_site(HALF, lambda images, site: calls(images, 0.9), same=1),
+        "better",
+        says=r"site alone is right in 100\.0 %, the model in 90\.0 %, shown to be worse",
+        lines=r"s1 +144 of 160 +90\.0 \(.*\) +one class",
+        options="--by site",
+    ),
+    "by site, one of which is exchanged": one(
+        "a fifth of the images, of one scanner, are wrong: its row shows that",
+        replace(
+            joined(GOOD, calls(HALF, 0.05), np.arange(320) // 4 % 5 == 2),
+            more={"site": [f"s{k // 4 % 5}" for k in range(320)]},
+        ),
+        "better",
+        lines=r"s2 +\d of 64 ",
+        never=ALONE,
+        options="--by site",
+    ),
+    "by site, forty of two patients": one(
+        "the largest class of so few is right of themselves, and not of others",
+        replace(
+            guessed(HALF, seed=4),
+            more={
+                "site": [
+                    f"s{k}" for k in np.random.default_rng(1).permutation(80) // 2 for _ in range(4)
+                ]
+            },
+        ),
+        "not shown",
+        never=ALONE,
+        values={"alone.site.predicts": False},
+        options="--by site",
+    ),
+    "by site, three classes": one(
+        "each site has its class, of unknown patients",
+        replace(
+            calls(images((80,) * 3, classes=THREE, patients="unknown"), 0.7),
+            more={"site": ["s0"] * 70 + ["s1"] * 90 + ["s2"] * 80},
+        ),
+        "better",
+        unknown=UNKNOWN,
+        says=r"site alone is right in 95\.8 %, the model in 70\.0 %, shown to be worse",
+        options="--by site",
+    ),
+    "by site, two tables": several(
+        "each has rows for its sites",
+        ("better", "not shown"),
+        *[
+            replace(table, more={"site": [f"s{k // 4 % 2}" for k in range(320)]})
+            for table in candidates(0.9, 0.5)
+        ],
+        best="a",
+        lines=(r"a by site, exploratory", r"b by site, exploratory"),
+        options="--by site",
+    ),
+}
+
+SITUATIONS = NEXT | SITES | PREVALENCE | PATIENTS | CLASSES | RANKS | FEW | SEVERAL | NAMES
 
 
 # What is true, by other means than bchisto's.
@@ -892,6 +1144,7 @@ CLEAR = [
 def test_a_situation_is_clear(situation):
     """Better and worse are so by four standard errors of another method, and chance is within one."""
     for table, verdict in zip(situation.tables, situation.verdicts, strict=True):
+        table = drawn_rows(table)
         if verdict in ("better", "worse"):
             sign = 1 if verdict == "better" else -1
             assert sign * above_chance(table, situation.by) > 4, table.name
@@ -1002,7 +1255,8 @@ def told(name, folder, completed):
         r'<tr(?: class="(\w+)")?><th scope="row">([^<]*)</th>[^\n]*<td[^>]*>(best|highest)</td></tr>',
         first_part(page),
     )
-    panels = evaluate(files, out=folder / "brief", bootstrap=0).panels
+    tables = TableChoice(by=["site"] if "site" in options else ())
+    panels = evaluate(files, out=folder / "brief", bootstrap=0, tables=tables).panels
     short = answer_lines(panels, (), warnings(panels), room=11)
     parts = (words(" ".join(lines)), shown(first_part(page)), shown(page))
     return Said(lines, *parts, card, short, result, marks)
@@ -1134,6 +1388,43 @@ def figures_right(situation, said):
                 yield f"metrics.json: {path} is {found}, not {value}"
 
 
+def drawn_figures_right(situation, said):
+    """The figures of the images drawn at random are those of another computation, and lead."""
+    for table, metrics in zip(situation.tables, said.result["tables"].values(), strict=True):
+        drawn = drawn_rows(table)
+        if len(drawn.truth) in (0, len(table.truth)) or "--level" in situation.options:
+            continue
+        if metrics["drawn"][BALANCED]["value"] != pytest.approx(balanced(drawn)):
+            yield f"{table.name}: {metrics['drawn'][BALANCED]['value']} is not {balanced(drawn)}"
+        if len(situation.tables) > 1 and table.shares is not None:
+            yield from lacking(f"{auc_within(drawn):.3f}", said.report, "report")
+        if len(situation.tables) == 1:
+            right = f"{int(hits_of(drawn).sum())} of {len(drawn.truth)} image"
+            for output, text in said.outputs.items():
+                yield from lacking(f"{right}s? drawn at random", text, output)
+
+
+def subgroups_said(situation, said):
+    """Each site has a row in the terminal, with what other computations give."""
+    for table, metrics in zip(situation.tables, said.result["tables"].values(), strict=True):
+        if "site" not in situation.options:
+            continue
+        sites = np.array(table.more["site"])
+        for entry in metrics["subgroups"]["site"]:
+            part = part_of(table, sites == entry["value"])
+            if entry[BALANCED]["value"] != pytest.approx(balanced(part)):
+                yield f"{entry['value']}: {entry[BALANCED]['value']}, not {balanced(part)}"
+            several_classes = len(np.unique(part.truth)) > 1
+            if len(table.classes) == 2 and several_classes:
+                auc = entry["auc"] and entry["auc"]["value"]
+                if auc != pytest.approx(auc_within(part)):
+                    yield f"{entry['value']}: AUC {auc}, not {auc_within(part)}"
+            right = f"^ *{entry['value']} +{int(hits_of(part).sum())} of {len(part.truth)} +"
+            for lines in (said.lines, said.brief):
+                if not any(re.match(right, line) for line in lines):
+                    yield f"no line {right}: {lines}"
+
+
 def best_said(situation, said):
     """One of those that may lead is marked, none if none is better than chance, and the best only if it is shown."""
     names = {table.name for table in situation.tables}
@@ -1200,7 +1491,7 @@ def patients_called(situation, said):
     for output, text in said.outputs.items():
         yield from saying(r"(?<!by )(?<!the )\bgroups?\b", text, output)
     for table in situation.tables:
-        count = len(set(table.units) - {None})
+        count = len(set(drawn_rows(table).units) - {None})
         if count > 1:
             yield from lacking(rf"\b{count:,} {WORDS[table.column]}s\b", said.report, "report")
 
@@ -1221,10 +1512,10 @@ def choice_right(situation, said):
     if len(chosen) != 1:
         yield f"metrics.json has the figure of a choice in {len(chosen)} tables"
         return
-    figure, before = chosen[0][f"{BALANCED}_chosen"], chosen[0][BALANCED]
+    figure, before = chosen[0][f"{BALANCED}_chosen"], chosen[0].get("drawn", chosen[0])[BALANCED]
     if chosen[0]["choice"]["count"] != len(situation.tables):
         yield f"metrics.json has a choice among {chosen[0]['choice']['count']}"
-    if before["value"] < max(map(balanced, situation.tables)) - 1e-9:
+    if before["value"] < max(balanced(drawn_rows(table)) for table in situation.tables) - 1e-9:
         yield "the chosen one is not the first"
     accuracy = 100 * chosen[0]["accuracy_chosen"]["value"]
     for output, text in said.outputs.items():
@@ -1266,6 +1557,8 @@ CHECKS = (
     sentences_said,
     expectations_said,
     figures_right,
+    drawn_figures_right,
+    subgroups_said,
     best_said,
     readable,
     patients_called,
@@ -1280,6 +1573,20 @@ def test_what_is_said_is_true(name, tmp_path, completed):
     said = told(name, tmp_path, completed)
     complaints = [text for check in CHECKS for text in check(SITUATIONS[name], said)]
     assert not complaints, "\n\n".join([SITUATIONS[name].why, *complaints])
+
+
+def test_a_program_reads_what_was_drawn_at_random(tmp_path):
+    """In a summary, and of a table that goes to pandas and back."""
+    (table,) = read_predictions(SAMPLED.write(tmp_path))
+    evaluation = evaluate([table], out=tmp_path / "out", bootstrap=0)
+    (line,) = [line for line in evaluation.summary() if "balanced accuracy" in line]
+    share = re.escape(f"{right_of(drawn_rows(SAMPLED)) / 80:.2f}")
+    words_of_line = rf"accuracy {share}.*balanced accuracy {share}.*, of those drawn at random only"
+    assert re.search(words_of_line, line)
+    assert "corrected" not in line
+    write_evaluation(evaluation)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert re.search(rf"Results: accuracy {100 * right_of(drawn_rows(SAMPLED)) / 80:.1f}", page)
 
 
 # What a run offers next.

@@ -55,10 +55,9 @@ def test_by_hand(tmp_path, completed):
     rest = binomtest(9, 10).proportion_ci(method="exact")
     low = -0.1 - ((0.8 - exact.low) ** 2 + (rest.high - 0.9) ** 2) ** 0.5  # Zou & Donner 2008
     assert north["difference"]["interval"][0] == pytest.approx(low)
-    line = (
-        r"clinical-site north: accuracy 80\.0 % \(.*\) of 10 images, -10\.0 points .*; exploratory"
-    )
-    assert re.search(line, " ".join(out.split()))
+    assert north["balanced_accuracy"]["value"] == pytest.approx((4 / 5 + 4 / 5) / 2)
+    line = r"  north +8 of 10 +80\.0 \(.*\) +80\.0 \(.*\) +-10\.0 \(-.*\)$"
+    assert any(re.match(line, text) for text in out.splitlines())
     report = (tmp_path / "out" / "report.html").read_text()
     assert "<h2>Subgroups</h2>" in report
     assert "Subgroups are exploratory" in report

@@ -279,6 +279,50 @@ def trained_on(table, count):
     return replace(table, more={**table.more, "trained": marks})
 
 
+def part_of(table, inside):
+    """Return the rows of a table where `inside` is true."""
+    kept = np.flatnonzero(inside)
+    lists = {
+        name: [values[k] for k in kept]
+        for name in ("units", "folds", "ids")
+        if (values := getattr(table, name)) is not None
+    }
+    return replace(
+        table,
+        truth=table.truth[kept],
+        predicted=table.predicted[kept],
+        shares=None if table.shares is None else table.shares[kept],
+        more={name: [values[k] for k in kept] for name, values in table.more.items()},
+        **lists,
+    )
+
+
+def joined(table, others, inside):
+    """Return a table whose rows are those of `others` where `inside` is true."""
+    shares = np.where(inside[:, None], others.shares, table.shares)
+    predicted = np.where(inside, others.predicted, table.predicted)
+    return replace(table, predicted=predicted, shares=shares)
+
+
+def each_fourth(table):
+    """Return which rows are the fourth of their patient, bool of shape (n,)."""
+    return np.arange(len(table.truth)) % 4 == 3
+
+
+def labelled_next(table, drawn):
+    """Return a table with the column of `bchisto next`: rows that were drawn at random, and others by doubt."""
+    marks = np.where(drawn, "doubt 1, random 2", "doubt 1").tolist()
+    return replace(table, more={**table.more, "chosen": marks})
+
+
+def drawn_rows(table):
+    """Return the rows that were drawn at random, if the others of a table were chosen by doubt."""
+    marks = table.more.get("chosen", [])
+    if not any(mark.startswith("doubt") for mark in marks):
+        return table
+    return part_of(table, ["random" in mark for mark in marks])
+
+
 def called_so(table, *names):
     """Return a table with other names of classes."""
     return replace(table, classes=names)

@@ -179,6 +179,13 @@ def test_labels_come_back_into_the_run_without_new_features(strange, tmp_path, c
     )
     others = sum("random" not in row["chosen"] for row in rows)
     assert f"CHOSEN IMAGES: {others} of 20 images" in printed
+    (result,) = (run / "boost").iterdir()
+    written_marks = [row["chosen"] for row in rows_of(result / "predictions.csv")]
+    random = len(rows) - others
+    assert sorted(written_marks) == [""] * 4 + ["not random"] * others + ["random"] * random
+    metrics = read_json(result / "metrics.json")["tables"]["fusion"]
+    assert metrics["drawn"]["n"] == random
+    assert "images drawn at random" in (result / "report.html").read_text()
     completed("evaluate {} --by chosen --out T/evaluation", run)
     (table,) = read_json(tmp_path / "evaluation" / "metrics.json")["tables"].values()
     shown = {group["value"]: group["n"] for group in table["subgroups"]["chosen"]}
