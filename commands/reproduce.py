@@ -22,7 +22,7 @@ from .ending import (
     room_above,
 )
 from .options import PATH, Options, argument, command, flag, options_of, out_flag
-from .train import featurize, fetch_missing, yes_flag
+from .train import featurize, fetch_missing, prediction_with, yes_flag
 
 
 def _demo_options() -> Options:
@@ -45,11 +45,7 @@ def demo(**options: Any) -> None:
     outcome = from_options(run, options)
     outputs = [options["out"] / "report.html", outcome.predictions, outcome.maps]
     then = "bchisto trial --images DIR"
-    # a line more than `done` prints
-    results(summary_of(outcome.trial.results, room=room_above(outputs, then) - 1))
-    echo(
-        "15 of the 18 slides hold only one class, so the mean over slides cannot show more than chance."
-    )
+    results(summary_of(outcome.trial.results, room=room_above(outputs, then)))
     done(outputs, then=then)
 
 
@@ -80,12 +76,14 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     \b
     Example: bchisto trial --images DIR --out trial
     """
+    from ..apps.check import part_for_patients
     from ..apps.recipes import trial as run
     from ..crossval import offered, summary_of
 
     out = options["out"]
     encoders = options["encoders"]
     weights = options["weights"]
+    given = [name for name in ("group_from", "group_column") if options[name]]
     fetch_missing(encoders, weights, yes=yes)
     outcome, error = reported_last(lambda: from_options(run, options))
     protocols = outcome.results
@@ -96,10 +94,15 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
         standard = quoted(f"{out}-standard")
         commands.append(f"bchisto featurize{flags} --out {standard} --preset standard")
     best = offered(protocols)
-    if best is None:
+    line = part_for_patients(outcome.check.dataset, given)
+    if isinstance(line, Message):
+        *_, pattern = line.parts
+        flags = given_options(context, context.command, but=("out",))
+        commands = [f"bchisto trial{flags} --group-from {quoted(pattern)} --out {quoted(out)}"]
+    elif best is None:
         commands.append(advice(protocols))
     else:
-        commands.append(f"bchisto predict {quoted(best.model)} --images DIR --out predictions.csv")
+        commands.append(prediction_with(out, best.model))
     outputs = [out / "report.html"]
     failures = len(protocols[0].failures)
     results(summary_of(protocols, room=room_above(outputs, commands, failures)))

@@ -470,11 +470,11 @@ def boost(out: Path, **options: Any) -> None:
     print_results(
         lambda: from_options(train, options, out=out),
         run=out,
-        then=lambda model: _prediction(out, model),
+        then=lambda model: prediction_with(out, model),
     )
 
 
-def _prediction(run: Path, model: Path) -> str:
+def prediction_with(run: Path, model: Path) -> str:
     """Return the command that predicts with the best model of a run, or with this one if none can be chosen."""
     from ..predict import find_bundle
 

@@ -59,9 +59,9 @@ def find_bundle(model: PathInput) -> Path:
         # the folder of the run, if the path is of another one of its results
         others = sorted(map(str, model.parent.parent.glob(f"*/{_BUNDLE}")))
         remedy = f"bchisto boost and finetune write one as {_BUNDLE}"
-        if others:
+        if others and model.name == _BUNDLE:
             remedy = f"there is {few(others)}"
-        raise MissingInputError(f"{model}: no such model file; {remedy}")
+        raise MissingInputError(f"{model}: no such run folder or model file; {remedy}")
     bundles = _bundles_in(model)
     if len(bundles) == 1:
         # nothing is known of a model whose metrics stayed elsewhere

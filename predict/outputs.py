@@ -268,16 +268,22 @@ class SheetRow(NamedTuple):
     next_class: str
     reasons: list[str]
 
+    @property
+    def uncertain(self) -> bool:
+        """Whether that is a reason."""
+        return "uncertain" in self.reasons
+
 
 def sheet_rows(shown: Tabulated) -> list[SheetRow]:
     """Return a row for each predicted image: first those with most reasons to check, then the least confident."""
     answers = shown.table.answers
     classes = shown.table.classes
-    marks = {}
+    marks: dict[str, Sequence[bool]] = {}
     if shown.outliers is not None:
         marks["outlier"] = shown.outliers.marked.tolist()
     if answers.unsure is not None:
         marks["uncertain"] = answers.unsure.tolist()
+    marks["seen in training"] = shown.trained
     rows = []
     warned = zip(answers.numbers, shown.predicted.warnings, strict=True)
     for position, (number, warnings) in enumerate(warned):

@@ -35,7 +35,7 @@ class PredictSettings(Settings):
         group="Output",
         decides=False,
         file="output",
-        help="Also write a prediction report: image, class and confidence on an HTML page, the least confident first.",
+        help="Also write a prediction report: image, class and confidence on an HTML page, those to check first.",
     )
     format: str = option(
         "bchisto",

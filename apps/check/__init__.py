@@ -11,6 +11,7 @@ from .plan import (
     content_lines,
     fitted,
     log_reading,
+    part_for_patients,
     plan_describing,
     recommended,
     refuse_long,

@@ -403,22 +403,29 @@ def _positive(dataset: Dataset, view: TwoClassView | None) -> str:
     return f"positive class: {', '.join(positive)}"
 
 
+def part_for_patients(dataset: Dataset, given: Collection[str]) -> str:
+    """Return `part_of_names` if no patient is known, and its option can be given; else nothing."""
+    if any(record.group for record in dataset.records):
+        return ""
+    if {"group_from", "group_column"} & {*given}:
+        return ""
+    if "group_from" not in get_layout(dataset.name).options:
+        return ""
+    return part_of_names(dataset.records)
+
+
 def _patients(dataset: Dataset, given: Collection[str]) -> str:
     """Return the line on patients, with the option that finds them if names of files may hold them."""
     records = dataset.records
     named = [record for record in records if record.group]
-    options = get_layout(dataset.name).options
     if not named:
-        line = ""
-        if "group_from" in options and not {"group_from", "group_column"} & {*given}:
-            line = part_of_names(records)
-        return line or "patients: not known"
+        return part_for_patients(dataset, given) or "patients: not known"
     source = "names of files"
     if "group_from" in given:
         source = Message("{group_from}")
     elif named[0].line:
         source = "the table"
-    elif not options:
+    elif not get_layout(dataset.name).options:
         source = f"the data set {dataset.name}"
     elif named[0].group in named[0].image_id.split("/"):
         source = "folders"

@@ -193,7 +193,7 @@ class Explanation:
             colours = f"red: {red}, blue: {self.blue}, white: {self.unit} {self.white:.3g}"
         values = f"{self.drawn.min():.3g} to {self.drawn.max():.3g}"
         if self.base:
-            values = f"tick: base {self.tick:.3g}; mean {np.nanmean(self.drawn):.3f}"
+            values = f"tick: before any image {self.tick:.3g}; mean of the map {np.nanmean(self.drawn):.3f}"
         return "; ".join(filter(None, [self.contradiction, colours, values]))
 
     def about_decision(

@@ -114,12 +114,12 @@ def trial(
     quick_settings, keep = _quick_settings(encoders, weights)
     _log.info("1/3 checking the images")
     dataset = selection.table()
+    view.check(dataset.classes)
     planned, _ = fitted(dataset, quick_settings, keep=keep)
     log_reading(selection, planned, view)
     dataset.raise_errors()
     if dataset.untrainable:
         raise InputError("{}: {}", dataset.root, dataset.untrainable)
-    view.check(dataset.classes)
     # weights that are missing are refused before any image is decoded
     ready_targets(quick_settings)
     # only a sample is decoded here: featurize decodes every image anyway, and prints its findings

@@ -164,9 +164,7 @@ class TileMap:
         """Draw each tile in the colour of its class over the slide, with a legend below."""
         from matplotlib.patches import Patch
 
-        shares = np.array(
-            [_UNSURE if "uncertain" in tile.reasons else _SURE for tile in self.tiles]
-        )
+        shares = np.array([_UNSURE if tile.uncertain else _SURE for tile in self.tiles])
         colours = np.array([self.colours[tile.predicted] for tile in self.tiles], np.uint8)
         pixels = paint_tiles(overview, self.boxes, colours, shares)
         lines = [

@@ -308,7 +308,14 @@ def _in_kinds(texts: Sequence[str], most: int) -> list[str]:
     for first, *others in filter(None, [*groups[: most - 1], last]):
         end = f" ({len(others)} more in the report)" if others else ""
         line = f"caution: {first}"
-        lines.append(textwrap.shorten(line, _WIDTH - len(end), placeholder=" ...") + end)
+        width = _WIDTH - len(end)
+        if len(line) > width:
+            # at the end of a clause
+            clause = re.match(rf".{{40,{width - 4}}}(?=[:;,] )", line)
+            line = (
+                f"{clause[0]} ..." if clause else textwrap.shorten(line, width, placeholder=" ...")
+            )
+        lines.append(line + end)
     return lines
 
 

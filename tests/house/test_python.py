@@ -108,7 +108,11 @@ def bundle_of(path):
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
-        (lambda run, _: bundle_of("text"), MissingInputError, "text: no such model file"),
+        (
+            lambda run, _: bundle_of("text"),
+            MissingInputError,
+            "text: no such run folder or model file",
+        ),
         (lambda run, _: open_store("gone"), MissingInputError, "gone: no such feature file"),
         (lambda run, _: read_splits("gone", []), MissingInputError, "gone/folds.csv: no such file"),
         (

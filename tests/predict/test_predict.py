@@ -95,7 +95,7 @@ def test_a_command_that_was_killed_after_its_table_was_whole_is_resumed(model, t
 
 
 def test_what_does_not_fit(model, tissue, tmp_path, one_file):
-    with pytest.raises(MissingInputError, match="no such model file"):
+    with pytest.raises(MissingInputError, match="no such run folder or model file"):
         predict(tmp_path / "none.bchisto", [tissue], out=tmp_path / "p.csv")
     with pytest.raises(MissingInputError, match="no such image, folder or manifest"):
         predict(model, [tmp_path / "gone"], out=tmp_path / "p.csv")

@@ -418,7 +418,7 @@ def test_the_command(boosted, tissue_files, tmp_path, cli, refused, completed):
         assert first.startswith(f"{name}: predicted ")
         assert ", probability of malignant 0." in first
         assert "red: " in second
-        assert "white: probability of malignant 0.5; tick: base 0." in second
+        assert "white: probability of malignant 0.5; tick: before any image 0." in second
         assert page.count(first) == page.count(caption) == 1
     assert page.count("The tick on the colour bar is the base: ") == 1
     first = next((out / "map" / "arrays").iterdir())
