@@ -35,7 +35,7 @@ MADE = RESULTS / "made.csv"
 
 PAGES = (
     DOCS.parent / "README.md",
-    *(DOCS / f"{name}.md" for name in ("results", "encoders", "performance", "settings")),
+    *(DOCS / f"{name}.md" for name in ("results", "encoders", "performance", "settings", "next")),
 )
 
 Row = Mapping[str, Any]
@@ -127,6 +127,7 @@ FORMS: dict[str, Callable[[Row], str]] = {
     "points with interval": lambda row: (
         f"{percent(row['value'], '+.1f')} points (95 % CI {interval(row, '+.1f')})"
     ),
+    "gain": lambda row: f"{percent(row['value'], '+.1f')} ({interval(row, '+.1f')})",
     "p": lambda row: f"Holm's p = {float(row['p']):.2f}",
     "verdict": verdict,
     "neither": neither,
@@ -200,6 +201,36 @@ SAME = {
     ),
 }
 """Cells of tables that are figures of other rows."""
+
+
+LABELLED = {
+    "idc": ("IDC, MobileNetV2", 100),
+    "idc by hand": ("IDC, colour and texture", 100),
+    "breakhis": ("BreakHis, MobileNetV2", 30),
+    "synthetic": ("synthetic", 100),
+}
+"""Samples of `tools/benchmarks/next.py`: their labels, and how many images get one."""
+STRATEGIES = ("doubt", "diversity", "typiclust", "probcover")
+"""What is compared with random there."""
+SHARES = (
+    "share of the rarer class among the labels",
+    "share of the chosen that the model had called wrong",
+)
+
+
+def gain_row(book: Book, sample: str, strategy: str, figure: str) -> Row:
+    """Return the row of what a strategy gains over random."""
+    count = LABELLED[sample][1]
+    return book.row(
+        f"{sample} next {strategy} against random", f"difference of {figure} at {count}"
+    )
+
+
+def ranks_as_random(book: Book, strategy: str) -> bool:
+    """Return whether a strategy may be the default of `next`: by AUC on no sample worse than random, nor on average."""
+    rows = [gain_row(book, sample, strategy, "AUC") for sample in LABELLED]
+    mean = sum(float(row["value"]) for row in rows) / len(rows)
+    return mean >= 0 and all(float(row["high"]) >= 0 for row in rows)
 
 
 def points_lost(book: Book) -> str:
@@ -354,6 +385,33 @@ def rows_table(book: Book, begin: str) -> Iterator[Sequence[str]]:
         yield [book.written(name.removeprefix(f"{begin}: ")), *cells]
 
 
+def gains_table(book: Book) -> Iterator[Sequence[str]]:
+    """Yield the AUC of random by sample, and what strategies gain, in points."""
+    yield ["sample", "labels", "`random`", *(f"`{strategy}`" for strategy in STRATEGIES)]
+    for sample, (label, count) in LABELLED.items():
+        drawn = FORMS["cell"](book.row(f"{sample} next random", f"AUC at {count}"))
+        gains = [gain_row(book, sample, strategy, "AUC") for strategy in STRATEGIES]
+        yield [book.written(label), str(count), drawn, *map(FORMS["gain"], gains)]
+
+
+def doubt_table(book: Book) -> Iterator[Sequence[str]]:
+    """Yield what doubt gains otherwise, in points; and what its labels are and those of random, in percent."""
+    yield (
+        *("sample", "balanced accuracy", "the same, corrected", "rarer class: `random`, `doubt`"),
+        "called wrong before: `random`, `doubt`",
+    )
+    figures = ("balanced accuracy", "balanced accuracy, corrected for the labels")
+    for sample, (label, count) in LABELLED.items():
+        cells = [FORMS["gain"](gain_row(book, sample, "doubt", figure)) for figure in figures]
+        for figure in SHARES:
+            pair = [
+                book.row(f"{sample} next {strategy}", f"{figure} at {count}")
+                for strategy in ("random", "doubt")
+            ]
+            cells.append(", ".join(percent(row["value"], ".0f") for row in pair))
+        yield [book.written(label), *cells]
+
+
 def table(book: Book, name: str) -> str:
     """Return a table as Markdown, by its name."""
     if name == "published folds":
@@ -362,6 +420,10 @@ def table(book: Book, name: str) -> str:
         rows = list(bach_table(book, names))
     elif name == "new patients":
         rows = list(bach_table(book, {f"`{head}`": f"eva-{head}" for head in HEADS}))
+    elif name == "gains of strategies":
+        rows = list(gains_table(book))
+    elif name == "what doubt chooses":
+        rows = list(doubt_table(book))
     elif name == "encoders":
         rows = list(encoders_table(book))
     else:
