@@ -113,6 +113,14 @@ def share_with_interval(row: Row) -> str:
     return f"{percent(row['value'])} ({interval(row)})"
 
 
+def gain(row: Row) -> str:
+    """Return a difference in points, bold if its interval leaves out 0."""
+    text = percent(row["value"], "+.1f")
+    if float(row["low"]) <= 0 <= float(row["high"]):
+        return text
+    return f"**{text}**"
+
+
 FORMS: dict[str, Callable[[Row], str]] = {
     "value": lambda row: row["value"],
     "images": lambda row: row["images"],
@@ -127,7 +135,7 @@ FORMS: dict[str, Callable[[Row], str]] = {
     "points with interval": lambda row: (
         f"{percent(row['value'], '+.1f')} points (95 % CI {interval(row, '+.1f')})"
     ),
-    "gain": lambda row: f"{percent(row['value'], '+.1f')} ({interval(row, '+.1f')})",
+    "gain": gain,
     "p": lambda row: f"Holm's p = {float(row['p']):.2f}",
     "verdict": verdict,
     "neither": neither,
@@ -212,10 +220,6 @@ LABELLED = {
 """Samples of `tools/benchmarks/next.py`: their labels, and how many images get one."""
 STRATEGIES = ("doubt", "diversity", "typiclust", "probcover")
 """What is compared with random there."""
-SHARES = (
-    "share of the rarer class among the labels",
-    "share of the chosen that the model had called wrong",
-)
 
 
 def gain_row(book: Book, sample: str, strategy: str, figure: str) -> Row:
@@ -386,30 +390,11 @@ def rows_table(book: Book, begin: str) -> Iterator[Sequence[str]]:
 
 
 def gains_table(book: Book) -> Iterator[Sequence[str]]:
-    """Yield the AUC of random by sample, and what strategies gain, in points."""
-    yield ["sample", "labels", "`random`", *(f"`{strategy}`" for strategy in STRATEGIES)]
-    for sample, (label, count) in LABELLED.items():
-        drawn = FORMS["cell"](book.row(f"{sample} next random", f"AUC at {count}"))
-        gains = [gain_row(book, sample, strategy, "AUC") for strategy in STRATEGIES]
-        yield [book.written(label), str(count), drawn, *map(FORMS["gain"], gains)]
-
-
-def doubt_table(book: Book) -> Iterator[Sequence[str]]:
-    """Yield what doubt gains otherwise, in points; and what its labels are and those of random, in percent."""
-    yield (
-        *("sample", "balanced accuracy", "the same, corrected", "rarer class: `random`, `doubt`"),
-        "called wrong before: `random`, `doubt`",
-    )
-    figures = ("balanced accuracy", "balanced accuracy, corrected for the labels")
-    for sample, (label, count) in LABELLED.items():
-        cells = [FORMS["gain"](gain_row(book, sample, "doubt", figure)) for figure in figures]
-        for figure in SHARES:
-            pair = [
-                book.row(f"{sample} next {strategy}", f"{figure} at {count}")
-                for strategy in ("random", "doubt")
-            ]
-            cells.append(", ".join(percent(row["value"], ".0f") for row in pair))
-        yield [book.written(label), *cells]
+    """Yield what each strategy gains over random in AUC, by sample."""
+    yield ["", *(label for label, _ in LABELLED.values())]
+    for strategy in STRATEGIES:
+        gains = [gain_row(book, sample, strategy, "AUC") for sample in LABELLED]
+        yield [book.written(f"`{strategy}`"), *map(FORMS["gain"], gains)]
 
 
 def table(book: Book, name: str) -> str:
@@ -422,8 +407,6 @@ def table(book: Book, name: str) -> str:
         rows = list(bach_table(book, {f"`{head}`": f"eva-{head}" for head in HEADS}))
     elif name == "gains of strategies":
         rows = list(gains_table(book))
-    elif name == "what doubt chooses":
-        rows = list(doubt_table(book))
     elif name == "encoders":
         rows = list(encoders_table(book))
     else:
