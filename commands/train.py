@@ -363,7 +363,9 @@ def _next_options() -> Options:
 
 @command(options=_next_options)
 def next(**options: Any) -> None:
-    """Choose the images of RUN whose labels would teach a model most, and a random part to measure it by.
+    """Choose images of RUN to label next: a random sample, or first those of which a model is unsure.
+
+    Doubt balances the classes, and shows first what a model gets wrong; it is not shown to rank better than random.
 
     RUN has the features of all images, with and without a label. Labels that you write into the manifest count at the
     next call, which goes on with the next round.

@@ -35,7 +35,7 @@ MADE = RESULTS / "made.csv"
 
 PAGES = (
     DOCS.parent / "README.md",
-    *(DOCS / f"{name}.md" for name in ("results", "encoders", "performance", "settings")),
+    *(DOCS / f"{name}.md" for name in ("results", "encoders", "performance", "settings", "next")),
 )
 
 Row = Mapping[str, Any]
@@ -113,6 +113,14 @@ def share_with_interval(row: Row) -> str:
     return f"{percent(row['value'])} ({interval(row)})"
 
 
+def gain(row: Row) -> str:
+    """Return a difference in points, bold if its interval leaves out 0."""
+    text = percent(row["value"], "+.1f")
+    if float(row["low"]) <= 0 <= float(row["high"]):
+        return text
+    return f"**{text}**"
+
+
 FORMS: dict[str, Callable[[Row], str]] = {
     "value": lambda row: row["value"],
     "images": lambda row: row["images"],
@@ -127,6 +135,7 @@ FORMS: dict[str, Callable[[Row], str]] = {
     "points with interval": lambda row: (
         f"{percent(row['value'], '+.1f')} points (95 % CI {interval(row, '+.1f')})"
     ),
+    "gain": gain,
     "p": lambda row: f"Holm's p = {float(row['p']):.2f}",
     "verdict": verdict,
     "neither": neither,
@@ -200,6 +209,32 @@ SAME = {
     ),
 }
 """Cells of tables that are figures of other rows."""
+
+
+LABELLED = {
+    "idc": ("IDC, MobileNetV2", 100),
+    "idc by hand": ("IDC, colour and texture", 100),
+    "breakhis": ("BreakHis, MobileNetV2", 30),
+    "synthetic": ("synthetic", 100),
+}
+"""Samples of `tools/benchmarks/next.py`: their labels, and how many images get one."""
+STRATEGIES = ("doubt", "diversity", "typiclust", "probcover")
+"""What is compared with random there."""
+
+
+def gain_row(book: Book, sample: str, strategy: str, figure: str) -> Row:
+    """Return the row of what a strategy gains over random."""
+    count = LABELLED[sample][1]
+    return book.row(
+        f"{sample} next {strategy} against random", f"difference of {figure} at {count}"
+    )
+
+
+def ranks_as_random(book: Book, strategy: str) -> bool:
+    """Return whether a strategy may be the default of `next`: by AUC on no sample worse than random, nor on average."""
+    rows = [gain_row(book, sample, strategy, "AUC") for sample in LABELLED]
+    mean = sum(float(row["value"]) for row in rows) / len(rows)
+    return mean >= 0 and all(float(row["high"]) >= 0 for row in rows)
 
 
 def points_lost(book: Book) -> str:
@@ -354,6 +389,14 @@ def rows_table(book: Book, begin: str) -> Iterator[Sequence[str]]:
         yield [book.written(name.removeprefix(f"{begin}: ")), *cells]
 
 
+def gains_table(book: Book) -> Iterator[Sequence[str]]:
+    """Yield what each strategy gains over random in AUC, by sample."""
+    yield ["", *(label for label, _ in LABELLED.values())]
+    for strategy in STRATEGIES:
+        gains = [gain_row(book, sample, strategy, "AUC") for sample in LABELLED]
+        yield [book.written(f"`{strategy}`"), *map(FORMS["gain"], gains)]
+
+
 def table(book: Book, name: str) -> str:
     """Return a table as Markdown, by its name."""
     if name == "published folds":
@@ -362,6 +405,8 @@ def table(book: Book, name: str) -> str:
         rows = list(bach_table(book, names))
     elif name == "new patients":
         rows = list(bach_table(book, {f"`{head}`": f"eva-{head}" for head in HEADS}))
+    elif name == "gains of strategies":
+        rows = list(gains_table(book))
     elif name == "encoders":
         rows = list(encoders_table(book))
     else:

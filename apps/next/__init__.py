@@ -1,4 +1,4 @@
-"""Which images to label next: the ones whose labels would teach a model most, and a random part that measures it."""
+"""Which images to label next: a random sample, or the ones that a model doubts, and a random part that measures it."""
 
 from .choice import (
     ALL_IMAGES,

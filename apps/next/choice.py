@@ -1,4 +1,4 @@
-"""Choose images whose labels would teach most, and write them as a manifest and a page."""
+"""Choose images to label next, and write them as a manifest and a page."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class NextSettings(Settings):
 
     count: int = option(20, group="Training", least=1, help="Number of images.")
     strategy: str = option(
-        "doubt",
+        RANDOM.name,
         group="Training",
         choices=tuple(STRATEGIES),
         help="Images of which a model is least sure (the largest probability, or the two largest), that are unlike all "
@@ -125,7 +125,7 @@ class NextImages:
 def choose_next(
     run: PathInput, *, out: PathInput | None = None, settings: NextSettings | None = None
 ) -> NextImages:
-    """Choose the images of a run whose labels would teach most, and write them to a manifest and a page.
+    """Choose images of a run to label next, and write them to a manifest and a page.
 
     Labels that a person wrote into the manifest of earlier rounds count. If no image of the last round is answered yet,
     it is chosen anew, else the next round begins. The random images of all rounds together are a sample of those that

@@ -1,4 +1,4 @@
-"""How images are ranked by what their labels would teach: each strategy is a specification.
+"""In which order images are to be labelled: each strategy is a specification.
 
 Doubt is the least confidence of Lewis and Gale 1994 (SIGIR), margin that of Scheffer et al. 2001 (IDA), and diversity
 the greedy k-centre of Sener and Savarese 2018 (ICLR).
@@ -46,7 +46,7 @@ class Strategy:
     name : str
         The word by which users choose it, which the column ``chosen`` records.
     rank : callable
-        ``rank(candidates)`` yields the positions of free images; the first is the one whose label would teach most.
+        ``rank(candidates)`` yields the positions of free images; the first is to be labelled first.
     reason : str
         Why an image was chosen, for people.
     asks_model : bool
@@ -71,7 +71,7 @@ def narrow_margin(probabilities: Floats) -> Floats:
 
 
 def _by_model(utility: Callable[[Floats], Floats]) -> Callable[[Candidates], Iterator[int]]:
-    """Return the ranking by a number that is larger for images whose labels teach more."""
+    """Return the ranking by a number that is larger for images that come earlier."""
 
     def rank(candidates: Candidates) -> Iterator[int]:
         for position in np.argsort(-utility(candidates.probabilities), kind="stable"):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from bchisto.apps.next import NextSettings
 from bchisto.core.runs import science
 from bchisto.evaluate import (
     answers_by_fold,
@@ -167,6 +168,7 @@ SETTINGS = {
         *(r"the 400 images of BACH", r"for 104 BreakHis images", r"20 right of 20", r"to 100 %"),
         *(r"fewer than 50", r"50 to 1,000", r"1,000 to 20,000", r"more than 20,000"),
     ),
+    "next.md": (r"round 2\b", r"95 % intervals?", r"leaves out 0", r"Decaestecker 2002"),
 }
 """Settings and sizes of what was measured, and rules of thumb, of each page."""
 
@@ -258,6 +260,58 @@ def test_reference_rows_are_those_of_the_recipes(made):
     rows = [(row["name"], row["value"]) for row in rows_of(made.REFERENCE)]
     assert rows == [(row["name"], str(row["value"])) for row in made.published_rows()]
     assert ("rakhlin2018: accuracy: Model fusion", "87.2") in rows
+
+
+@pytest.mark.parametrize(
+    ("column", "text"), [("high", "-0.001"), ("value", "-1"), ("high", "0.001")]
+)
+def test_a_default_of_next_ranks_as_random(made, column, text):
+    """On no sample shown to be worse, nor on average."""
+    gain = ("idc next diversity against random", "difference of AUC at 100")
+    assert made.ranks_as_random(book_of(made), "diversity")
+    changed = book_of(made, [(*gain, column, text)])
+    assert made.ranks_as_random(changed, "diversity") == (text == "0.001")
+
+
+SHARES = (
+    "share of the rarer class among the labels",
+    "share of the chosen that the model had called wrong",
+)
+
+
+def test_what_the_page_concludes_of_strategies(made):
+    book = book_of(made)
+    text = page("docs/next.md")
+    default = NextSettings().strategy
+    assert default == "random" or made.ranks_as_random(book, default)
+    assert f"`--strategy {default}`, the default," in text
+    assert f"So the default is `{default}`" in text
+
+    def gains(strategy, figure):
+        return {sample: made.gain_row(book, sample, strategy, figure) for sample in made.LABELLED}
+
+    corrected = "balanced accuracy, corrected for the labels"
+    failing = [name for name in made.STRATEGIES if not made.ranks_as_random(book, name)]
+    assert f"{' and '.join(f'`{name}`' for name in failing)} are worse on average" in text
+    for name in made.STRATEGIES:
+        assert all(float(row["high"]) >= 0 for row in gains(name, "AUC").values()), name
+    better = [key for key, row in gains("diversity", "AUC").items() if float(row["low"]) > 0]
+    worse = [key for key, row in gains("diversity", corrected).items() if float(row["high"]) < 0]
+    assert (better, worse) == (["idc"], ["idc by hand"])
+    assert "balanced accuracy is lower on every sample" in text
+    assert all(float(row["value"]) < 0 for row in gains("doubt", corrected).values())
+    assert all(float(row["low"]) <= 0 for row in gains("doubt", "AUC").values())
+    claim = "balances the classes, and shows first what a model gets wrong; "
+    assert f"`doubt` {claim}[it is not shown to rank better than random]" in text
+    shown = " ".join(text_of("docs/commands/train.md").split())
+    assert f"Doubt {claim}it is not shown to rank better than random." in shown
+    for sample, (_, count) in made.LABELLED.items():
+        for figure in SHARES:
+            chosen, drawn = (
+                float(book.row(f"{sample} next {name}", f"{figure} at {count}")["value"])
+                for name in ("doubt", "random")
+            )
+            assert chosen > drawn, (sample, figure)
 
 
 @pytest.mark.slow

@@ -63,7 +63,7 @@ def labels_in(run):
 
 def test_a_manifest_and_a_page_of_what_to_label(strange, tmp_path, completed):
     out = tmp_path / "nächste"
-    printed, errors = completed("next {} --count 10 --out {}", strange, out)
+    printed, errors = completed("next {} --strategy doubt --count 10 --out {}", strange, out)
     assert printed.splitlines() == [
         "round 1: 10 of 26 images without a label (2 by random, 8 by doubt)",
         "labels by now: bösartig 2, gutartig 2",
@@ -140,7 +140,7 @@ def test_the_random_parts_of_all_rounds_are_one_draw(strange, tmp_path, complete
     order = [row["image_id"] for row in rows_of(tmp_path / "all" / "manifest.csv")]
     out = tmp_path / "rounds"
     for _ in range(4):
-        completed("next {} --count 6 --random-share 0.34 --out {}", strange, out)
+        completed("next {} --strategy doubt --count 6 --random-share 0.34 --out {}", strange, out)
         rows = fill(out / "manifest.csv")
     drawn = {row["image_id"] for row in rows if "random" in row["chosen"]}
     assert drawn == set(order[: len(drawn)])
@@ -153,9 +153,9 @@ def test_the_random_parts_of_all_rounds_are_one_draw(strange, tmp_path, complete
 def test_labels_come_back_into_the_run_without_new_features(strange, tmp_path, completed, run_copy):
     run = run_copy(strange)
     out = run / "next"
-    completed("next {} --count 8", run)
+    completed("next {} --strategy doubt --count 8", run)
     rows = fill(out / "manifest.csv")
-    printed, errors = completed("next {} --count 8", run)
+    printed, errors = completed("next {} --strategy doubt --count 8", run)
     words = re.search(r"next: bchisto (featurize .*)", errors)[1]
     command = shlex.split(words)
     printed, errors = completed(*command, *("--jobs", 1))
@@ -172,7 +172,7 @@ def test_labels_come_back_into_the_run_without_new_features(strange, tmp_path, c
     assert sum(map(bool, labels.values())) == 12
     # figures say that images were chosen, and which are a sample; four had their label before
     rows = fill(out / "manifest.csv", "bösartig")
-    completed("next {} --count 1", run)
+    completed("next {} --strategy doubt --count 1", run)
     completed(*command, *("--jobs", 1))
     printed, _ = completed(
         "boost --out {}", run, *("--folds", 3, "--head", "prototype", "--jobs", 1)
@@ -207,7 +207,7 @@ def test_without_two_classes_the_most_unlike_come_first(labels, tiny_options, tm
     written(tmp_path / "t.csv", rows)
     run = tmp_path / "run"
     completed("featurize --images T/t.csv --out {}", run, *tiny_options)
-    printed, _ = completed("next {} --count 4", run)
+    printed, _ = completed("next {} --strategy doubt --count 4", run)
     assert "(1 by random, 3 by diversity)" in printed
     assert "too few labels for a model" in printed
     rows = rows_of(run / "next" / "manifest.csv")
@@ -257,7 +257,7 @@ def test_an_image_of_a_class_with_few_labels_says_so(strange, tmp_path, complete
     manifest = tmp_path / "manifest.csv"
     completed("next {} --count 8 --out {}", strange, tmp_path)
     fill(manifest, "gutartig")
-    printed, _ = completed("next {} --count 4 --out {}", strange, tmp_path)
+    printed, _ = completed("next {} --strategy doubt --count 4 --out {}", strange, tmp_path)
     assert "bösartig 2, gutartig 10" in printed
     reasons = [row["why"] for row in rows_of(manifest) if row["chosen"] == "doubt 2"]
     assert len(reasons) == 3

@@ -326,7 +326,7 @@ def wait(page, until):
 def labelling_page(strange, tmp_path_factory, start):
     """A page on a run of which it chooses images, and these choices."""
     run = Path(shutil.copytree(strange, tmp_path_factory.mktemp("page") / "ein Lauf"))
-    choose_next(run, settings=NextSettings(count=6))
+    choose_next(run, settings=NextSettings(count=6, strategy="doubt"))
     with serving(start, run, "--label") as page:
         yield page, run, (run / "next" / "manifest.csv").read_bytes()
 
@@ -577,7 +577,7 @@ def label_rightly(window, told):
 @pytest.mark.slow
 def test_a_person_labels_a_round(chrome, start, completed, tiny_options, tmp_path):
     run = make_run(tmp_path / "Zürich, ü", completed, tiny_options)
-    completed("next {} --count 6", run)
+    completed("next {} --strategy doubt --count 6", run)
     manifest = run / "next" / "manifest.csv"
     errors = []
     told = {}
