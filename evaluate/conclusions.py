@@ -174,6 +174,17 @@ class Conclusion:
         return is_mixed(self.m)
 
     @property
+    def of_one_class(self) -> int:
+        """How many groups hold only one of two classes, if they are most, and the mean over groups is not better."""
+        units = self.m["units"]
+        single = int(2 * units["count"] - sum(units["of_class"]))
+        if len(self.m["classes"]) > 2 or units["ungrouped"] or 2 * single <= units["count"]:
+            return 0
+        if self.verdict.less is None or not self.grouped:
+            return 0
+        return single
+
+    @property
     def lowered(self) -> bool:
         """Whether that correction changes a figure."""
         return any(self.m.get(name + _CHOSEN, self.m[name]) != self.m[name] for name in RATES)

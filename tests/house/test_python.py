@@ -111,7 +111,7 @@ def bundle_of(path):
         (
             lambda run, _: bundle_of("text"),
             MissingInputError,
-            "text: no such run folder or model file",
+            "text: no such model file",
         ),
         (lambda run, _: open_store("gone"), MissingInputError, "gone: no such feature file"),
         (lambda run, _: read_splits("gone", []), MissingInputError, "gone/folds.csv: no such file"),

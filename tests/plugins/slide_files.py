@@ -131,7 +131,7 @@ def overlay_of(raw, colouring, names, *, places=None, side=100, size=(9999, 9999
     answers = Answers(names, raw.argmax(axis=1), raw.max(axis=1), unsure)
     marks = [None] * len(raw) if unsure is None else unsure
     tiles = [
-        SimpleNamespace(predicted=name, reasons=["uncertain"] if mark else [])
+        SimpleNamespace(predicted=name, uncertain=mark)
         for name, mark in zip(answers.predicted, marks, strict=True)
     ]
     of_table = SimpleNamespace(classes=names, answers=answers)

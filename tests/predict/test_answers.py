@@ -190,7 +190,9 @@ def test_the_table_says_what_the_report_shows(tissue, tmp_path, completed, more,
     for name, kind, confidence, mark in shown:
         assert rows[name]["predicted"] == kind
         assert rows[name]["confidence"] == confidence
-        assert rows[name]["uncertain"] == {"uncertain": "yes", "": "no"}[mark]
+        assert rows[name]["trained"] == "yes"
+        reasons = {"uncertain; seen in training": "yes", "seen in training": "no"}
+        assert rows[name]["uncertain"] == reasons[mark]
     uncertain = [row["uncertain"] for row in rows.values()].count("yes")
     assert 0 < uncertain < 12
     marked = f"uncertain: {uncertain} of 12 images, column uncertain"

@@ -41,7 +41,7 @@ FILE = ModelFile("model.bchisto", (), "0" * 64, ())
 
 def key(record, file=FILE, **computed_by):
     model = SimpleNamespace(
-        computed_by=computed_by or {"a": {"weights": "w", "precision": "float32"}}
+        computed_by=computed_by or {"a": {"weights": "w", "precision": "float32"}}, rescales=False
     )
     (unit,) = image_units([record], file=file, model=model)
     return unit.key

@@ -177,7 +177,7 @@ def test_without_structure_the_mean_of_the_map_is_the_probability(boosted, tmp_p
         assert found.score == pytest.approx(by_hand, abs=1e-5)
         np.testing.assert_allclose(found.values, by_hand, atol=1e-5)
         assert found.values.shape == shape
-        assert found.margin.endswith(f"; mean {by_hand:.3f}")
+        assert found.margin.endswith(f"; mean of the map {by_hand:.3f}")
 
 
 def test_half_of_a_map_is_of_the_position_and_half_of_the_image(boosted, tmp_path):

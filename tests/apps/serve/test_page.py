@@ -156,7 +156,7 @@ def test_pictures_of_an_image(page, tissue_files):
         assert "Limitations:" in shown
         assert html.escape(name) in shown
         caption = shown.partition("Heat map: ")[2].partition("<figcaption>")[2]
-        assert caption.count("; mean 0.") == 1
+        assert caption.count("; mean of the map 0.") == 1
         # the bar: the chosen class, else the positive one, is warm; white at the threshold; a tick at the base
         assert f"red: {red}, blue: " in caption.replace("Red", "red")
         ends = [
@@ -165,7 +165,7 @@ def test_pictures_of_an_image(page, tissue_files):
             '"1.0" stop-color="#b20c24"',
         ]
         assert re.findall(r'offset=("[\d.]+" stop-color="#\w+")', caption) == ends
-        base = float(re.search(r"base ([\d.]+)", caption)[1])
+        base = float(re.search(r"before any image ([\d.]+)", caption)[1])
         assert float(re.search(r'id="base" x="([\d.]+)"', caption)[1]) == pytest.approx(
             99.2 * base, abs=0.1
         )
