@@ -14,6 +14,7 @@ class Kind(StrEnum):
 
     SYNTHETIC = "synthetic"
     RANDOM_WEIGHTS = "random-weights"
+    QUICK = "quick"
     NO_TISSUE = "no-tissue"
     NOTHING_LEARNT = "nothing-learnt"
     SEEN = "seen"
@@ -26,7 +27,6 @@ class Kind(StrEnum):
     BALANCED = "balanced"
     UNKNOWN_ENCODER = "unknown-encoder"
     RANDOM_START = "random-start"
-    QUICK = "quick"
     NON_COMMERCIAL = "non-commercial"
     PATIENTS_PARTLY_UNKNOWN = "patients-partly-unknown"
     OTHER = "other"
@@ -39,6 +39,7 @@ class Kind(StrEnum):
 HEADINGS = {
     Kind.SYNTHETIC: "SYNTHETIC IMAGES",
     Kind.RANDOM_WEIGHTS: "RANDOM WEIGHTS",
+    Kind.QUICK: "QUICK",
     Kind.NO_TISSUE: "NO TISSUE",
     Kind.NOTHING_LEARNT: "NOTHING LEARNT",
     Kind.SEEN: "SEEN IN TRAINING",
@@ -51,7 +52,6 @@ HEADINGS = {
     Kind.BALANCED: "BALANCED BEFORE THE SPLIT",
     Kind.UNKNOWN_ENCODER: "UNKNOWN ENCODER",
     Kind.RANDOM_START: "RANDOM START",
-    Kind.QUICK: "QUICK",
     Kind.NON_COMMERCIAL: "NON-COMMERCIAL WEIGHTS",
 }
 """The heading with which banners of a kind begin."""

@@ -359,10 +359,12 @@ def chosen_notes(marks: Mapping[str, str], images: Collection[str]) -> tuple[Ban
     chosen = sum(drawn_or_not(marks.get(image, "")) == NOT_DRAWN for image in images)
     if chosen == 0:
         return ()
+    end = "and none was drawn at random, so nothing is concluded"
+    if any(drawn_or_not(marks.get(image, "")) == DRAWN for image in images):
+        end = "and only those that were drawn at random count for conclusions; {evaluate.by:chosen} shows both"
     text = (
         "{} of {} images were labelled because a model doubted them or they are unlike others "
-        "(column chosen), so figures of all are not those of new images, and only those that were drawn at random "
-        "count for conclusions; {evaluate.by:chosen} shows both"
+        f"(column chosen), so figures of all are not those of new images, {end}"
     )
     return (Banner(Kind.CHOSEN, Message(text, chosen, len(images)), chosen=chosen),)
 

@@ -113,10 +113,13 @@ def aggregate(
             counted(len(ungrouped), "row"),
             ungrouped[0],
         )
-    images = table.drawn
+    drawn = table.drawn
+    images = drawn
     if table.patches is not None and rule != "sum":
         images = join(images, images.image_ids, "image")
     joined = join(images, [str(group) for group in images.groups], "group")
+    if drawn is not table:
+        return replace(joined, protocol=f"{joined.protocol}, of rows drawn at random")
     if images.is_drawn is None:
         return joined
     return replace(joined, marks=(NOT_DRAWN,) * len(joined))

@@ -65,10 +65,11 @@ def compare_pairs(
         Results of `compare_tables`, with ``first``, ``second``, and what `holm` adds.
     """
     pairs = []
+    # of images that were all chosen nothing is concluded
     tables = [table.drawn for table in tables]
     all_views = list(views) or [TwoClassView()] * len(tables)
     for (a, view_of_a), (b, view_of_b) in combinations(zip(tables, all_views, strict=True), 2):
-        if unlike(a, b) is not None:
+        if a.is_drawn is not None or unlike(a, b) is not None:
             continue
         pair: Entry = {"first": a.name, "second": b.name}
         pair |= compare_tables(a, b, view=view_of_a, margin=margin)
@@ -181,8 +182,16 @@ def unlike(first: PredictionTable, second: PredictionTable) -> str | None:
         return _unlike_rows(first, second, rows_of_first.keys(), rows_of_second.keys())
     if set(first.classes) != set(second.classes):
         return f"the first has the classes {', '.join(first.classes)}, the second {', '.join(second.classes)}"
+    is_drawn = _drawn(first)
+    is_other_drawn = _drawn(second)
     for key, row in rows_of_first.items():
         other = rows_of_second[key]
+        if is_drawn[row] != is_other_drawn[other]:
+            return Message(
+                "they name different {} as drawn at random{}",
+                plural(first.row_is),
+                Names(f", first {key[0]}"),
+            )
         if first.classes[first.labels[row]] != second.classes[second.labels[other]]:
             return Message(
                 "they name different true classes for the same row{}", Names(f", {key[0]}")
@@ -194,6 +203,13 @@ def unlike(first: PredictionTable, second: PredictionTable) -> str | None:
                 Names(f", {key[0]}"),
             )
     return None
+
+
+def _drawn(table: PredictionTable) -> Mask:
+    """Return which rows were drawn at random, all if no strategy chose any, bool of shape (n,)."""
+    if table.is_drawn is None:
+        return np.ones(len(table), np.bool_)
+    return table.is_drawn
 
 
 def _unlike_rows(

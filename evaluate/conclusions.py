@@ -439,7 +439,7 @@ def _is_alike(first: PredictionTable, table: PredictionTable) -> bool:
     if first.protocol != table.protocol or first.not_new != table.not_new:
         return False
     parts = ("image_ids", "patches", "folds", "groups", "classes")
-    if all(getattr(first, part) == getattr(table, part) for part in parts):
+    if all(getattr(first, part) == getattr(table, part) for part in (*parts, "marks")):
         # most often, and much faster
         return np.array_equal(first.labels, table.labels)
     return unlike(first, table) is None
@@ -562,7 +562,8 @@ def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Ent
     values = [_rounded(of_table[by]) for of_table in metrics]
     best = values.index(max(values))
     # among tables of which the same rows are right there is no choice
-    if any((table.hits != tables[0].hits).any() for table in tables[1:]):
+    first = tables[0]
+    if any(table.keys != first.keys or (table.hits != first.hits).any() for table in tables[1:]):
         for name, value in corrected_figures(tables, by=by).items():
             if metrics[best][name] is not None:
                 chosen[name + _CHOSEN] = _moved(metrics[best][name], value)

@@ -92,12 +92,12 @@ class Evaluation:
                     f"{metric} {metrics[verdict.by]}, corrected for the choice {verdict.figure}, "
                 )
             words += _VERDICTS[verdict.kind]
-            units = metrics["units"]
+            units = panel.metrics["units"]
             if units["ungrouped"]:
                 words += f", with {counted(units['ungrouped'], 'image')} of no known patient"
             if units["divided"] or units["trained"] or units["trained_groups"]:
                 words += ", but not of new patients"
-            if "drawn" in panel.metrics:
+            if panel.metrics.get("drawn", {}).get("n"):
                 words += ", of those drawn at random only"
             yield panel.table.name, str(metrics["accuracy"]), words, panel.table.protocol
 
@@ -312,7 +312,7 @@ class _Reader:
                         if level == "group":
                             values = of_groups(table, values)
                         metrics["subgroups"][column] = subgroups(level_table, values, column=column)
-                        metrics["alone"][column] = alone(level_table, values)
+                        metrics["alone"][column] = alone(level_table.drawn, values)
                     panels.append(
                         Panel(
                             level_table,

@@ -140,8 +140,8 @@ def _shares(external: Metrics, internal: Metrics) -> Entry | None:
     """Return what other shares of classes do to the accuracy; None if shares are equal, or a class has no inner rows.
 
     ``expected`` is the external accuracy if of each class as many were right as internally, and ``explains`` whether
-    the interval of the external accuracy holds it. ``label`` is the class whose share, ``internal`` and ``external``,
-    differs most.
+    the interval of the external accuracy holds it, but not the internal one. ``label`` is the class whose share,
+    ``internal`` and ``external``, differs most.
     """
     expected = 0.0
     shares = []
@@ -158,9 +158,13 @@ def _shares(external: Metrics, internal: Metrics) -> Entry | None:
     if change == 0.0:
         return None
     accuracy = external["accuracy"]
+    explains = False
+    if accuracy.interval:
+        is_changed = not accuracy.low <= internal["accuracy"].value <= accuracy.high
+        explains = bool(is_changed and accuracy.low <= expected <= accuracy.high)
     return {
         "expected": expected,
-        "explains": bool(accuracy.interval and accuracy.low <= expected <= accuracy.high),
+        "explains": explains,
         "label": label,
         "internal": internal_share,
         "external": share,

@@ -12,7 +12,7 @@ import math
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -152,9 +152,22 @@ def metrics_of(
     elif inside is not None:
         reason = f"no {table.row_is} was drawn at random"
         metrics["drawn"] = {
-            name: Figure(metrics[name].value, reason=reason) for name in RATES if metrics[name]
+            name: _without_intervals(value, reason)
+            for name, value in metrics.items()
+            if isinstance(value, Figure) or name in ("per_class", "two_class")
         }
     return metrics
+
+
+def _without_intervals(value: Any, reason: str) -> Any:
+    """Return figures inside a value without their intervals, for a reason."""
+    if isinstance(value, Figure):
+        return Figure(value.value, reason=reason)
+    if isinstance(value, list):
+        return [_without_intervals(item, reason) for item in value]
+    if isinstance(value, Mapping):
+        return {name: _without_intervals(item, reason) for name, item in value.items()}
+    return value
 
 
 def _facts(table: PredictionTable, units: Units) -> Entry:

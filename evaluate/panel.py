@@ -112,6 +112,8 @@ def figures_of(metrics: Metrics) -> Iterator[tuple[str, Figure]]:
         *part, figure_name = name.split()
         if figure_name not in hidden:
             begin = [_PARTS[word] for word in part if word in _PARTS]
+            if part[:1] == ["drawn"]:
+                begin[-1:] = ["".join(dict.fromkeys((begin[0], begin[-1])))]
             yield "".join(begin[-1:]) + figure_name.replace("_", " "), figure
 
 

@@ -20,6 +20,7 @@ from .. import (
     as_json,
     choice_in_run,
     conclude,
+    decisive,
     joined_versions,
     with_figures,
 )
@@ -232,7 +233,7 @@ def measured(name: str, metrics: Metrics, choice: Metrics | None = None) -> Entr
         entry = {**entry, **as_json(choice or {})}
         table = with_figures(entry)
         conclusion = conclude(table)
-        facts["table"] = entry
+        facts["table"] = decisive(entry)
         facts["lines"] = sentences(
             "terminal.txt", name=name, a=conclusion, warnings=warnings_of(table)
         )

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 from bchisto.evaluate import (
     Figure,
+    TwoClassView,
     as_json,
     choices_of,
+    compare_pairs,
+    conclude,
     measure,
+    unlike_pairs,
     verdict_of,
     with_figures,
 )
@@ -241,6 +245,24 @@ def test_others_that_are_equal_are_counted(rng):
     same = choose([a, replace(a, name="copy")], metrics[:1] * 2)
     assert {*same} == {"choice"}
     assert "accuracy_chosen" in choose([a, b], metrics[:2])
+
+
+def test_tables_of_other_drawn_images_are_no_choice(rng):
+    """A table may lack the column that says how images were chosen."""
+    a, b = candidates(rng, 2, rows=60, skill=[0.9, 0.7])
+    marked = replace(a, marks=("random", "not random") * 30)
+    tables = [marked, b]
+    assert choices_of(tables, [measure(table) for table in tables]) == [{}, {}]
+    assert compare_pairs(tables) == []
+    assert "different images as drawn at random" in unlike_pairs(tables)[0]
+    assert len(compare_pairs([marked, replace(b, marks=marked.marks)])) == 1
+    # of images that were all chosen nothing is concluded
+    chosen = [replace(table, marks=("not random",) * 60) for table in (a, b)]
+    assert compare_pairs(chosen) == []
+    metrics = measure(chosen[0], TwoClassView("b"))
+    assert conclude(metrics).m["auc"].interval is None
+    assert conclude(metrics).m["two_class"]["thresholds"][0]["sensitivity"].interval is None
+    assert metrics["auc"].interval
 
 
 def test_tables_of_other_classes_are_no_choice(rng):

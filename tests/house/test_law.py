@@ -49,9 +49,9 @@ TOKENS = {
     "commands": 15_500,
     "core": 45_998,
     "crossval": 4_642,
-    "data": 48_856,
+    "data": 48_883,
     "encoders": 25_628,
-    "evaluate": 48_932,
+    "evaluate": 49_233,
     "featurize": 31_342,
     "finetune": 22_387,
     "predict": 18_013,
@@ -60,7 +60,7 @@ TOKENS = {
 }
 """Tokens of each room, which may grow by `SLACK`. The issue that names a room raises its number, and that of all."""
 SLACK = 1.02
-TOKENS_OF_ALL = 385_993
+TOKENS_OF_ALL = 386_321
 """Of the whole package, without slack."""
 
 
