@@ -673,7 +673,7 @@ def test_a_person_labels_a_round(chrome, start, completed, tiny_options, tmp_pat
         assert shown_in(window) not in {*told, cannot}
         # while the models are trained, the next round goes on
         label_rightly(window, told)
-        window.wait_for_selector("#figures:has-text('of 9 images right')", timeout=240_000)
+        window.wait_for_selector("#figures:has-text('of 9 ')", timeout=240_000)
         assert wait(page, lambda current: not current["doing"])["trouble"] == ""
         rows = rows_of(manifest)
         assert {row["image_id"]: row["label"] for row in rows if row["label"]} == told
