@@ -65,10 +65,10 @@ def compare_pairs(
         Results of `compare_tables`, with ``first``, ``second``, and what `holm` adds.
     """
     pairs = []
-    # of images that were all chosen nothing is concluded
     tables = [table.drawn for table in tables]
     all_views = list(views) or [TwoClassView()] * len(tables)
     for (a, view_of_a), (b, view_of_b) in combinations(zip(tables, all_views, strict=True), 2):
+        # of images of which none was drawn nothing is concluded
         if a.is_drawn is not None or unlike(a, b) is not None:
             continue
         pair: Entry = {"first": a.name, "second": b.name}

@@ -15,7 +15,6 @@ import numpy as np
 from ..core import Kind, has_kind
 from .compare import paired_rows, unlike
 from .intervals import Entry, Figure, Metrics
-from .metrics import RATES
 from .panel import Panel, decisive
 from .predictions import FEW_IMAGES, Integers, Mask, PredictionTable, Values, sampling_units
 
@@ -27,6 +26,9 @@ BOOTSTRAPS = 1000
 
 _EQUAL = 1e-12
 """Figures that differ by less than this differ only by rounding."""
+
+RATES = ("accuracy", BALANCED, BY_UNIT)
+"""The figures that conclusions rest on, which are corrected for the choice of the best."""
 
 _CHOSEN = "_chosen"
 """What the name of a figure ends with that is corrected for the choice."""

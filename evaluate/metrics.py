@@ -69,9 +69,6 @@ HEADLINE = "accuracy"
 
 _HEADLINES = ("accuracy", "patient_recognition_rate")
 
-RATES = ("accuracy", "balanced_accuracy", "patient_recognition_rate")
-"""The figures that conclusions rest on, which are corrected for the choice of the best."""
-
 ENTRY_POINT_GROUP = "bchisto.metrics"
 
 PRECISE = 0.05

@@ -111,10 +111,11 @@ def figures_of(metrics: Metrics) -> Iterator[tuple[str, Figure]]:
     for name, figure in _named_figures(metrics, ""):
         *part, figure_name = name.split()
         if figure_name not in hidden:
-            begin = [_PARTS[word] for word in part if word in _PARTS]
-            if part[:1] == ["drawn"]:
-                begin[-1:] = ["".join(dict.fromkeys((begin[0], begin[-1])))]
-            yield "".join(begin[-1:]) + figure_name.replace("_", " "), figure
+            titles = [_PARTS[word] for word in part if word in _PARTS]
+            title = "".join(titles[-1:])
+            if part[:1] == ["drawn"] and titles[1:]:
+                title = titles[0] + title
+            yield title + figure_name.replace("_", " "), figure
 
 
 def rows_of(metrics: Metrics) -> str:

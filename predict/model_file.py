@@ -56,10 +56,12 @@ def find_bundle(model: PathInput) -> Path:
     if not model.is_dir():
         if model.is_file():
             return model
-        # the folder of the run, if the path is of another one of its results
-        others = sorted(map(str, model.parent.parent.glob(f"*/{_BUNDLE}")))
         remedy = f"bchisto boost and finetune write one as {_BUNDLE}"
-        if others and model.name == _BUNDLE:
+        others = []
+        if model.name == _BUNDLE:
+            # of the same run, if it has other results
+            others = sorted(map(str, model.parent.parent.glob(f"*/{_BUNDLE}")))
+        if others:
             remedy = f"there is {few(others)}"
         raise MissingInputError(f"{model}: no such run folder or model file; {remedy}")
     bundles = _bundles_in(model)

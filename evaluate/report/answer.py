@@ -312,9 +312,9 @@ def _in_kinds(texts: Sequence[str], most: int) -> list[str]:
         if len(line) > width:
             # at the end of a clause
             clause = re.match(rf".{{40,{width - 4}}}(?=[:;,] )", line)
-            line = (
-                f"{clause[0]} ..." if clause else textwrap.shorten(line, width, placeholder=" ...")
-            )
+            line = textwrap.shorten(line, width, placeholder=" ...")
+            if clause:
+                line = f"{clause[0]} ..."
         lines.append(line + end)
     return lines
 

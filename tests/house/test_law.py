@@ -51,16 +51,16 @@ TOKENS = {
     "crossval": 4_642,
     "data": 48_883,
     "encoders": 25_628,
-    "evaluate": 49_233,
+    "evaluate": 49_214,
     "featurize": 31_342,
     "finetune": 22_387,
-    "predict": 18_013,
+    "predict": 18_018,
     "root": 2_225,
     "stains": 6_865,
 }
 """Tokens of each room, which may grow by `SLACK`. The issue that names a room raises its number, and that of all."""
 SLACK = 1.02
-TOKENS_OF_ALL = 386_321
+TOKENS_OF_ALL = 386_307
 """Of the whole package, without slack."""
 
 
