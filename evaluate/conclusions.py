@@ -580,13 +580,15 @@ def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Ent
 def _moved(figure: Figure, value: float) -> Figure:
     """Return a figure at a lower value, with its interval moved by as much; as it is if the value is not lower.
 
+    The interval still reaches what was measured, which the table itself shows to be possible.
+
     In expectation no bootstrap of the figure that ranks is above the best one's, since what is chosen for the rows in a
     bag has fewer right ones left outside of it; a higher value is an error of drawing. A figure that does not rank may
     be higher for the other tables, but it is not the chosen one's.
     """
     moved = max(0.0, figure.value - value)
     low = max(0.0, figure.low - moved)
-    high = max(0.0, figure.high - moved)
+    high = max(figure.value, figure.high - moved)
     return replace(figure, value=figure.value - moved, low=low, high=high)
 
 

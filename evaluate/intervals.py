@@ -2,19 +2,19 @@
 
 The influence of a row on a figure is the derivative of the figure by the row's weight, over the number of rows. The
 influences of all rows sum to 0, and a figure of new units varies as the sum of the influences of a unit does (the
-infinitesimal jackknife: Efron 1982, ch. 6). A figure's variance is the sum of the squared influences of its units, each
-raised as the jackknife does (how far a unit lies from the others, not from a mean that it draws towards itself). The
-interval is Wilson's of a share of as many independent rows as would have this variance, with Student's quantile; its
-degrees of freedom are those by which the squares themselves vary (Satterthwaite), so that few units, or one that
-outweighs the others, count as few. Where rows are units, and counts make the variance, it is that of Clopper and
-Pearson for as many rows (mid-p: kappa, Matthews).
+infinitesimal jackknife: Efron 1982, ch. 6). How many times as much units vary as independent rows would, the design
+effect (Kish 1965), is told by the squared influences of units, each raised as the jackknife does (how far a unit lies
+from the others, not from a mean that it draws towards itself); few units tell little of it, and it is moderated by what
+is usual (`_moderated`). The interval is Wilson's of a share of as many independent rows, with Student's quantile. Where
+rows are units, and counts make the variance, it is that of Clopper and Pearson for as many rows (mid-p: kappa,
+Matthews).
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -31,8 +31,9 @@ LEVEL = 0.975
 """Quantile of a two-sided 95 % interval."""
 
 RANKED = 4.0
-"""How many rows of a share a case is worth in an AUC, at most: the variance of a case's rank is an eighth of that of a
-share at an AUC of 0.99, with normal scores, and a quarter on the mean of both sides (Hanley & McNeil 1982)."""
+"""How many rows of a share a case is worth in a difference of AUCs, at most: the variance of a case's rank is an eighth
+of that of a share at an AUC of 0.99, with normal scores, and a quarter on the mean of both sides (Hanley & McNeil
+1982)."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,13 @@ class Part:
     sides : tuple of ndarray of bool, each of shape (n,)
         Rows whose influences sum to 0 by themselves: all rows of a share; positive and negative ones of an AUC.
     finer : float
-        Rows of a share that a row is worth at most.
+        Rows of a share that a row is worth at most; for an AUC by itself see `_rows_of_ranks`.
+    folds : ndarray of int, shape (n,), optional
+        Of an AUC, the fold within which each row is ranked.
     moved : float, optional
         Of a difference of shares, the share of rows that changed either way.
     by_unit : bool
         Whether units weigh the same, however many rows they have.
-    predictive : bool
-        Whether the number of rows varies too, as of those that are called positive.
     pooled : bool
         Whether it ranks scores of models of different folds together.
     """
@@ -62,9 +63,9 @@ class Part:
     effect: Values
     sides: tuple[Mask, ...]
     finer: float = 1.0
+    folds: Integers | None = None
     moved: float | None = None
     by_unit: bool = False
-    predictive: bool = False
     pooled: bool = False
 
     @property
@@ -73,9 +74,7 @@ class Part:
         return self.finer < RANKED
 
 
-def share_part(
-    hits: ArrayLike, inside: Mask | None = None, *, predictive: bool = False
-) -> Part | None:
+def share_part(hits: ArrayLike, inside: Mask | None = None) -> Part | None:
     """Return the mean of `hits` (bool or float, of all rows) over the rows `inside`; None where there are none."""
     if inside is None:
         inside = np.ones(np.shape(hits), np.bool_)
@@ -84,7 +83,7 @@ def share_part(
     right = np.asarray(hits, np.float64)
     value = float(right[inside].mean())
     effect = np.where(inside, right - value, 0.0) / inside.sum()
-    return Part(value, effect, (inside,), predictive=predictive)
+    return Part(value, effect, (inside,))
 
 
 def difference(
@@ -220,23 +219,28 @@ what one tests trains the others, and no table shows by how much (Bengio & Grand
 bchisto's choice: the least that covered in ``tools/benchmarks/coverage.py``."""
 
 OF_IMAGES = 1.35
-"""The same for what counts images that are units, or pairs of them (AUC), and for their calibration slope and
-intercept."""
+"""The same for what counts images that are units, for their calibration slope and intercept, and for differences of
+AUCs of groups."""
+
+OF_RANKS = 1.75
+"""The same for AUCs of images that are units: of noise, a fold's model ranks the others' images backwards."""
 
 DIFFERENCE_OF_IMAGES = 1.45
 """The same for differences."""
 
-LEAST_FREEDOM = 5.0
-"""Degrees of freedom of the variance of units, at least, if there are so many units: of means, ranks and predictive
-values. If one unit outweighs the others, the error of a figure and its variance are both mostly that unit's, and grow
-together. Other shares have no such bound. Chosen as above."""
+PRIOR_UNITS = 6.0
+"""How many units the usual design effect weighs as, beside that of the units of a table, see `_moderated`: what a few
+units tell is mostly chance, and one more right row would turn it. Chosen as above, with `PRIOR_LIKENESS`."""
 
-LEAST_FREEDOM_OF_TERMS = 8.0
-"""The same of what is made of several terms: differences, likelihood ratios, kappa, Matthews correlation."""
+PRIOR_LIKENESS = 0.25
+"""The intraclass correlation of the usual design effect: how alike the rows of a unit are right."""
+
+LEAST_FREEDOM = 8.0
+"""Degrees of freedom of the variance of a difference, at least, if there are so many units: if one unit outweighs the
+others, the error of a difference and its variance are both mostly that unit's, and grow together. Chosen as above."""
 
 LESS_CORRECTION = 0.75
-"""Power of the jackknife's correction in differences, which favour neither side, and in predictive values, whose rows
-vary in number: 1 is CR3, 1/2 CR2. Chosen as above."""
+"""Power of the jackknife's correction in differences, which favour neither side: 1 is CR3, 1/2 CR2. Chosen as above."""
 
 MODEL_ROWS = 10.0
 """Rows that the variance by the model counts for in calibration of single images. Chosen as above."""
@@ -260,6 +264,7 @@ class IntervalMethod(StrEnum):
     EXACT = "Clopper-Pearson"
     EFFECTIVE = "Clopper-Pearson, effective rows"
     COMBINED = "Clopper-Pearson of each class, combined (MOVER)"
+    WILSON_COMBINED = "Wilson of each class, effective rows, t, combined (MOVER)"
     INFLUENCES = "influences of units, t"
     DRAWS = "percentile bootstrap"
     UNPAIRED = "of both figures, unpaired"
@@ -305,11 +310,18 @@ class Units:
         """Whether every row is a unit."""
         return self.count == len(self.member)
 
-    def factor(self, parts: Sequence[Part], *, images: float = OF_IMAGES) -> float:
-        """Return the factor of the variance of parts: at most `images`, if they count images or ranks."""
+    def factor(self, parts: Sequence[Part]) -> float:
+        """Return the factor of the variance of parts: smaller if they count images, larger if they rank them."""
+        finest = max(part.finer for part in parts)
+        if not self.single or not np.isfinite(finest) or self.widen == 1.0:
+            return self.widen
+        return OF_RANKS if finest == RANKED else OF_IMAGES
+
+    def factor_of_difference(self, parts: Sequence[Part]) -> float:
+        """Return the same for differences."""
         finest = max(part.finer for part in parts)
         if self.single and np.isfinite(finest):
-            return min(self.widen, images)
+            return min(self.widen, DIFFERENCE_OF_IMAGES)
         if finest == RANKED:
             return min(self.widen, OF_IMAGES)
         return self.widen
@@ -325,14 +337,7 @@ class Units:
             f"one {self.noun} holds {100 * largest / rows:.0f} % of the {rows} {plural(self.row)}"
         )
 
-    def share(
-        self,
-        hits: ArrayLike,
-        inside: Mask | None = None,
-        *,
-        least: float = 1.0,
-        predictive: bool = False,
-    ) -> Figure | None:
+    def share(self, hits: ArrayLike, inside: Mask | None = None) -> Figure | None:
         """Return the share of the rows `inside` that are right; None where there are none.
 
         Parameters
@@ -341,10 +346,6 @@ class Units:
             Right or not; a float where a row is the mean of several predictions.
         inside : ndarray of bool, shape (n,), optional
             All rows by default.
-        least : float
-            The fewest degrees of freedom, see `unit_variation`.
-        predictive : bool
-            Whether the number of these rows varies too, see `Part`.
 
         Examples
         --------
@@ -354,26 +355,20 @@ class Units:
         >>> Units(np.repeat([0, 1], [12, 8])).share([True] * 20).reason
         'one group holds 60 % of the 20 images'
         """
-        return self.figure(share_part(hits, inside, predictive=predictive), least=least)
+        return self.figure(share_part(hits, inside))
 
-    def figure(self, part: Part | None, *, least: float = 1.0) -> Figure | None:
+    def figure(self, part: Part | None) -> Figure | None:
         """Return a part with its interval, see `interval`; None where it is not defined."""
         if part is None:
             return None
-        return interval([part], self, least=least)
+        return interval([part], self)
 
 
-def interval(
-    parts: Sequence[Part],
-    units: Units,
-    *,
-    limits: Ends = (0.0, 1.0),
-    least: float = 1.0,
-) -> Figure:
+def interval(parts: Sequence[Part], units: Units, *, limits: Ends = (0.0, 1.0)) -> Figure:
     """Return the mean of parts with its interval, or with the reason why there is none.
 
     Parts are brought between 0 and 1. The interval is then that of a share of as many independent rows as would vary
-    as much, see `_rows_of_mean`; but that of shares of different rows, each of which is a unit, combines those of each.
+    as much, see `_rows_of_mean`; but that of shares of different rows combines those of each.
 
     Parameters
     ----------
@@ -381,8 +376,6 @@ def interval(
     units : Units
     limits : (float, float)
         The least and the greatest value that a part can have.
-    least : float
-        The fewest degrees of freedom of a share that is not predictive, see `unit_variation`.
 
     References
     ----------
@@ -395,27 +388,28 @@ def interval(
     reason = _not_estimable(parts, units)
     if reason is not None:
         return Figure(value, reason=reason)
-    # of single rows each class has an exact interval, and these are combined; kappa and Matthews are no shares
-    if limits == (0.0, 1.0) and _are_of_single_rows(parts, units):
-        return _combined(parts, units)
+    of_shares = limits == (0.0, 1.0)  # kappa and Matthews are no shares
     origin = limits[0]
     scale = limits[1] - limits[0]
     scaled = [
         replace(part, value=(part.value - origin) / scale, effect=part.effect / scale)
         for part in parts
     ]
-    fewest, of_counts, exact_method = _kind_of(parts, limits, least)
-    power = LESS_CORRECTION if any(part.predictive for part in parts) else 1.0
-    variation = unit_variation(scaled, units.member, least=fewest, power=power)
+    spread = _moderated(scaled, units)
+    quantile = float(stdtrit(spread.freedom, LEVEL))
+    widen = units.factor(parts)
+    if of_shares and _are_of_different_rows(parts):
+        return _combined(parts, spread, units, quantile)
     shares = np.clip([part.value for part in scaled], 0.0, 1.0)
     share = float(shares.mean())
-    widen = units.factor(parts)
-    rows = _rows_of_mean(shares, variation) / widen
-    if variation.counted:
+    rows = _rows_of_mean(shares, spread) / widen
+    if units.single and all(part.counts for part in parts):
+        of_counts = exact if of_shares else mid_p
         ends = of_counts(share, rows)
-        method = exact_method
+        is_share = of_shares and len(parts) == 1 and parts[0].finer == 1.0
+        method = IntervalMethod.EXACT if is_share else IntervalMethod.EFFECTIVE
     else:
-        ends = wilson(share, rows, float(stdtrit(variation.freedom, LEVEL)))
+        ends = wilson(share, rows, quantile)
         method = IntervalMethod.WILSON
     low, high = (origin + scale * end for end in ends)
     return Figure(value, low, high, method_name(method, widen))
@@ -442,93 +436,245 @@ def _not_estimable(parts: Sequence[Part], units: Units) -> str | None:
     return None
 
 
-def _kind_of(
-    parts: Sequence[Part], limits: Ends, least: float
-) -> tuple[float, Callable[[float, float], Ends], IntervalMethod]:
-    """Return how the interval of a mean of parts, which may be one, is made.
-
-    Returns
-    -------
-    float
-        The fewest degrees of freedom, see `unit_variation`.
-    callable
-        Returns the interval of a share of so many rows, if every row is a unit; else it is Wilson's.
-    IntervalMethod
-        What that is called.
-    """
-    if len(parts) > 1 or parts[0].finer != 1.0:  # means, AUC, F1, Brier score
-        return LEAST_FREEDOM, exact, IntervalMethod.EFFECTIVE
-    if limits != (0.0, 1.0):  # kappa, Matthews correlation
-        return LEAST_FREEDOM_OF_TERMS, mid_p, IntervalMethod.EFFECTIVE
-    if parts[0].predictive:
-        return LEAST_FREEDOM, exact, IntervalMethod.EXACT
-    return least, exact, IntervalMethod.EXACT
-
-
-def _are_of_single_rows(parts: Sequence[Part], units: Units) -> bool:
-    """Return whether parts are shares of different rows, each of which is a unit."""
+def _are_of_different_rows(parts: Sequence[Part]) -> bool:
+    """Return whether several parts are shares, and no row is in two of them."""
     if len(parts) < 2 or any(part.finer != 1.0 for part in parts):
         return False
-    sides = [part.sides[0] for part in parts]
-    rows = sum(int(side.sum()) for side in sides)
-    return rows == len(np.unique(units.member[np.any(sides, axis=0)]))
+    return int(np.sum([part.sides[0].sum() for part in parts])) == int(rows_inside(parts).sum())
 
 
-def _combined(parts: Sequence[Part], units: Units) -> Figure:
+def _combined(parts: Sequence[Part], spread: Spread, units: Units, quantile: float) -> Figure:
     """Return the mean of k shares of different rows, its interval from that of each (MOVER).
 
-    With the shares p_i of n_i rows, the intervals (l_i, u_i) of Clopper and Pearson for n_i / f rows, and f the factor
-    of folds, it is (m - sqrt(sum (p_i - l_i)^2) / k, m + sqrt(sum (u_i - p_i)^2) / k), where m is the mean of p_i.
+    With the shares p_i of n_i independent rows, their intervals (l_i, u_i) for n_i / f rows, and f the factor of folds,
+    it is (m - sqrt(c sum (p_i - l_i)^2) / k, m + sqrt(c sum (u_i - p_i)^2) / k), where m is the mean of p_i, and c how
+    many times as much the sum of the shares varies as if units had rows in one of them only.
+
+    References
+    ----------
+    Zou & Donner 2008.
     """
     widen = units.factor(parts)
     shares = np.array([part.value for part in parts])
     # a variance that is raised by a factor is that of so many rows fewer
-    bounds = np.array([exact(part.value, int(part.sides[0].sum()) / widen) for part in parts])
-    down, up = np.linalg.norm(bounds.T - shares, axis=1) / len(parts)
+    rows = np.maximum(spread.worth, 1.0) / widen
+    if units.single:
+        ends = [exact(*of_part) for of_part in zip(shares, rows, strict=True)]
+        method = IntervalMethod.COMBINED
+    else:
+        ends = [wilson(*of_part, quantile) for of_part in zip(shares, rows, strict=True)]
+        method = IntervalMethod.WILSON_COMBINED
+    down, up = np.linalg.norm(np.transpose(ends) - shares, axis=1) / len(parts)
     value = float(shares.mean())
-    return Figure(
-        value, value - float(down), value + float(up), method_name(IntervalMethod.COMBINED, widen)
+    low = value - float(down) * spread.together**0.5
+    high = value + float(up) * spread.together**0.5
+    return Figure(value, max(0.0, low), min(1.0, high), method_name(method, widen))
+
+
+def _rows_of_mean(shares: Values, spread: Spread) -> float:
+    """Return the independent rows of a mean of k parts p_i, each worth n_i rows, with the variance v.
+
+    Of one part they are p (1 - p) / v, at most n. To several, a row right and one wrong are added to each:
+    q_i = (n_i p_i + 1) / (n_i + 2), which varies by q_i (1 - q_i) / (n_i + 2) at least. What the parts' own variances
+    lack of that, over k^2, is added to v. With m the mean of q_i the rows are m (1 - m) / (v + added) - 2, at least 1,
+    and at most as many as there are: what one part gains another may lose.
+    """
+    worth = np.minimum(spread.worth, _MOST_WORTH)
+    if len(shares) == 1:
+        scatter = float(shares[0] * (1.0 - shares[0]))
+        if scatter <= 0.0 or spread.variance <= scatter / worth[0]:
+            return float(worth[0])
+        return max(scatter / spread.variance, 1.0)
+    drawn = (shares * worth + 1.0) / (worth + 2.0)
+    added = _lacking_variance(drawn * (1.0 - drawn) / (worth + 2.0), spread.of_parts)
+    middle = float(drawn.mean())
+    scatter = middle * (1.0 - middle)
+    if spread.variance + added <= scatter / (spread.most + 2.0):
+        return spread.most
+    return max(scatter / (spread.variance + added) - 2.0, 1.0)
+
+
+def _lacking_variance(least_of_each: Values, variances: Values) -> float:
+    """Return what the variance of a mean lacks, if each part is to vary by this at least."""
+    return float(np.maximum(least_of_each - variances, 0.0).sum()) / len(variances) ** 2
+
+
+class Spread(NamedTuple):
+    """How parts vary over units.
+
+    Attributes
+    ----------
+    variance : float
+        Of their mean.
+    of_parts : ndarray of float64, shape (parts,)
+        Of each.
+    worth : ndarray of float64, shape (parts,)
+        Independent rows of a share that each is worth, at most.
+    most : float
+        Independent rows of a share that their mean is worth, at most.
+    together : float
+        How many times as much their sum varies as if no unit had rows of two.
+    freedom : float
+        Degrees of freedom of the variances.
+    """
+
+    variance: float
+    of_parts: Values
+    worth: Values
+    most: float
+    together: float
+    freedom: float
+
+
+class _PartSpread(NamedTuple):
+    """How one part varies over units.
+
+    Attributes
+    ----------
+    influence : ndarray of float64, shape (units,)
+        Of each unit, raised as the jackknife does.
+    weights : ndarray of float64, shape (units,)
+        The share that each unit has in the part.
+    worth : float
+        Independent rows of a share that it would be worth, if rows of a unit were not alike.
+    units : float
+        Units of equal size that it is of.
+    of_units, of_rows : float
+        Its variance, and that which independent rows would have.
+    usual, effect : float
+        What is usual of the latter, and by how much units vary more (Kish 1965, sec. 5.4).
+    """
+
+    influence: Values
+    weights: Values
+    worth: float
+    units: float
+    of_units: float
+    of_rows: float
+    usual: float
+    effect: float
+
+
+def _part_spread(part: Part, member: Integers) -> _PartSpread:
+    """Return how a part varies; as usual with two units right and two wrong added (Agresti & Coull 1998)."""
+    variation = _part_variation(part, member, 1.0)
+    of_sides = [_weights(part, side, member) for side in part.sides]
+    count = _worth_of_sides([kish(of_row) for of_row, _ in of_sides], 1.0)
+    units = _worth_of_sides([kish(of_unit) for _, of_unit in of_sides], 1.0)
+    worth = part.finer * count
+    if part.folds is not None:
+        worth = _rows_of_ranks(part)
+    of_rows = float(np.square(part.effect).sum())
+    usual = of_rows  # distances have no other
+    if np.isfinite(worth):
+        drawn = (units * part.value + 2.0) / (units + 4.0)
+        usual = drawn * (1.0 - drawn) / worth
+    return _PartSpread(
+        variation.influence,
+        np.mean([of_unit for _, of_unit in of_sides], axis=0),
+        worth,
+        units,
+        variation.variance,
+        of_rows,
+        usual,
+        1.0 + (count / units - 1.0) * PRIOR_LIKENESS,
     )
 
 
-def _rows_of_share(share: float, variation: Variation) -> float:
-    """Return the independent rows of a share p with the variance v: p (1 - p) / v, within the bounds of its units.
+def _weights(part: Part, side: Mask, member: Integers) -> tuple[Values, Values]:
+    """Return the shares that each row, and each unit, has in a side of a part."""
+    count = int(member.max()) + 1
+    of_row = side / side.sum()
+    if part.by_unit:
+        sizes = np.bincount(member[side], minlength=count)
+        of_row = side / np.maximum(sizes[member], 1) / np.count_nonzero(sizes)
+    return of_row, np.bincount(member, of_row, count)
 
-    Where nothing varies, they are what its units are worth.
+
+def _rivals(part: Part) -> tuple[Values, Values]:
+    """Return the positive and the negative cases of each fold of an AUC."""
+    _, fold = np.unique(part.folds, return_inverse=True)
+    positives, negatives = (np.bincount(fold, side) for side in part.sides)
+    return positives, negatives
+
+
+def _rows_of_ranks(part: Part) -> float:
+    """Return the independent rows of a share that the cases of an AUC are worth, by its folds.
+
+    A case is worth less, the fewer rivals it has in its fold: single pairs are rows.
+
+    References
+    ----------
+    Newcombe 2006 (method 5), summed over folds.
     """
-    by_row = share * (1.0 - share)
-    if not variation.variance > 1e-12 * by_row > 0.0:
-        return variation.each[0].worth
-    fewest, most = variation.each[0].bounds
-    return min(max(by_row / variation.variance, fewest), most)
+    positives, negatives = _rivals(part)
+    pairs = positives * negatives
+    others = (positives + negatives) / 2.0 - 1.0
+    alike = (1.0 - part.value) / (2.0 - part.value) + part.value / (1.0 + part.value)
+    return float(pairs.sum() ** 2 / (pairs * (1.0 + others * alike)).sum())
 
 
-def _rows_of_mean(shares: Values, variation: Variation) -> float:
-    """Return the independent rows of a mean of k parts p_i, each worth n_i rows, with the variance v.
+def _counted_twice(part: Part) -> float:
+    """Return what the influences of both cases of a pair count twice in the variance of an AUC (Bamber 1975)."""
+    if part.folds is None:
+        return 0.0
+    positives, negatives = _rivals(part)
+    return part.value * (1.0 - part.value) / float(positives @ negatives)
 
-    A row right and one wrong are added to each part: q_i = (n_i p_i + 1) / (n_i + 2), which varies by
-    q_i (1 - q_i) / (n_i + 2) at least. What the parts' own variances lack of that, over k^2, is added to v. With m the
-    mean of q_i the rows are m (1 - m) / (v + added) - 2, at least 1, and at most as many as the parts can be worth.
-    If the parts vary but their mean does not, since what one gains another loses, the rows are at most what the parts
-    are worth together.
+
+def _moderated(parts: Sequence[Part], units: Units) -> Spread:
+    """Return how parts vary over units, where the usual design effect counts as `PRIOR_UNITS` units more.
+
+    Units whose rows hardly differ, or are all right, tell nothing of how alike rows of a unit are, and few units hardly
+    more. The design effect is therefore that of the variances of both, summed: (a u d + k V) / (a u + k v), with v the
+    variance of independent rows and V that of k units, u and d the usual ones, and a the units that these weigh as.
+    It is 1 at least. Degrees of freedom are those of k + a units, but of 2 k at most: two patients stay few.
+
+    References
+    ----------
+    Smyth 2004 (moderated variances and their degrees of freedom).
     """
-    if len(shares) == 1:
-        return _rows_of_share(float(shares[0]), variation)
-    worth = np.minimum([part.worth for part in variation.each], _MOST_WORTH)
-    drawn = (shares * worth + 1.0) / (worth + 2.0)
-    added = _lacking_variance(drawn * (1.0 - drawn) / (worth + 2.0), variation)
-    variance = variation.variance + added
-    if variance == 0.0:
-        return min(float(worth.sum()), variation.most)
-    middle = float(drawn.mean())
-    rows = middle * (1.0 - middle) / variance - 2.0
-    return min(max(rows, 1.0), variation.most)
+    each = [_part_spread(part, units.member) for part in parts]
+    worth, sizes, of_units, of_rows, usual, effects = np.transpose(
+        [of_part[2:] for of_part in each]
+    )
+    influence = np.sum([of_part.influence for of_part in each], axis=0)
+    of_sum = float(np.square(influence).sum())
+    count = kish(np.mean([of_part.weights for of_part in each], axis=0))
+    most = float(np.minimum(worth, _MOST_WORTH).sum())
+    if all(part.counts for part in parts):
+        most = min(most, float(rows_inside(parts).sum()))
+    if units.single:
+        twice = np.array([_counted_twice(part) for part in parts])
+        variance = (of_sum - float(twice.sum())) / len(parts) ** 2
+        if len(parts) == 1 and parts[0].counts:
+            # a row that is a unit, right or wrong, is a row
+            variance = min(variance, parts[0].value * (1.0 - parts[0].value) / sizes[0])
+        return Spread(variance, of_units - twice, worth, most, 1.0, max(count - 1.0, 1.0))
+    of_each = _design_effect(usual, effects, of_units, of_rows, sizes)
+    rows_of_sum = np.square(np.sum([part.effect for part in parts], axis=0)).sum()
+    effect = _design_effect(usual.sum(), effects.mean(), of_sum, rows_of_sum, count)
+    # covariances of parts are told by few units even less
+    together = _design_effect(
+        2.0 * (usual * effects).sum(), 1.0, of_sum, of_units.sum(), count, 0.0
+    )
+    return Spread(
+        float(rows_of_sum * effect) / len(parts) ** 2,
+        of_rows * of_each,
+        worth / of_each,
+        most / float(effect),
+        float(together),
+        max(count - 1.0 + min(PRIOR_UNITS, count), 1.0),
+    )
 
 
-def _lacking_variance(least_of_each: Values, variation: Variation) -> float:
-    """Return what the variance of a mean lacks, if each part is to vary by this at least."""
-    shortfall = np.maximum(least_of_each - [part.variance for part in variation.each], 0.0)
-    return float(shortfall.sum()) / len(variation.each) ** 2
+def _design_effect(
+    usual: Any, effect: Any, of_units: Any, of_rows: Any, count: Any, least: float = 1.0
+) -> Values:
+    """Return the moderated design effect, see `_moderated`; the usual one if nothing is known to vary."""
+    rows = PRIOR_UNITS * usual + count * of_rows
+    both = PRIOR_UNITS * usual * effect + count * of_units
+    return np.maximum(np.divide(both, rows, out=np.asarray(effect * 1.0), where=rows > 0.0), least)
 
 
 def difference_interval(parts: Sequence[Part], units: Units) -> Figure:
@@ -555,16 +701,15 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Figure:
         valued = [
             replace(part, finer=_RANKED_IN_MEAN) if part.finer == RANKED else part for part in parts
         ]
-    variation = unit_variation(
-        valued, units.member, least=LEAST_FREEDOM_OF_TERMS, power=LESS_CORRECTION
-    )
+    variation = unit_variation(valued, units.member, least=LEAST_FREEDOM, power=LESS_CORRECTION)
     worth = np.array([part.worth for part in variation.each])
     moved = np.array([abs(part.value) if part.moved is None else part.moved for part in parts])
     better = _with_half_a_row(moved + values, worth)
     worse = _with_half_a_row(moved - values, worth)
     least_of_each = (better + worse - np.square(better - worse)) / (worth + 1.0)
-    widen = units.factor(parts, images=DIFFERENCE_OF_IMAGES)
-    variance = (variation.variance + _lacking_variance(least_of_each, variation)) * widen
+    widen = units.factor_of_difference(parts)
+    variances = np.array([part.variance for part in variation.each])
+    variance = (variation.variance + _lacking_variance(least_of_each, variances)) * widen
     half = float(stdtrit(variation.freedom, LEVEL)) * variance**0.5
     # half a row draws the middle towards 0; the interval still holds the difference that was seen
     middle = float((better - worse).mean())
@@ -636,18 +781,12 @@ class Variation(NamedTuple):
     variance : float
         Of the mean of the parts.
     each : list of PartVariation
-    counted : bool
-        Whether every row is a unit, and only counts make the variance.
-    most : float
-        The most rows of a share that the mean may be worth.
     freedom : float
         Degrees of freedom of the variance.
     """
 
     variance: float
     each: list[PartVariation]
-    counted: bool
-    most: float
     freedom: float
 
 
@@ -686,17 +825,14 @@ def unit_variation(
         variance = 0.0
     inside = rows_inside(parts)
     units = len(np.unique(member[inside]))
-    of_counts = all(part.counts for part in parts)
-    counted = of_counts and bool(units == inside.sum())
-    # if nothing varies between units, rows of one unit may be copies: no more than units count
-    most = units if of_counts and (counted or variance == 0.0) else np.inf
     degrees = units - 1.0
     if len(parts) == 1:
         degrees = min(max(each[0].units - 1.0, least), degrees)
     # one unit that makes most of the variance leaves hardly a degree, however many others there are
+    counted = all(part.counts for part in parts) and units == inside.sum()
     if not counted:
         degrees = min(degrees, max(least, freedom(influence, units, degrees)))
-    return Variation(variance, each, counted, most, max(degrees, 1.0))
+    return Variation(variance, each, max(degrees, 1.0))
 
 
 class PartVariation(NamedTuple):
@@ -711,8 +847,6 @@ class PartVariation(NamedTuple):
         Independent rows that it is worth, by how much more it varies over units than over rows: w = r v / V, with v
         and V the sums of squared influences of rows and of units, and r what its rows are worth. At least what its
         units are worth, at most r.
-    bounds : (float, float)
-        The fewest and the most rows of a share that it may be worth.
     units : float
         Units of equal size that those of all sides are worth.
     """
@@ -720,7 +854,6 @@ class PartVariation(NamedTuple):
     influence: Values
     variance: float
     worth: float
-    bounds: Ends
     units: float
 
 
@@ -746,8 +879,7 @@ def _part_variation(part: Part, member: Integers, power: float) -> PartVariation
     worth = units
     if variance > 1e-12 * by_row > 0.0:
         worth = min(max(rows * by_row / variance, units), rows)
-    bounds = (units / part.finer, rows if part.counts else worth)
-    return PartVariation(influence, variance, worth, bounds, sum(units_of_sides))
+    return PartVariation(influence, variance, worth, sum(units_of_sides))
 
 
 def _worth_of_sides(sizes: Sequence[float], finer: float) -> float:

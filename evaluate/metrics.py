@@ -198,7 +198,7 @@ def _per_class(table: PredictionTable, units: Units) -> dict[str, Entry]:
         if table.probabilities is not None:
             auc = auc_in_folds(true, table.probabilities[:, k], table.fold_array)
         per_class[name] = {
-            "precision": units.figure(share_part(true, called, predictive=True)),
+            "precision": units.figure(share_part(true, called)),
             "recall": units.figure(share_part(called, true)),
             "specificity": units.figure(share_part(~called, ~true)),
             "f1": units.figure(f1_part(true, called)),

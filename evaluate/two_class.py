@@ -14,7 +14,6 @@ from ..core import InputError, Message, Numbers, Parameter, Settings, Texts, con
 from ..data import default_positive, match_class, order_classes
 from .calibration import calibration_note, recalibration
 from .intervals import (
-    LEAST_FREEDOM_OF_TERMS,
     RANKED,
     Ends,
     Entry,
@@ -332,7 +331,7 @@ def auc_part(truth: Mask, scores: Values, folds: Integers | None = None) -> Part
     effect[order] = (wins - value * rivals) / pairs
     paired = np.empty(len(scores), np.bool_)
     paired[order] = rivals > 0
-    return Part(value, effect, (truth & paired, ~truth & paired), finer=RANKED)
+    return Part(value, effect, (truth & paired, ~truth & paired), finer=RANKED, folds=folds)
 
 
 def auc_in_folds(
@@ -609,12 +608,12 @@ def point_figures(units: Units, truth: Mask, called: Mask) -> dict[str, Figure |
     figures = {
         "sensitivity": units.share(called, truth),
         "specificity": units.share(~called, ~truth),
-        "ppv": units.share(truth, called, predictive=True),
-        "npv": units.share(~truth, ~called, predictive=True),
+        "ppv": units.share(truth, called),
+        "npv": units.share(~truth, ~called),
     }
     # ratios are made of shares whose degrees of freedom are bounded as those of terms are
-    of_positives = units.share(called, truth, least=LEAST_FREEDOM_OF_TERMS)
-    of_negatives = units.share(~called, ~truth, least=LEAST_FREEDOM_OF_TERMS)
+    of_positives = units.share(called, truth)
+    of_negatives = units.share(~called, ~truth)
     if of_positives is None or of_negatives is None:
         return figures | {"lr_positive": None, "lr_negative": None}
     return figures | {

@@ -15,11 +15,11 @@ from bchisto.evaluate.intervals import (
     normal_interval,
     share_part,
     unit_variation,
-    wilson,
 )
 from bchisto.evaluate.metrics import agreement, f1_part, matrix_part, matthews
 from bchisto.evaluate.two_class import auc_part, point_figures
 from numpy.testing import assert_allclose
+from scipy.special import expit, logit
 from scipy.stats import binom, t
 
 
@@ -149,8 +149,9 @@ def test_the_mean_of_parts_that_are_all_1_is_not_certain():
     assert 0.6 < low < 0.9
     assert high == 1.0
     low, high = interval([auc_part(labels > 0, labels * 1.0)], Units(np.arange(20))).interval
-    # worth 40 rows of a share
-    assert low == pytest.approx(40 / (40 + 2.0930240544082634**2), rel=0.01)
+    # worth 100 pairs / (1 + 9 other cases of a side / 2) rows of a share (Newcombe 2006, method 5)
+    worth = 100 / 5.5
+    assert low == pytest.approx(worth / (worth + t.ppf(0.975, 19) ** 2), rel=1e-6)
     assert high == 1.0
 
 
@@ -171,25 +172,24 @@ def test_mid_p_by_the_binomial_distribution(right, rows):
     )
 
 
-def by_hand(hits, inside, member, *, least, power):
-    """Return the interval of a share of rows in units: Wilson's of statsmodels, for as many rows as vary as much."""
-    from scipy.stats import norm, t
+def by_hand(hits, inside, member):
+    """Return the interval of a share of rows in units: Wilson's of statsmodels, with the moderated design effect."""
+    from scipy.stats import norm
     from statsmodels.stats.proportion import proportion_confint
 
-    share, units = hits[inside].mean(), np.unique(member[inside])
-    size = np.array([(member[inside] == one).sum() for one in units])
-    summed = (
-        np.array([(hits[inside] - share)[member[inside] == one].sum() for one in units])
-        / inside.sum()
+    share, count = hits[inside].mean(), inside.sum()
+    size = np.array([(inside & (member == one)).sum() for one in np.unique(member[inside])])
+    wrong = np.array(
+        [(hits - share)[inside & (member == one)].sum() for one in np.unique(member[inside])]
     )
-    squares = np.square(summed / (1 - size / size.sum()) ** power)
-    rows = share * (1 - share) / squares.sum()
-    worth = size.sum() ** 2 / np.square(size).sum()
-    assert worth < rows < inside.sum()  # otherwise these bound it
-    units_known = member.max() + 1
-    free = 2 * squares.sum() ** 2 / (np.square(squares).sum() - squares.sum() ** 2 / len(units))
-    free = min(max(least, min(free, max(worth - 1, least))), units_known - 1)
-    alpha = 2 * norm.sf(t.ppf(0.975, free))
+    units = count**2 / np.square(size).sum()
+    of_units = np.square(wrong / count / (1 - size / count)).sum()
+    with_four = (units * share + 2) / (units + 4)
+    usual = 6 * with_four * (1 - with_four) / count
+    alike = 1 + 0.25 * (count / units - 1)
+    effect = (usual * alike + units * of_units) / (usual + units * share * (1 - share) / count)
+    alpha = 2 * norm.sf(t.ppf(0.975, units - 1 + min(6, units)))
+    rows = count / max(effect, 1)
     return proportion_confint(share * rows, rows, alpha=alpha, method="wilson")
 
 
@@ -203,27 +203,91 @@ def outweighed():
     return member, truth, np.where(right, truth, ~truth)
 
 
-def test_predictive_values_by_hand(outweighed):
-    """With three quarters of the correction, and at least 5 degrees of freedom; sensitivity has neither."""
+def test_shares_of_rows_in_units_by_hand(outweighed):
     member, truth, called = outweighed
-    found = Units(member).share(truth, called, predictive=True).interval
-    assert_allclose(found, by_hand(truth, called, member, least=5, power=0.75), rtol=1e-9)
-    assert found != pytest.approx(by_hand(truth, called, member, least=1, power=0.75), rel=1e-3)
-    sensitivity = Units(member).share(called, truth).interval
-    assert_allclose(sensitivity, by_hand(called, truth, member, least=1, power=1), rtol=1e-9)
+    for hits, inside in ((truth, called), (called, truth), (truth == called, member >= 0)):
+        assert_allclose(
+            Units(member).share(hits, inside).interval, by_hand(hits, inside, member), rtol=1e-9
+        )
 
 
 def test_likelihood_ratios_by_hand(outweighed):
-    """Of terms with at least 8 degrees of freedom, on logarithms (Donner and Zou 2012)."""
+    """Of terms, on logarithms (Donner and Zou 2012)."""
     member, truth, called = outweighed
-    found = point_figures(Units(member), truth, called)["lr_positive"].interval
+    ratio = point_figures(Units(member), truth, called)["lr_positive"].interval
     yes, no = called[truth].mean(), called[~truth].mean()
-    (low, high), (least, most) = (
-        by_hand(called, side, member, least=8, power=1) for side in (truth, ~truth)
-    )
+    (low, high), (least, most) = (by_hand(called, side, member) for side in (truth, ~truth))
     down = np.hypot(np.log(yes / low), np.log(most / no))
     up = np.hypot(np.log(high / yes), np.log(no / least))
-    assert_allclose(found, yes / no * np.exp([-down, up]), rtol=1e-9)
+    assert_allclose(ratio, yes / no * np.exp([-down, up]), rtol=1e-9)
+
+
+def random_table(rng, equal):
+    """Draw patients who differ, with the class and the result of each image, and the factor of folds."""
+    patients = int(rng.integers(3, 25))
+    if equal:
+        sizes = np.full(patients, rng.integers(2, 12))
+    else:
+        sizes = np.maximum(1, rng.lognormal(0, 1, patients) * rng.integers(2, 8)).astype(int)
+    member = np.repeat(np.arange(patients), sizes)
+    skill = logit(rng.uniform(0.4, 0.99)) + rng.choice([0, 0.3, 1.5]) * rng.normal(size=patients)
+    hits = rng.random(len(member)) < expit(skill)[member]
+    label = rng.integers(0, 2, patients)[member]
+    if rng.random() < 0.5:
+        label = rng.integers(0, 2, len(member))
+    return Units(member, rng.choice([1.0, 1.5])), hits, label
+
+
+def figures_of(hits, label, units):
+    sizes = np.bincount(units.member)
+    means = np.bincount(units.member, hits) / sizes
+    effect = (hits - means.mean()) / sizes[units.member] / len(sizes)
+    by_unit = Part(float(means.mean()), effect, (label >= 0,), by_unit=True)
+    classes = [share_part(hits, label == one) for one in np.unique(label)]
+    return [interval(parts, units) for parts in ([share_part(hits)], classes, [by_unit])]
+
+
+@pytest.mark.parametrize(
+    "tables", [pytest.param(range(400)), pytest.param(range(400, 5400), marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize(("equal", "most"), [(True, 0.005), (False, 0.03)])
+def test_one_more_right_row_never_looks_worse(equal, most, tables):
+    """Neither end of an interval falls; with equal patients no verdict is lost."""
+    flips = 0
+    for number in tables:
+        rng = np.random.default_rng([number, equal])
+        units, hits, label = random_table(rng, equal)
+        if hits.all():
+            continue
+        better = hits.copy()
+        better[rng.choice(np.flatnonzero(~hits))] = True
+        both = zip(figures_of(hits, label, units), figures_of(better, label, units), strict=True)
+        for before, after in both:
+            if before.interval is None or after.interval is None:
+                continue
+            flips += 1
+            assert after.low >= before.low - most
+            assert after.high >= before.high - most
+            assert not equal or not before.low > 0.5 >= after.low
+    assert flips > 2 * len(tables)
+
+
+def test_perfect_patients_are_worth_no_less_than_nearly_perfect_ones():
+    """Six patients of five images each, all right, or one or two wrong."""
+    lows = []
+    for wrong in ([], [0], [0, 5]):
+        hits = ~np.isin(np.arange(30), wrong)
+        lows.append(Units(np.repeat(np.arange(6), 5), 1.5).share(hits).low)
+    assert lows == sorted(lows, reverse=True)
+    assert lows[0] > 0.6
+
+
+def test_an_auc_of_single_pairs_is_a_share_of_pairs():
+    """Ten folds of one positive and one negative image, each ranked rightly: ten rows."""
+    truth = np.arange(20) % 2 == 0
+    part = auc_part(truth, truth * 1.0, np.arange(20) // 2)
+    low, high = Units(np.arange(20)).figure(part).interval
+    assert (low, high) == (pytest.approx(10 / (10 + t.ppf(0.975, 19) ** 2)), 1.0)
 
 
 def test_a_case_is_worth_more_rows_if_several_classes_are_averaged(rng, monkeypatch):
@@ -265,24 +329,16 @@ def test_a_mean_of_scores_of_different_rows_lies_within_its_limits():
     assert -1.0 <= figure.low < figure.value < figure.high <= 1.0
 
 
-@pytest.mark.parametrize(
-    "counts",
-    [
-        [(2, 6, 8, 12), (4, 6, 4, 12)],  # what one class gains in a unit the other loses
-        [(2, 5, 9, 15), (3, 5, 6, 15)],
-        [(1, 5, 4, 5)],  # each unit has the share of all in each class
-        [(1, 4, 3, 4)],
-    ],
-)
-def test_a_mean_that_varies_only_by_rounding_is_worth_its_units(counts):
-    """Of each unit: right rows and rows of the first class, and those of the second."""
-    counts = np.array(counts * (8 // len(counts)))
-    label = np.concatenate([np.repeat([0, 1], [first, last]) for _, first, _, last in counts])
-    hits = [np.arange(size) < right for row in counts for right, size in (row[:2], row[2:])]
-    units = Units(np.repeat(np.arange(8), counts[:, 1] + counts[:, 3]))
-    parts = [share_part(np.concatenate(hits), label == number) for number in (0, 1)]
-    figure = interval(parts, units)
-    assert [figure.low, figure.high] == pytest.approx(wilson(0.5, 8, t.ppf(0.975, 7)))
+def test_what_one_class_gains_the_other_loses():
+    """Patients whose images of one class are the worse, the better those of the other, tell their mean better."""
+    member = np.repeat(np.arange(20), 10)
+    label = np.tile(np.arange(10) % 2, 20)
+    tilt = np.where(member % 2 == 0, 1, -1) * np.where(label == 0, 1, -1)
+    hits = np.random.default_rng(0).random(200) < expit(0.5 + tilt)
+    alone = [interval([share_part(hits, label == one)], Units(member)) for one in (0, 1)]
+    both = interval([share_part(hits, label == one) for one in (0, 1)], Units(member))
+    independent = np.hypot(*(figure.high - figure.low for figure in alone)) / 2
+    assert both.high - both.low < 0.9 * independent
 
 
 @pytest.mark.parametrize("limits", [(0.0, 1.0), (-1.0, 1.0), (0.0, 5.0)])

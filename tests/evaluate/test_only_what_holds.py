@@ -215,7 +215,8 @@ def test_a_corrected_figure_is_explained_and_another_is_not():
         "The figures of the highest of 3 results are corrected for the choice by BBC-CV (Tsamardinos I, ",
         f"in each of {BOOTSTRAPS:,} bootstraps, patients are drawn with replacement, the result with the highest "
         "balanced accuracy among those drawn is chosen",
-        "no figure is raised. Its interval is that of the measured figure, moved by as much.",
+        "no figure is raised. Its interval is that of the measured figure, moved by as much, and reaches what was "
+        "measured.",
     ):
         assert text.count(part) == 1
     assert chosen.metrics["choice"]["by"] == "balanced_accuracy"
@@ -267,7 +268,7 @@ def test_only_the_intervals_that_were_made_are_described():
     for present in (
         "Wilson's interval",
         "CR3",
-        "one right and one wrong row more in each [@agresti2000]",
+        "the design effect [@kish1965] is moderated [@smyth2004]",
     ):
         assert present in grouped
     for absent in ("half better", "Rows that name no fold", "Clopper"):
