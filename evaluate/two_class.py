@@ -12,8 +12,9 @@ import numpy as np
 
 from ..core import InputError, Message, Numbers, Parameter, Settings, Texts, converted, option
 from ..data import default_positive, match_class, order_classes
-from .calibration import calibration_note, recalibration
+from .calibration import calibration_note, recalibration, shrunk_temperature
 from .intervals import (
+    LEVEL,
     RANKED,
     Ends,
     Entry,
@@ -25,7 +26,14 @@ from .intervals import (
     all_or_none,
     mean_and_std,
 )
-from .predictions import Integers, Mask, PredictionTable, Values, fold_rest
+from .predictions import (
+    Integers,
+    Mask,
+    PredictionTable,
+    Values,
+    apply_temperature,
+    fold_rest,
+)
 
 _BACH = ("Normal", "Benign", "InSitu", "Invasive")
 
@@ -509,13 +517,16 @@ def wanted_point(
     dict
         ``wanted``, ``fitted``: ``other folds``, or ``same rows`` where there are none, which flatters; ``enough``:
         whether there are positive units enough, in the others of every fold too, see `sensitive_threshold`; ``unit``
-        (``image`` or ``group``); ``per_fold``; the keys of `called_point`, whose ``threshold`` is the one fitted on
-        all rows.
+        (``image`` or ``group``); ``by_unit``: the sensitivity if all units weigh the same, if larger ones score lower
+        (by Spearman's rank correlation) and that of rows is lower, else null; ``per_fold``; the keys of `called_point`,
+        whose ``threshold`` is the one fitted on all rows, of several folds for the mean of their models.
     """
     truth = sides.truth
     scores = sides.scores
     member = units.member
     threshold, enough = sensitive_threshold(scores[truth], wanted, units=member[truth])
+    if enough and len(table.fold_numbers) > 1:
+        threshold = _threshold_of_mean(table, scores[truth], wanted, units=member[truth])
     # fitted on these very rows, which flatters; used only if there are no others
     called = scores >= threshold
     fitted = "same rows"
@@ -539,9 +550,51 @@ def wanted_point(
         "fitted": fitted,
         "enough": enough,
         "unit": units.kind,
+        "by_unit": _sensitivity_by_unit(units, sides, called),
         "per_fold": per_fold,
         **called_point(units, truth, called, threshold, prevalences),
     }
+
+
+def _sensitivity_by_unit(units: Units, sides: TwoSides, called: Mask) -> float | None:
+    """Return the mean over units of the share of positive rows called; None unless larger units score lower."""
+    from scipy.stats import spearmanr
+
+    truth = sides.truth
+    _, member, sizes = np.unique(units.member[truth], return_inverse=True, return_counts=True)
+    # the rank correlation of equal sizes is not defined
+    if sizes.min() == sizes.max():
+        return None
+    means = np.bincount(member, weights=sides.scores[truth]) / sizes
+    by_unit = float((np.bincount(member, weights=called[truth]) / sizes).mean())
+    trend = spearmanr(sizes, means)
+    if (
+        trend.statistic < 0.0
+        and trend.pvalue <= 2.0 * (1.0 - LEVEL)
+        and by_unit > called[truth].mean()
+    ):
+        return by_unit
+    return None
+
+
+def _threshold_of_mean(
+    table: PredictionTable, scores: Values, wanted: float, *, units: Integers
+) -> float:
+    """Return the threshold of the mean of all folds' models, which spreads the scores of new rows less than each does.
+
+    Of labelled rows only scores of single models are known. They are scaled by the temperature of these, their
+    thresholds averaged as models are, and the mean is scaled back by the temperature of the mean of models.
+    """
+    single = shrunk_temperature(table) or 1.0
+    mean = shrunk_temperature(table, averaged=True) or 1.0
+    scaled = _scaled(scores, single)
+    threshold, _ = sensitive_threshold(scaled, wanted, units=units, averaged=True)
+    return float(_scaled(np.array([threshold]), 1.0 / mean)[0])
+
+
+def _scaled(scores: Values, temperature: float) -> Values:
+    """Return two-class scores, scaled by a temperature."""
+    return np.asarray(apply_temperature(np.column_stack([1.0 - scores, scores]), temperature)[:, 1])
 
 
 def _share(hits: Mask) -> float | None:
@@ -550,13 +603,16 @@ def _share(hits: Mask) -> float | None:
     return float(hits.mean())
 
 
-def sensitive_threshold(scores: Values, wanted: float, *, units: Integers) -> tuple[float, bool]:
-    """Return the highest threshold that calls a positive row of a new unit with at least the wanted probability.
+def sensitive_threshold(
+    scores: Values, wanted: float, *, units: Integers, averaged: bool = False
+) -> tuple[float, bool]:
+    """Return a threshold that calls a positive row of a new unit with the wanted probability.
 
-    Each of K units weighs 1, shared by its rows. Below the threshold lies a weight of at most (1 - wanted)(K + 1) - 1,
-    so that, if the new unit is exchangeable with these, a row of it lies there with at most the probability
-    1 - wanted. Of units with one row it is the usual conformal rule. The sensitivity on the rows themselves would
-    promise too much, and so would rows that count as if each were of another patient.
+    Of one row of each of K units, the conformal threshold is the score of rank (1 - wanted)(K + 1), rounded down, from
+    below. With other units and rows drawn, it is another one; it is at most a score, below or at which lies a share s
+    of the rows (those of a unit weigh 1 together), with the probability that beta's distribution function has at s.
+    The median of these thresholds is returned, so that at least half of the draws call what it calls. Of units with one
+    row it is the usual conformal threshold. Rows that count as if each were of another unit would promise too much.
 
     Parameters
     ----------
@@ -565,6 +621,8 @@ def sensitive_threshold(scores: Values, wanted: float, *, units: Integers) -> tu
     wanted : float
     units : ndarray of int, shape (m,)
         The unit of each row: its patient where known, else its image.
+    averaged : bool
+        Whether to return the mean of the thresholds, for scores that are means over models.
 
     Returns
     -------
@@ -573,8 +631,8 @@ def sensitive_threshold(scores: Values, wanted: float, *, units: Integers) -> tu
 
     References
     ----------
-    Dunn, Wasserman & Ramdas 2022 (repeated subsampling of a row of each unit; this is its limit); Lee, Barber & Willett
-    2023 (hierarchical conformal prediction: the promise); of single rows Vovk, Gammerman & Shafer 2005, ch. 2.
+    Vovk, Gammerman & Shafer 2005, ch. 2 (conformal thresholds); Dunn, Wasserman & Ramdas 2022 (a row drawn from each
+    unit); Gasparin & Ramdas 2024 (the majority of draws); Harrell & Davis 1982 (their distribution, and mean).
 
     Examples
     --------
@@ -582,14 +640,20 @@ def sensitive_threshold(scores: Values, wanted: float, *, units: Integers) -> tu
     >>> sensitive_threshold(scores, 0.9, units=np.arange(19)), sensitive_threshold(scores, 0.9, units=np.arange(19) % 2)
     ((0.1, True), (0.05, False))
     """
+    from scipy.stats import beta
+
     _, member, sizes = np.unique(units, return_inverse=True, return_counts=True)
     order = np.argsort(scores, kind="stable")
+    ranked = scores[order]
+    rank = int((1.0 - wanted) * (len(sizes) + 1) + 1e-9)  # 0.1 * 10 is not quite 1
+    if rank == 0:
+        return float(ranked[0]), False
     # a unit counts once, however many rows it has
-    weights = 1.0 / sizes[member[order]]
-    below = np.cumsum(weights) - weights
-    allowed = (1.0 - wanted) * (len(sizes) + 1) - 1.0 + 1e-9  # 0.1 * 10 is not quite 1
-    rank = int(np.searchsorted(below, allowed, side="right")) - 1
-    return float(scores[order][max(rank, 0)]), allowed >= 0.0
+    shares = np.cumsum(1.0 / sizes[member[order]]) / len(sizes)
+    chances = beta.cdf(shares, rank, len(sizes) + 1 - rank)
+    if averaged:
+        return float(np.diff(chances, prepend=0.0) @ ranked), True
+    return float(ranked[np.searchsorted(chances, 0.5 - 1e-9)]), True
 
 
 def point_figures(units: Units, truth: Mask, called: Mask) -> dict[str, Figure | None]:
