@@ -36,6 +36,8 @@ FOLDS_OF_GROUPS = 1.3
 Key = tuple[str, str, int | None]
 """The identity of a row: image, patch and fold."""
 
+BALANCED = "balanced_accuracy"
+
 POWER = 0.8
 """Power at which a difference counts as detectable: a convention (Cohen 1988, sec. 2.4)."""
 
@@ -45,6 +47,7 @@ def compare_pairs(
     *,
     views: Sequence[TwoClassView] = (),
     margin: float | None = None,
+    by: str = "",
 ) -> list[Entry]:
     """Compare every two tables that hold the same images, with the same true classes and folds.
 
@@ -56,7 +59,7 @@ def compare_pairs(
     tables : sequence of PredictionTable
     views : sequence of TwoClassView, optional
         The view of each table. Two tables whose views differ have no difference of sensitivity and specificity.
-    margin : float, optional
+    margin, by
         As in `compare_tables`.
 
     Returns
@@ -72,7 +75,7 @@ def compare_pairs(
         if a.is_drawn is not None or unlike(a, b) is not None:
             continue
         pair: Entry = {"first": a.name, "second": b.name}
-        pair |= compare_tables(a, b, view=view_of_a, margin=margin)
+        pair |= compare_tables(a, b, view=view_of_a, margin=margin, by=by)
         if _sides(a, view_of_a) != _sides(b, view_of_b):
             for name in ("sensitivity", "specificity"):
                 pair["differences"].pop(name, None)
@@ -101,8 +104,8 @@ def holm(pairs: Sequence[Entry]) -> list[Entry]:
     Returns
     -------
     list of dict
-        Each with its ``p_holm``; the ``verdict`` of ``p_holm`` on the accuracy of the second table: ``better``,
-        ``worse`` or ``not shown``; and whether the interval of the difference would ``disagree``.
+        Each with its ``p_holm``; the ``verdict`` of ``p_holm`` on the second table, by the difference that was tested:
+        ``better``, ``worse`` or ``not shown``; and whether the interval of the difference would ``disagree``.
 
     References
     ----------
@@ -119,7 +122,11 @@ def holm(pairs: Sequence[Entry]) -> list[Entry]:
     # no p is below that of a smaller one
     p[order] = np.maximum.accumulate(np.minimum(1.0, np.arange(len(p), 0, -1) * p[order]))
     return [
-        {**pair, "p_holm": corrected, **_verdict(pair["differences"]["accuracy"], corrected)}
+        {
+            **pair,
+            "p_holm": corrected,
+            **_verdict(pair["differences"][pair.get("tested", "accuracy")], corrected),
+        }
         for pair, corrected in zip(pairs, p.tolist(), strict=True)
     ]
 
@@ -240,6 +247,7 @@ def compare_tables(
     *,
     view: TwoClassView | None = None,
     margin: float | None = None,
+    by: str = "",
 ) -> Entry:
     """Test whether two tables differ.
 
@@ -252,19 +260,21 @@ def compare_tables(
         View of sensitivity and specificity.
     margin : float, optional
         A loss of accuracy that would not matter, above 0.
+    by : {"", "accuracy", "balanced_accuracy", "by_unit"}
+        The difference to test; by default that of the figure by which tables are ranked.
 
     Returns
     -------
     dict
-        ``differences``, figures of the second minus those of the first (see `difference_parts`); ``test`` and its
-        ``p``: ``mcnemar`` if every row is a unit, ``sign_flip`` if units hold several rows, over several folds with a
-        larger variance (see `FOLDS`); ``variance_factor``, by which it was raised; ``least_p``, the smallest that this
-        number of units allows; ``detectable``, the difference that would be found with a power of 80 % at the variance
-        of the interval, and ``units_needed`` to find the observed one; ``detectable_of``, the one of `differences` that
-        both are about (``accuracy``, or ``by_unit`` if one unit outweighs the others); ``only_first`` and
-        ``only_second``, rows that only one has right; ``unit``, ``units``, and ``ungrouped``, the images among these
-        that name no group; with a margin, ``margin`` and ``not_inferior``, whether the interval shows that the second
-        loses less than it (null without an interval).
+        ``differences``, figures of the second minus those of the first (see `difference_parts`); ``tested``, which of
+        them is tested; ``test`` and its ``p``: ``mcnemar`` if every row is a unit, ``sign_flip`` if units hold several
+        rows, over several folds with a larger variance (see `FOLDS`); ``variance_factor``, by which it was raised;
+        ``least_p``, the smallest that this number of units allows; ``detectable``, the difference that would be found
+        with a power of 80 % at the variance of the interval, and ``units_needed`` to find the observed one;
+        ``detectable_of``, the one of `differences` that both are about (``accuracy``, or ``by_unit`` if one unit
+        outweighs the others); ``only_first`` and ``only_second``, rows that only one has right; ``unit``, ``units``,
+        and ``ungrouped``, the images among these that name no group; with a margin, ``margin`` and ``not_inferior``,
+        whether the interval shows that the second loses less than it (null without an interval).
 
     Raises
     ------
@@ -285,9 +295,17 @@ def compare_tables(
     right_in_second = second.hits
     parts = difference_parts(first, second, units, TwoClassView.of(view))
     differences = {name: difference_interval(part_list, units) for name, part_list in parts.items()}
+    change = right_in_second.astype(np.int64) - right_in_first
+    tested = by or _ranks_by(first, differences)
+    same = {BALANCED: first.labels, "by_unit": units.member}.get(tested)
+    if same is not None:
+        # all classes, or units, weigh the same; in hundredths, since patterns of signs are counted by whole sums
+        sizes = np.bincount(same)[same]
+        change = change * np.rint(100 * sizes.max() / sizes).astype(np.int64)
     comparison = {
         "differences": differences,
-        **paired_test(right_in_second.astype(np.int64) - right_in_first, units),
+        "tested": tested,
+        **paired_test(change, units),
         **_sample_size(differences, units),
         "only_first": int((right_in_first & ~right_in_second).sum()),
         "only_second": int((right_in_second & ~right_in_first).sum()),
@@ -317,13 +335,23 @@ def paired_rows(
     return replace(first, groups=groups, folds=folds), replace(second, folds=folds)
 
 
+def _ranks_by(table: PredictionTable, differences: Mapping[str, Figure]) -> str:
+    """Return the difference of the figure by which tables are ranked; the accuracy if that is the same."""
+    if differences[BALANCED].interval is None and "by_unit" in differences:
+        return "by_unit"
+    counts = np.unique(table.labels, return_counts=True)[1]
+    if counts.min() == counts.max():
+        return "accuracy"
+    return BALANCED
+
+
 def paired_test(change: Integers, units: Units) -> Entry:
-    """Test whether rows change for the better as often as for the worse; return entries of `compare_tables`.
+    """Test whether rows change for the better as much as for the worse; return entries of `compare_tables`.
 
     Parameters
     ----------
     change : ndarray of int, shape (n,)
-        1 if only the second table is right, -1 if only the first is, else 0.
+        How much a row counts: above 0 if only the second table is right, below if only the first is, else 0.
     units : Units
     """
     test = "sign_flip"
@@ -431,9 +459,7 @@ def difference_parts(
     all_rows = np.ones(len(first), np.bool_)
     parts = {
         "accuracy": [_change(hits, all_rows)],
-        "balanced_accuracy": [
-            _change(hits, first.labels == label) for label in np.unique(first.labels)
-        ],
+        BALANCED: [_change(hits, first.labels == label) for label in np.unique(first.labels)],
     }
     if units.kind == "group":
         parts["by_unit"] = [by_patient(first, hits[1] - hits[0])]

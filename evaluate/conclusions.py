@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..core import Kind, has_kind
-from .compare import paired_rows, unlike
+from .compare import BALANCED, paired_rows, unlike
 from .intervals import Entry, Figure, Metrics
 from .panel import Panel, decisive
 from .predictions import FEW_IMAGES, Integers, Mask, PredictionTable, Values, sampling_units
 
-BALANCED = "balanced_accuracy"
 BY_UNIT = "patient_recognition_rate"
 
 BOOTSTRAPS = 1000
@@ -339,7 +338,7 @@ class Standing:
     ----------
     kind : {"best", "highest", "lower", "higher", "not shown", ""}
         Of the highest, and those equal to it, whether they are shown to be better than all others, or only better than
-        chance; of others whether their accuracy is shown to be lower or higher, by `holm`; empty if nothing is.
+        chance; of others whether they are shown to be lower or higher, by `holm`; empty if nothing is.
     pair : mapping or None
         The comparison with the highest, of `compare_pairs`.
     """

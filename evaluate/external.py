@@ -365,7 +365,7 @@ def alone(table: PredictionTable, values: Mapping[str, str]) -> Entry:
     others = _counts(truth, place) - _counts(truth, place, unit) + 1e-9 * shares
     known = replace(table, probabilities=None, predicted=others.argmax(axis=1))
     accuracy = _accuracy(known)
-    (pair,) = holm([compare_tables(known, table)])
+    (pair,) = holm([compare_tables(known, table, by="accuracy")])
     return {
         "accuracy": accuracy,
         "predicts": bool(accuracy.interval and accuracy.low > shares.max()),

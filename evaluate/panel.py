@@ -17,7 +17,7 @@ from .predictions import PredictionTable
 from .two_class import TwoClassView
 
 TESTED = ("p", "p_holm", "verdict")
-"""Entries of a comparison that are of the test of its accuracies."""
+"""Entries of a comparison that are of its test."""
 
 
 @dataclass(frozen=True)
@@ -285,13 +285,13 @@ def figure_rows(table: str, metrics: Metrics) -> list[Entry]:
 
 
 def comparison_rows(pairs: Sequence[Metrics]) -> list[Entry]:
-    """Return a row for each difference of `compare_pairs`; only that of accuracy is tested."""
+    """Return a row for each difference of `compare_pairs`; only one is tested."""
     rows = []
     for pair in pairs:
         for metric, figure in pair["differences"].items():
             row = {"first": pair["first"], "second": pair["second"], "metric": metric}
             row |= vars(figure) | dict.fromkeys(TESTED)
-            if metric == "accuracy":
+            if metric == pair["tested"]:
                 row |= {name: pair[name] for name in TESTED}
             rows.append(row)
     return rows

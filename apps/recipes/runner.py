@@ -245,7 +245,7 @@ def pairs_of(obtained: Results) -> list[dict[str, Any]]:
         tables = [panel.table for panel in panels]
         for note in unlike_pairs(tables, rows=False):
             _log.warning("%s", note)
-        pairs += compare_pairs(tables, views=[panel.view for panel in panels])
+        pairs += compare_pairs(tables, views=[panel.view for panel in panels], by="accuracy")
     return holm(pairs)
 
 

@@ -171,7 +171,7 @@ def test_the_headline_says_once_what_is_not_shown_by_patient():
         )
     text = answers_of(panels_of(*tables))
     assert text.count("but not shown to be by the mean over patients") == 2
-    assert text.index("not shown to be by the mean") < text.index("By accuracy")
+    assert text.index("not shown to be by the mean") < text.index("By balanced accuracy")
     assert (
         "b, c: The calls are better than chance by balanced accuracy, but not shown to be by the mean over patients."
         in text

@@ -349,3 +349,48 @@ def test_units_of_a_test_are_called_what_they_are(rng):
     assert (pair["units"], pair["ungrouped"]) == (10, 6)
     text = flat(" ".join(shown(pair)))
     assert "sign flips of 4 patients and 6 images of no known patient" in text
+
+
+def rare(seed, *, gain, groups=1):
+    """Return two tables of 30 rows of one class and 150 of the other; the second gains rows of only the rare one."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat([1, 0], [30, 150])
+    unit = np.arange(180) // groups
+    hard = 0.5 * rng.normal(size=unit.max() + 1)[unit]
+    tables = []
+    for name, more in (("a", 0.0), ("b", gain)):
+        right = rng.random(180) < norm.cdf(0.6 - hard + np.where(labels == 1, more, -more / 10))
+        one = table(name, right) if groups == 1 else None
+        one = one or replace(table(name, right), groups=tuple(f"p{k}" for k in unit))
+        tables.append(replace(one, labels=labels, predicted=np.where(right, labels, 1 - labels)))
+    return tables
+
+
+@pytest.mark.parametrize("groups", [1, 5])
+def test_what_is_tested_is_what_ranks(groups):
+    """Of equal classifiers 5 % are told apart, by a test that rare classes weigh in as in the balanced accuracy."""
+    equal = [compare_tables(*rare(seed, gain=0.0, groups=groups)) for seed in range(400)]
+    assert {pair["tested"] for pair in equal} == {"balanced_accuracy"}
+    assert np.mean([pair["p"] <= 0.05 for pair in equal]) <= 0.05 + 2 * (0.05 * 0.95 / 400) ** 0.5
+    better = [compare_pairs(rare(seed, gain=2.0, groups=groups))[0] for seed in range(60)]
+    shown = np.mean([pair["verdict"] == "better" for pair in better])
+    for pair in better:
+        moved = pair["differences"]["balanced_accuracy"].value > 0
+        assert pair["verdict"] != ("worse" if moved else "better")
+    tables = [rare(seed, gain=2.0, groups=groups) for seed in range(60)]
+    of_accuracy = [compare_tables(*both, by="accuracy")["p"] <= 0.05 for both in tables]
+    # six units of the rare class cannot show it
+    if groups == 1:
+        assert shown > np.mean(of_accuracy) + 0.1
+
+
+def test_of_classes_equal_in_number_the_accuracy_is_tested(rng):
+    labels = np.arange(40) % 2
+    a, b = (
+        replace(each, labels=labels, predicted=np.where(each.hits, labels, 1 - labels))
+        for each in (table(name, rng.random(40) < 0.7) for name in "ab")
+    )
+    pair = compare_tables(a, b)
+    assert pair["tested"] == "accuracy"
+    assert pair["p"] == compare_tables(a, b, by="accuracy")["p"]
+    assert pair["p"] == pytest.approx(compare_tables(a, b, by="balanced_accuracy")["p"])
