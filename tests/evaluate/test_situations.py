@@ -666,6 +666,16 @@ SEVERAL = {
         best=(),
         never=BETTER,
     ),
+    "the first by balanced accuracy is the last by accuracy": several(
+        "one calls the few malignant images well, the other nearly all benign: what ranks is tested",
+        "",
+        calls(images((48, 12), per=4), (0.97, 0.55), name="a"),
+        calls(images((48, 12), per=4), (0.82, 0.9), seed=1, name="b"),
+        best=("b", ""),
+        order=("b", "a"),
+        lines="By balanced accuracy b is",
+        never=("By accuracy", "p of accuracy"),
+    ),
     "equal twins": several(
         "the same predictions twice: the difference is 0, so neither is the better one",
         "better",
