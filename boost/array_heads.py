@@ -9,7 +9,7 @@ import functools
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -394,12 +394,15 @@ KNN = array_head(
 )
 """Nearest neighbours by the angle between centred features."""
 
-PROTOTYPE = array_head(
-    "prototype",
-    fit=fit_prototypes,
-    model=PrototypeModel,
-    shapes={"prototypes": ("k", "d"), "temperature": ()},
-    method="nearest class means of centred and normalised features [@wang2019]",
+PROTOTYPE = replace(
+    array_head(
+        "prototype",
+        fit=fit_prototypes,
+        model=PrototypeModel,
+        shapes={"prototypes": ("k", "d"), "temperature": ()},
+        method="nearest class means of centred and normalised features [@wang2019]",
+    ),
+    takes_equal=True,
 )
 """SimpleShot: class means of centred features normalised to length 1."""
 

@@ -123,6 +123,9 @@ class HeadSpec:
         that bchisto knows, ``[@key]``.
     packages : tuple of str
         Distributions whose versions are recorded with its models.
+    takes_equal : bool
+        Whether its probabilities take classes as equally frequent, whatever their shares in training: the largest is
+        called then.
     notice : callable
         ``notice(terms)`` returns a sentence that must appear with its results, or None.
 
@@ -142,6 +145,7 @@ class HeadSpec:
     shown: Callable[[TrainingTerms], Mapping[str, str]] = lambda terms: {}
     method: str = ""
     packages: tuple[str, ...] = ()
+    takes_equal: bool = False
     notice: Callable[[TrainingTerms], str | None] = lambda terms: None
 
     def __repr__(self) -> str:

@@ -20,6 +20,8 @@ from ..core import (
     converted,
     option,
 )
+from ..evaluate import call_option
+from .head import HeadSpec
 from .heads import HEADS, get_head, list_heads
 from .presets import PRESETS, Preset, parse_params
 
@@ -49,6 +51,10 @@ def _as_params(value: Any, name: str) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return dict(value)
     return parse_params(converted(value or (), name, tuple[str, ...]))
+
+
+_WEIGHING = frozenset({"is_unbalance", "unbalance", "unbalanced_sets", "scale_pos_weight"})
+"""LightGBM's parameters that weigh classes, so that its probabilities do not follow their shares."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,7 @@ class BoostSettings(Settings):
         plain=lambda params: [f"{key}={json.dumps(value)}" for key, value in params.items()],
         help="A LightGBM parameter on top of the preset.",
     )
+    call: str = call_option()
     name: str = option(
         "",
         decides=False,
@@ -110,3 +117,8 @@ class BoostSettings(Settings):
     def lightgbm(self) -> Preset:
         """The preset of LightGBM with the changes by `params`, which are checked."""
         return PRESETS[self.preset].with_params(self.params)
+
+    def by_share(self, spec: HeadSpec) -> bool:
+        """Return whether a classifier calls classes by their shares in training, which its probabilities follow."""
+        is_weighed = spec.name == "lightgbm" and not _WEIGHING.isdisjoint(self.params)
+        return not (self.call == "plain" or spec.takes_equal or is_weighed)

@@ -456,15 +456,16 @@ def train(
         )
         trainings = []
         for plan, head in product(plans, settings.heads):
+            spec = get_head(head)
             training = BoostTraining(
                 plan=plan,
-                images=images,
+                images=replace(images, by_share=settings.by_share(spec)),
                 view=view,
                 notes=(*remarks, *sources.banners()),
                 work=work,
                 run=run,
                 sources=sources,
-                spec=get_head(head),
+                spec=spec,
                 settings=settings,
             )
             training.check_size()

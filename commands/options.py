@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ..core import (
     IN_FILE,
@@ -223,7 +224,7 @@ def preset_option(default: str) -> click.Option:
 
 
 def preset_flag(values: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
-    """Return attributes for the option ``--preset``, which sets other options, unless they are typed.
+    """Return attributes for the option ``--preset``, which sets other options if it is named, unless they are typed.
 
     Parameters
     ----------
@@ -231,8 +232,9 @@ def preset_flag(values: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
         Returns the values of options for the name of a preset.
     """
 
-    def choose(context: click.Context, _: click.Parameter, name: str | None) -> str | None:
-        if name is not None:
+    def choose(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
+        source = context.get_parameter_source(option.name or "")
+        if name is not None and source != ParameterSource.DEFAULT:
             context.default_map = {**values(name), **(context.default_map or {})}
         return name
 

@@ -452,7 +452,7 @@ def _boost_options() -> Options:
     yield from options_of(FoldChoice, "folds", "repeats", "group_by")
     with_preset = preset_flag(lambda name: PRESET_OPTIONS.get(name, {}))
     yield from options_of(
-        BoostSettings, "preset", "heads", "seeds", "params", "name", preset=with_preset
+        BoostSettings, "preset", "heads", "seeds", "params", "call", "name", preset=with_preset
     )
     yield from options_of(FeatureChoice, "classes")
     yield from options_of(BoostSettings, "seed")

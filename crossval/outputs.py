@@ -8,6 +8,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..core import Banner, Kind, Pairs, counted, has_kind, html_lines, plural, public
 from ..core.formats import Pixels
 from ..core.jobs import Share, write_json, write_rows
@@ -351,8 +353,15 @@ class Outputs:
             looks=images.looks_of(training_images),
         )
         if not self.tables:
+            if images.by_share:
+                labels = [images.classes.index(images.labels[image]) for image in training_images]
+                shares = np.bincount(labels, minlength=len(facts.classes)) / len(labels)
+                facts = replace(facts, shares=shares.tolist())
             return facts
         table = self.tables[0]
+        if table.drawn.shares is not None:
+            # the models of all folds predict together; their figures have these shares, too
+            facts = replace(facts, shares=table.drawn.shares.mean(axis=0).tolist())
         temperature = None
         if len(table.fold_numbers) > 1:
             # for new images: fitted on all out-of-fold predictions
@@ -401,7 +410,8 @@ class Outputs:
             "fold_warnings": list(map(public, plan.warnings)),
             "images_sha256": images.digest,
             "flow": images.facts.used(len(plan.image_ids)),
-            "two_class": training.view.recorded(images.classes),
+            "call": training.settings.call,
+            "two_class": training.recorded_view,
         }
         # the accuracy varies by seed or by split only if there are several
         members = self.members or self.tables[:1]

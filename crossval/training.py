@@ -50,7 +50,7 @@ from ..data import (
     unknown_groups,
     write_fold_list,
 )
-from ..evaluate import PredictionTable, TwoClassView, read_facts
+from ..evaluate import PredictionTable, TwoClassView, called, read_facts
 from ..evaluate.report import reporting, write_run_report
 from .outputs import CrossValidation, chosen_anew
 
@@ -90,6 +90,8 @@ class LabelledImages:
         Ids of images that show nothing, if known, see `bchisto.data.is_blank`.
     looks : dict of str to sequence of float
         Image id to its `bchisto.data.Look`, if known.
+    by_share : bool
+        Whether classes are called by their probability over their share in training, see `bchisto.evaluate.called`.
     """
 
     digest: str
@@ -103,6 +105,7 @@ class LabelledImages:
     files: dict[str, str] = field(default_factory=dict)
     blank: set[str] = field(default_factory=set)
     looks: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    by_share: bool = False
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -163,12 +166,17 @@ class LabelledImages:
             for fold in table.fold_numbers
         )
         chosen = self.facts.columns.get(CHOSEN, {})
-        return replace(
+        table = replace(
             table,
             protocol=protocol,
             trained=tuple(map(tuple, counts)),
             marks=tuple(drawn_or_not(chosen.get(image, "")) for image, _ in keys),
         )
+        shares = table.trained_shares
+        # of equal shares the most probable class is called
+        if not self.by_share or np.ptp(shares) == 0.0:
+            return table
+        return replace(table, shares=shares, predicted=called(probabilities, shares))
 
 
 @dataclass(frozen=True)
@@ -255,6 +263,14 @@ class Training(InFolder, Computation[Any, Any, Any, CrossValidation]):
         """The packages that train."""
         return self.folder_settings.made_with
 
+    @property
+    def recorded_view(self) -> dict[str, Any]:
+        """What ``metrics.json`` has of the view: a threshold that follows from shares in training is each table's."""
+        view = self.view.recorded(self.images.classes)
+        if self.images.by_share:
+            view["thresholds"] = list(self.view.thresholds)
+        return view
+
     def image_settings(self) -> dict[str, Any]:
         """Return the settings of a folder that depend on the images and may change with them."""
         return {
@@ -337,8 +353,8 @@ class Training(InFolder, Computation[Any, Any, Any, CrossValidation]):
             return False
         facts = read_facts(self.folder / "predictions.csv").run
         flow = self.images.facts.used(len(self.plan.image_ids))
-        view = self.view.recorded(self.images.classes)
-        if facts.get("flow") != flow or facts.get("two_class") != view:
+        recorded = {"flow": flow, "call": self.settings.call, "two_class": self.recorded_view}
+        if any(facts.get(name) != value for name, value in recorded.items()):
             return False
         names = ["model.bchisto", "model-card.md", "report.html", *self.tables]
         if any(self.plan.images(fold, "test") for fold in self.plan.folds):

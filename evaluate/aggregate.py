@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core import InputError, Settings, Texts, counted, option
 from ..data import NOT_DRAWN
-from .predictions import Integers, PredictionTable, Values, take_rows
+from .predictions import Integers, PredictionTable, Values, called, take_rows
 from .two_class import default_positive, positive_mask
 
 AGGREGATIONS = ("average", "sum", "vote", "exist", "exist-n")
@@ -147,6 +147,10 @@ def _join(
             )
     first = take_rows(table, np.array([rows[0] for rows in members.values()]))
     probabilities, predicted = _predict(table, list(members.values()), rule, positive)
+    if (
+        rule == "vote"
+    ):  # shares of votes are no probabilities to be compared with shares in training
+        first = replace(first, shares=None)
     return replace(
         first,
         image_ids=tuple(owner for owner, _ in members),
@@ -175,14 +179,17 @@ def _predict(
         is_positive = [(table.predicted[rows] == yes).sum() >= _NEEDED[rule] for rows in members]
         return None, np.where(is_positive, yes, 1 - yes).astype(np.int64)
     classes = len(table.classes)
-    shares = np.array(
+    votes = np.array(
         [np.bincount(table.predicted[rows], minlength=classes) / len(rows) for rows in members]
     )
     if table.probabilities is None:
-        return shares, shares.argmax(axis=1)
+        return votes, votes.argmax(axis=1)
     means = np.array([table.probabilities[rows].mean(axis=0) for rows in members])
     if rule == "vote":
         # A tie in votes goes to the higher mean probability, which is too small to overturn a vote.
-        return shares, (shares + 1e-9 * means).argmax(axis=1)
+        return votes, (votes + 1e-9 * means).argmax(axis=1)
+    shares = table.shares
+    if shares is not None:
+        shares = shares[[rows[0] for rows in members]]
     # a tie of means goes to the class that more rows are predicted as
-    return means, (means + 1e-9 * shares).argmax(axis=1)
+    return means, called(means + 1e-9 * votes, shares)

@@ -15,6 +15,7 @@ from .predictions import (
     PredictionTable,
     Values,
     apply_temperature,
+    equalised,
     fold_rest,
     sampling_units,
 )
@@ -394,16 +395,18 @@ def _solved(matrices: Values, vectors: Values) -> Values:
 
 
 def informs(rule: Entry) -> bool:
-    """Return whether images below the confidence of `unsure_rule` were wrong more often than the others."""
+    """Return whether images below the limit of `unsure_rule` were wrong more often than the others."""
     sure = rule["sure"]
     unsure = rule["unsure"]
     return bool(unsure["right"] * sure["n"] < sure["right"] * unsure["n"])
 
 
 def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> Entry | None:
-    """Return the confidence below which the least sure predictions of a table lie, and how many are right on each side.
+    """Return the sureness below which the least sure predictions of a table lie, and how many are right on each side.
 
-    The share is fixed beforehand, and the confidence follows from it without a look at any label. So the accuracy above
+    The sureness is the confidence, `equalised` if rows are called by shares in training: it follows the call.
+
+    The share is fixed beforehand, and the limit follows from it without a look at any label. So the accuracy above
     it is unbiased, and its interval holds. A confidence chosen for a wanted accuracy would be the one at which chance
     was kindest.
 
@@ -416,10 +419,10 @@ def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> Entry
     Returns
     -------
     dict or None
-        ``below`` (a confidence), ``share`` (as asked for), ``calibrated`` (whether confidences are scaled by
-        `fold_temperatures`), ``unit`` (``group`` or ``image``), and ``sure`` and ``unsure``, each with ``n``, ``right``
-        and the 95 % ``interval`` of the share that is right. None without probabilities, or if none is less sure
-        than the others.
+        ``below`` (a sureness), ``share`` (as asked for), ``calibrated`` (whether confidences are scaled by
+        `fold_temperatures`), ``equalised`` (only if they are as at equal shares in training), ``unit`` (``group`` or
+        ``image``), and ``sure`` and ``unsure``, each with ``n``, ``right`` and the 95 % ``interval`` of the share that
+        is right. None without probabilities, or if none is less sure than the others.
 
     References
     ----------
@@ -427,9 +430,9 @@ def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> Entry
     """
     if table.probabilities is None or not len(table):
         return None
-    confidence, calibrated = _confidence_by_fold(table)
-    limit = _limit(confidence, share)
-    unsure = confidence < limit
+    _, sureness, calibrated = _confidence_by_fold(table)
+    limit = _limit(sureness, share)
+    unsure = sureness < limit
     if not unsure.any() or unsure.all():
         return None
     units = Units.of(table)
@@ -442,7 +445,7 @@ def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> Entry
             "interval": right.interval if right else None,
         }
 
-    return {
+    rule = {
         "below": limit,
         "share": share,
         "calibrated": calibrated,
@@ -450,6 +453,9 @@ def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> Entry
         "sure": side(~unsure),
         "unsure": side(unsure),
     }
+    if table.shares is not None:
+        rule["equalised"] = True
+    return rule
 
 
 def answers_by_fold(table: PredictionTable) -> Answers:
@@ -460,25 +466,32 @@ def answers_by_fold(table: PredictionTable) -> Answers:
     table : PredictionTable
         Out-of-fold predictions with probabilities. Without a rule by `unsure_rule`, or other folds, no row is marked.
     """
-    confidence, calibrated = _confidence_by_fold(table)
+    confidence, sureness, calibrated = _confidence_by_fold(table)
     unsure = None
-    if calibrated and len(np.unique(confidence < _limit(confidence))) == 2:
+    if calibrated and len(np.unique(sureness < _limit(sureness))) == 2:
         unsure = np.zeros(len(table), np.bool_)
         for _, inside, rest in fold_rest(table):
-            unsure[inside] = confidence[inside] < _limit(confidence[rest])
-    return Answers(table.classes, table.predicted, confidence, unsure)
+            unsure[inside] = sureness[inside] < _limit(sureness[rest])
+    called_from = None
+    if table.shares is not None:
+        called_from = _of_class(table.shares, table.predicted)
+    return Answers(table.classes, table.predicted, confidence, unsure, called_from)
 
 
-def _confidence_by_fold(table: PredictionTable) -> tuple[Values, bool]:
-    """Return the confidence of each row of a table with probabilities, and whether `fold_temperatures` scale it."""
+def _confidence_by_fold(table: PredictionTable) -> tuple[Values, Values, bool]:
+    """Return confidence and sureness of each row with probabilities, and whether `fold_temperatures` scale them."""
     probabilities = table.probabilities
+    assert probabilities is not None
+    equal = equalised(probabilities, table.shares)
     scaled = fold_temperatures(table)
     if scaled is not None:
-        _, probabilities = scaled
-    assert probabilities is not None
-    return _of_class(probabilities, table.predicted), scaled is not None
+        temperatures, probabilities = scaled
+        of_rows = np.array([[temperatures[fold]] for fold in table.fold_array])
+        equal = apply_temperature(equal, of_rows)
+    confidence = _of_class(probabilities, table.predicted)
+    return confidence, _of_class(equal, table.predicted), scaled is not None
 
 
-def _limit(confidence: Values, share: float = UNSURE_SHARE) -> float:
-    """Return the confidence below which the least sure rows lie."""
-    return round(float(np.sort(confidence)[int(share * len(confidence))]), 3)
+def _limit(sureness: Values, share: float = UNSURE_SHARE) -> float:
+    """Return the sureness below which the least sure rows lie."""
+    return round(float(np.sort(sureness)[int(share * len(sureness))]), 3)

@@ -66,12 +66,15 @@ class Facts(NamedTuple):
             return table
         protocol = self.metrics.get("protocol") or self.run.get("protocol") or table.protocol
         nouns = {f"{noun}_is": name for noun, name in self.run.get("names", {}).items()}
-        return replace(
+        described = replace(
             table,
             protocol=str(protocol),
             trained=tuple(map(tuple, self.metrics.get("trained_per_fold") or ())),
             **nouns,
         )
+        if "call" in self.metrics:
+            return replace(described, shares=described.trained_shares)
+        return described
 
 
 def read_facts(path: Path) -> Facts:

@@ -123,7 +123,7 @@ def metrics_of(
     table: PredictionTable, view: TwoClassView | None = None, *, bootstrap: int = 2000
 ) -> Entry:
     """Return the result of `measure` without logging cautions, for tables whose cautions are shown elsewhere."""
-    view = TwoClassView(**TwoClassView.of(view).recorded(table.classes))
+    view = TwoClassView(**TwoClassView.of(view).recorded(table.classes, table.shares))
     units = Units.of(table)
     metrics = _facts(table, units)
     specs = list_metrics()
@@ -172,6 +172,8 @@ def _facts(table: PredictionTable, units: Units) -> Entry:
     facts = {"n": len(table)}
     if table.unlabelled:
         facts["unlabelled"] = table.unlabelled
+    if table.shares is not None:
+        facts["call"] = "share"
     matrix = confusion(table).astype(np.int64)
     return facts | {
         "tested": table.tested,

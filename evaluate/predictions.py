@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import Banner, InputError, Kind, converted, counted, listed
+from ..core import Banner, InputError, Kind, converted, counted, listed, option
 from ..core.formats import Flags, Floats, Integers, as_frame
 from ..core.jobs import write_rows
 from ..data import CHOSEN, DRAWN, NOT_DRAWN, chosen_notes
@@ -19,10 +19,13 @@ from ..data import CHOSEN, DRAWN, NOT_DRAWN, chosen_notes
 Mask = Flags
 Values = Floats
 
+Shares = Sequence[float] | Values | None
+"""Share of each class in training, by which classes are called; None if the most probable class is."""
+
 LEAST = 1e-12
 """Least probability: the logarithm of 0 has no temperature."""
 
-_SUM_TOLERANCE = 1e-3
+SUM_TOLERANCE = 1e-3
 """How far the probabilities of a row may be from 1: tables are often rounded to four decimals."""
 
 
@@ -64,6 +67,9 @@ class PredictionTable:
         Rows of the file that are left out, since their label is missing.
     unread : tuple of str
         Columns that end with a class, if none is read as probabilities.
+    shares : ndarray of float64, shape (n, classes), optional
+        Share of each class in the training part of the models of each row, by which it is called, see `called`; None
+        if the largest probability decides.
     marks : tuple of str, optional
         Whether the image of each row was drawn for labelling, ``random`` or ``not random``; any other text if that is
         not known.
@@ -88,6 +94,7 @@ class PredictionTable:
     unlabelled: int = 0
     unread: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
+    shares: Values | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -220,13 +227,20 @@ class PredictionTable:
             yield fold, folds == fold
 
     @property
+    def trained_shares(self) -> Values:
+        """Share of each class in the training part of each row's fold, of `trained`, float64 of shape (n, classes)."""
+        counts = np.array(self.trained, np.float64)
+        of_folds = counts / counts.sum(axis=1, keepdims=True)
+        return np.asarray(of_folds[np.searchsorted(self.fold_numbers, self.fold_array)])
+
+    @property
     def hits(self) -> Mask:
         """Whether the predicted class of each row is the true one, bool of shape (n,)."""
         return np.asarray(self.predicted == self.labels)
 
     @property
     def confidence(self) -> Values | None:
-        """The probability of the predicted class of each row, which is the largest; None without probabilities."""
+        """The probability of the predicted class of each row; None without probabilities."""
         if self.probabilities is None:
             return None
         return self.probabilities[np.arange(len(self)), self.predicted]
@@ -362,10 +376,10 @@ class PredictionTable:
 def check_shares(where: str, shares: Mapping[str, float]) -> None:
     """Refuse the probabilities of a row, by column, if one is not between 0 and 1, or they do not sum to 1."""
     for column, share in shares.items():
-        if not 0.0 <= share <= 1.0 + _SUM_TOLERANCE:
+        if not 0.0 <= share <= 1.0 + SUM_TOLERANCE:
             raise InputError(f"{where}: {column} is {share}, not a probability between 0 and 1")
     total = sum(shares.values())
-    if not math.isclose(total, 1.0, abs_tol=_SUM_TOLERANCE):
+    if not math.isclose(total, 1.0, abs_tol=SUM_TOLERANCE):
         raise InputError(
             f"{where}: the probabilities sum to {total:.4g}, not 1; give more digits, or divide each row by its sum"
         )
@@ -381,6 +395,50 @@ def _refuse_two_groups(table: PredictionTable) -> None:
             )
 
 
+CALLED_FROM = "called_from"
+"""Column of the share in training from which the predicted class of a row is called."""
+
+
+def call_option() -> Any:
+    """Return the option ``call`` of what trains."""
+    return option(
+        "share",
+        choices=("share", "plain"),
+        decides=False,
+        help="Call the class whose probability over its share in training is largest, or (plain) the most probable.",
+    )
+
+
+def called(probabilities: Values, shares: Shares = None) -> Integers:
+    """Return the position of the class that each row is called: of the largest of `equalised`, the first of equals."""
+    return np.asarray(equalised(probabilities, shares).argmax(axis=-1))
+
+
+def equalised(probabilities: Values, shares: Shares) -> Values:
+    """Return the probabilities that rows would have if the classes had been equal in training.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float64, shape (n, classes)
+    shares : sequence of float64, shape (classes,) or (n, classes), or None
+        Share of each class in training; None for equal ones. A class without images is never called.
+
+    References
+    ----------
+    Saerens, Latinne & Decaestecker 2002, eq. 2.4, with equal new shares.
+
+    Examples
+    --------
+    >>> equalised(np.array([[0.6, 0.4]]), np.array([0.75, 0.25])).round(3)
+    array([[0.333, 0.667]])
+    """
+    if shares is None:
+        return probabilities
+    odds = np.zeros_like(probabilities)
+    np.divide(probabilities, shares, out=odds, where=np.asarray(shares) > 0)
+    return np.asarray(odds / np.maximum(odds.sum(axis=-1, keepdims=True), LEAST))
+
+
 class Answers(NamedTuple):
     """What the models say of each row beside the probabilities: one answer for all outputs.
 
@@ -393,12 +451,15 @@ class Answers(NamedTuple):
         Its calibrated probability.
     unsure : ndarray of bool, shape (n,), or None
         Whether the row is uncertain; None if there is no rule for it.
+    called_from : ndarray of float64, shape (n,), or None
+        The share in training of the predicted class, from which it is called; None if the largest probability decides.
     """
 
     classes: Sequence[str]
     numbers: Integers
     confidence: Values
     unsure: Mask | None
+    called_from: Values | None = None
 
     @property
     def predicted(self) -> list[str]:
@@ -411,7 +472,12 @@ class Answers(NamedTuple):
         marks = [""] * len(self.numbers)
         if self.unsure is not None:
             marks = ["yes" if unsure else "no" for unsure in self.unsure]
+        limits = []
+        if self.called_from is not None:
+            # beside the probabilities, of which it is one; the confidence may be scaled
+            limits = [(CALLED_FROM, list(map(repr, self.called_from.tolist())))]
         return [
+            *limits,
             ("predicted", self.predicted),
             ("confidence", list(map(repr, self.confidence.tolist()))),
             ("uncertain", marks),
@@ -496,6 +562,7 @@ _OF_ROWS = (
     "groups",
     "patches",
     "marks",
+    "shares",
 )
 """What a table has of each row."""
 
@@ -633,13 +700,13 @@ def _joined(notes: Mapping[int, str], together: str) -> list[str]:
     return [f"Folds {listed([str(fold) for fold in notes])} {together}"]
 
 
-def apply_temperature(probabilities: Values, temperature: float) -> Values:
+def apply_temperature(probabilities: Values, temperature: float | Values) -> Values:
     """Divide the logarithms of probabilities by a temperature and normalise again; keeps the predicted class.
 
     Parameters
     ----------
     probabilities : ndarray of float64, shape (n, classes)
-    temperature : float
+    temperature : float, or ndarray of float64, shape (n, 1)
         Above 1 makes them less sure.
 
     Examples

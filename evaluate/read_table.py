@@ -31,6 +31,7 @@ from ..core.formats import (
     LABEL,
     PREDICTED,
     CsvTable,
+    Floats,
     FramePath,
     column_key,
     decimal_of,
@@ -52,7 +53,7 @@ from ..data import (
     report_findings,
     spell_labels,
 )
-from .predictions import PredictionTable, check_shares
+from .predictions import CALLED_FROM, SUM_TOLERANCE, PredictionTable, check_shares
 
 _EXPECTED = "image_id, label, and p_<class>... or predicted; perhaps group, fold, patch, model"
 
@@ -96,8 +97,9 @@ def read_predictions(
     path : str, Path or pandas.DataFrame
         A table in UTF-8: columns ``image_id`` and ``label``, and ``p_<class>`` columns or ``predicted``; ``fold``,
         ``group``, ``patch``, ``trained`` and ``group_trained`` (``yes`` or ``no``; True or False), ``chosen`` (as
-        ``bchisto next`` writes it), and ``model`` are optional. Columns may have the other names that they may have in
-        manifests, such as ``filename`` or ``patient``.
+        ``bchisto next`` writes it), ``called_from`` (a share in training, from which `predicted` is called) and
+        ``model`` are optional. Columns may have the other names that they may have in manifests, such as ``filename``
+        or ``patient``.
         With ``model`` the rows make one table per model. Rows whose label is missing are left out and counted.
     classes : sequence of str
         Class order; by default that of a known dataset, else of the ``p_`` columns, else sorted.
@@ -380,6 +382,8 @@ class _Row(NamedTuple):
         ``random`` or ``not random`` if ``bchisto next`` chose it; any other text as it is.
     probabilities : tuple of float, or None
         Probability of each class; None if rows only name the predicted one.
+    called_from : float or None
+        The share in training from which bchisto called the predicted class; None if the largest probability decided.
     """
 
     line: int
@@ -393,6 +397,7 @@ class _Row(NamedTuple):
     group_trained: bool
     chosen: str
     probabilities: tuple[float, ...] | None
+    called_from: float | None
 
 
 class _Parser(NamedTuple):
@@ -421,9 +426,10 @@ class _Parser(NamedTuple):
         label = self._place(where, "label", cells[self.columns.label], self.labels)
         predicted_name = cells.get(self.columns.predicted, "")
         probabilities = None
+        called_from = None
         if self.columns.scores:
-            probabilities = self._probabilities(where, cells)
-            predicted = self._largest(where, predicted_name, probabilities)
+            probabilities, called_from = self._probabilities(where, cells)
+            predicted = self._called(where, predicted_name, probabilities, called_from)
         else:
             predicted = self._place(where, "predicted", predicted_name, self.predicted)
         fold = cells.get(self.columns.fold, "").removesuffix(".0")
@@ -441,6 +447,7 @@ class _Parser(NamedTuple):
             group_trained=cells.get("group_trained") in _YES,
             chosen=drawn_or_not(cells.get(CHOSEN, "")),
             probabilities=probabilities,
+            called_from=called_from,
         )
 
     def _place(self, where: str, column: str, name: str, places: Mapping[str, int]) -> int:
@@ -451,33 +458,56 @@ class _Parser(NamedTuple):
             )
         return places[name]
 
-    def _probabilities(self, where: str, cells: Mapping[str, str]) -> tuple[float, ...]:
-        """Return the probability of each class; 0 for one without a column."""
+    def _probabilities(
+        self, where: str, cells: Mapping[str, str]
+    ) -> tuple[tuple[float, ...], float | None]:
+        """Return the probability of each class, 0 for one without a column, and that from which one is called."""
         shares = {}
-        for column in self.columns.scores:
+        columns = [*self.columns.scores]
+        if cells.get(CALLED_FROM):
+            columns.append(CALLED_FROM)
+        for column in columns:
             try:
                 shares[column] = decimal_of(cells[column])
             except ValueError:
                 raise InputError(f"{where}: {column} is {cells[column]!r}, not a number") from None
+        called_from = shares.pop(CALLED_FROM, None)
         check_shares(where, shares)
         values = [0.0] * len(self.classes)
         for column, share in shares.items():
             values[self._place(where, "column p_", column.removeprefix("p_"), self.scores)] = share
-        return tuple(values)
+        return tuple(values), called_from
 
-    def _largest(self, where: str, name: str, probabilities: tuple[float, ...]) -> int:
-        """Return the position of the largest probability; of equal ones, that of the class named as predicted."""
+    def _called(
+        self, where: str, name: str, probabilities: tuple[float, ...], called_from: float | None
+    ) -> int:
+        """Return the position of the class named as predicted, else that of the largest probability.
+
+        The one that is named must have the largest probability, or that from which it is called.
+        """
         largest = int(np.argmax(probabilities))
         if not name:
             return largest
         predicted = self._place(where, "predicted", name, self.predicted)
-        if probabilities[predicted] != max(probabilities):
+        least = max(probabilities)
+        if called_from is not None:
+            least = called_from - SUM_TOLERANCE  # of tables that were rounded
+        if not probabilities[predicted] >= least:
             raise InputError(
                 f"{where}: predicted is {self.classes[predicted]} (probability {probabilities[predicted]:g}), but "
                 f"{self.classes[largest]} has the largest, {probabilities[largest]:g}; remove the column predicted, or "
                 "those of probabilities"
             )
         return predicted
+
+
+def _shares(rows: Sequence[_Row], classes: Sequence[str]) -> Floats | None:
+    """Return the shares of two classes in training, float64 of shape (n, 2), if every row has one."""
+    if len(classes) != 2 or any(row.called_from is None for row in rows):
+        return None
+    called_from = np.array([row.called_from for row in rows])
+    is_called = np.eye(2)[[row.predicted for row in rows]]
+    return np.abs(1.0 - is_called - called_from[:, np.newaxis])
 
 
 def _table(
@@ -512,6 +542,7 @@ def _table(
         groups_of_training=frozenset(row.group for row in rows if row.group and row.group_trained),
         unlabelled=unlabelled,
         marks=cells["chosen"],
+        shares=_shares(rows, classes),
     )
 
 

@@ -30,6 +30,7 @@ from .predictions import (
     Integers,
     Mask,
     PredictionTable,
+    Shares,
     Values,
     apply_temperature,
     fold_rest,
@@ -108,17 +109,26 @@ class TwoClassView(Settings):
         """
         positive_mask(classes, self.positive)
 
-    def recorded(self, classes: Sequence[str]) -> Entry:
+    def recorded(self, classes: Sequence[str], shares: Shares = None) -> Entry:
         """Return what ``metrics.json`` has of the view, so that evaluating the table again follows it.
+
+        Parameters
+        ----------
+        classes : sequence of str
+        shares : ndarray of float64, optional
+            Those of a table, by which two classes are called.
 
         Examples
         --------
         >>> TwoClassView().recorded(["normal", "benign", "in situ", "invasive"])["thresholds"]
         [0.33, 0.5]
         """
-        usual = _BACH_THRESHOLDS if order_classes(classes) == _BACH else (0.5,)
+        positive = self.positive or default_positive(classes)
+        usual: Sequence[float] = (limit_of(positive_mask(classes, positive), shares),)
+        if order_classes(classes) == _BACH:
+            usual = _BACH_THRESHOLDS
         return {
-            "positive": list(self.positive or default_positive(classes)),
+            "positive": list(positive),
             "rule": self.rule or "sum",
             "thresholds": list(self.thresholds or usual),
             "sensitivities": list(self.sensitivities),
@@ -170,24 +180,27 @@ class TwoSides(NamedTuple):
     predicted : ndarray of bool, shape (n,)
         Whether the predicted class is positive.
     by_class : bool
-        Whether 0.5 asks for the predicted class, see `asks_for_class`.
+        Whether `limit` asks for the predicted class, see `asks_for_class`.
+    limit : float
+        See `limit_of`.
     """
 
     truth: Mask
     scores: Values
     predicted: Mask
     by_class: bool
+    limit: float = 0.5
 
-    def called(self, threshold: float = 0.5) -> Mask:
-        """Return which rows are positive: those with at least this score, or at 0.5 perhaps by their class."""
-        if self.by_class and threshold == 0.5:
+    def called(self, threshold: float) -> Mask:
+        """Return which rows are positive: those with at least this score, or at the limit perhaps by their class."""
+        if self.by_class and threshold == self.limit:
             return self.predicted
         return self.scores >= threshold
 
     @property
     def right(self) -> Mask:
-        """Whether a row is on its true side at 0.5, bool of shape (n,)."""
-        return np.asarray(self.called() == self.truth)
+        """Whether a row is on its true side at the limit, bool of shape (n,)."""
+        return np.asarray(self.called(self.limit) == self.truth)
 
 
 def two_sides(table: PredictionTable, positive: Sequence[str], rule: str | None) -> TwoSides:
@@ -197,16 +210,26 @@ def two_sides(table: PredictionTable, positive: Sequence[str], rule: str | None)
     scores = predicted.astype(np.float64)
     if table.probabilities is not None:
         scores = two_class_scores(table.probabilities, mask, rule=rule or "sum")
-    return TwoSides(mask[table.labels], scores, predicted, asks_for_class(table.classes, rule))
+    by_class = asks_for_class(table.classes, rule, table.shares)
+    limit = limit_of(mask, table.shares)
+    return TwoSides(mask[table.labels], scores, predicted, by_class, limit)
 
 
-def asks_for_class(classes: Sequence[str], rule: str | None) -> bool:
-    """Return whether the threshold 0.5 asks which class is predicted, so that this one decides a tie.
+def asks_for_class(classes: Sequence[str], rule: str | None, shares: Shares = None) -> bool:
+    """Return whether the threshold `limit_of` asks which class is predicted, so that this one decides a tie.
 
-    It does of two classes, and of the largest of each side: a row is called as the confusion matrix has it, whatever
-    the digits to which a table was rounded. A sum of classes has no class, and a fitted threshold is not a tie.
+    It does of two classes, and of the largest of each side unless classes are called by their shares in training: a
+    row is called as the confusion matrix has it, whatever the digits to which a table was rounded. A sum of classes has
+    no class, and a fitted threshold is not a tie.
     """
-    return len(classes) == 2 or rule == "max"
+    return len(classes) == 2 or (rule == "max" and shares is None)
+
+
+def limit_of(positive: Mask, shares: Shares) -> float:
+    """Return the score at which one of two classes is called: its mean share in training if shares decide, else 0.5."""
+    if shares is None or len(positive) != 2:
+        return 0.5
+    return float(np.atleast_2d(shares).mean(axis=0)[positive].sum())
 
 
 def two_class_scores(probabilities: Values, positive: Mask, *, rule: str) -> Values:
@@ -235,7 +258,8 @@ def two_class_scores(probabilities: Values, positive: Mask, *, rule: str) -> Val
 def two_class_figures(table: PredictionTable, view: TwoClassView, units: Units) -> Entry:
     """Return the entry ``two_class`` of ``metrics.json``.
 
-    ``auc_per_fold`` is null where a fold tests one side only, ``prevalence`` the share of positive rows; for
+    ``auc_per_fold`` is null where a fold tests one side only, ``prevalence`` the share of positive rows, ``limit``
+    that of `limit_of` if shares in training decide on calls of two classes; for
     ``thresholds`` see `called_point`, for ``wanted`` `wanted_point`, and for the rest `recalibration`.
     """
     if table.probabilities is None:  # no score, so no ranks and no thresholds
@@ -251,7 +275,7 @@ def two_class_figures(table: PredictionTable, view: TwoClassView, units: Units) 
         "accuracy_std": mean_and_std(accuracies)[1],
         **_two_class_auc(table, sides, units),
         "prevalence": float(sides.truth.mean()),
-        # 0.5 may ask for the predicted class, see `asks_for_class`; no other threshold does
+        # only the limit may ask for the predicted class, see `asks_for_class`
         "thresholds": [
             called_point(units, sides.truth, sides.called(threshold), threshold, view.prevalences)
             for threshold in view.thresholds
@@ -263,6 +287,8 @@ def two_class_figures(table: PredictionTable, view: TwoClassView, units: Units) 
             if sides.truth.any()
         ],
     }
+    if table.shares is not None and len(table.classes) == 2:
+        figures["limit"] = sides.limit
     if calibration_note(table) is None:
         figures |= recalibration(sides.scores, sides.truth, units=units)
     return figures

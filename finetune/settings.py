@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core import IN_FILE, InputError, Parameter, Settings, Texts, converted, items_of, option
 from ..core.formats import Integers
+from ..evaluate import call_option
 from ..stains import STAIN_METHODS, get_stain, list_stains
 from .samples import NAMES, OFFLINE, RANGES, PatchRule, augmentation_ranges, parse_patches
 
@@ -294,6 +295,7 @@ class FinetuneSettings(Settings):
         more=list_stains,
         help="Normalisation or treatment, before patches are cut.",
     )
+    call: str = call_option()
     seed: int = option(0, least=0, help="Random seed of folds, weights and augmentation.")
 
     def __post_init__(self) -> None:
@@ -324,6 +326,12 @@ class FinetuneSettings(Settings):
             raise InputError(
                 "{augmentations:{}}: goes with {patches:resize}, not {}", OFFLINE, self.patches
             )
+
+    @property
+    def by_share(self) -> bool:
+        """Whether classes are called by their shares in training, unless these were balanced."""
+        is_balanced = self.class_weights or self.sampling != "none" or bool(self.copies)
+        return self.call == "share" and not is_balanced
 
     @property
     def rule(self) -> PatchRule:

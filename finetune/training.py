@@ -440,5 +440,6 @@ def _prepare(
         pixels=pixels,
         files=unique.sha256,
         looks={record.image_id: record.look for record in labelled},
+        by_share=settings.by_share,
     )
     return dataset, bank, images, plans

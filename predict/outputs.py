@@ -32,12 +32,22 @@ from ..core.jobs import (
 )
 from ..core.runs import RunRecord, record_of_table, record_table
 from ..data import Finding, decode_record, walk_files
-from ..evaluate import Metrics, with_figures
+from ..evaluate import CALLED_FROM, Metrics, with_figures
 from ..evaluate.report import known_of, render_page, thumbnail
 from .settings import OperatingPoint
-from .table import MARKS, TRUTHS, Tabulated
+from .table import MARKS, TRUTHS, Tabulated, confidence_from
 
-_SHOWN = ("image_id", "label", "p_", "predicted", "confidence", "uncertain", "trained", "outlier")
+_SHOWN = (
+    "image_id",
+    "label",
+    "p_",
+    "predicted",
+    "confidence",
+    "uncertain",
+    CALLED_FROM,
+    "trained",
+    "outlier",
+)
 """Beginnings of the columns of the table that a notebook shows."""
 
 
@@ -60,7 +70,7 @@ class PredictResult:
     trained : int or None
         Number of images that trained a model; None if the model file does not record its training images.
     called : str
-        Number of images predicted positive, with the operating point; empty without an operating point.
+        Number of images predicted positive, with the operating point; without one from which shares classes are called.
     sheet : Path or None
         The prediction report, if one was written.
     unsure : int or None
@@ -145,7 +155,7 @@ class PredictResult:
         columns: dict[str, list[Any]] = {}
         for index, name in enumerate(header):
             columns[name] = [row[index] for row in rows]
-            if name.startswith(("p_", "confidence", "outlier_percentile")):
+            if name.startswith(("p_", "confidence", CALLED_FROM, "outlier_percentile")):
                 columns[name] = list(map(float, columns[name]))
         return columns
 
@@ -228,7 +238,7 @@ def write_outputs(
         failures=shown.failures,
         banners=shown.banners,
         trained=None if bundle.training is None else sum(shown.trained),
-        called=shown.called,
+        called=shown.called or bundle.calls,
         sheet=html,
         unsure=unsure,
         sureness="; ".join(filter(None, (sureness, shown.mixed))),
@@ -256,8 +266,10 @@ class SheetRow(NamedTuple):
     predicted : str
     confidence : float
         Probability of the predicted class.
+    called_from : float or None
+        The confidence from which this class is called; None if the most probable class is.
     next_class : str
-        The second most probable class with its probability.
+        The most probable other class with its probability.
     reasons : list of str
         Why to look at the image: it is an outlier, uncertain, shows nothing, is of doubtful stains, or the like.
     """
@@ -265,6 +277,7 @@ class SheetRow(NamedTuple):
     place: int
     predicted: str
     confidence: float
+    called_from: float | None
     next_class: str
     reasons: list[str]
 
@@ -284,6 +297,8 @@ def sheet_rows(shown: Tabulated) -> list[SheetRow]:
     if answers.unsure is not None:
         marks["uncertain"] = answers.unsure.tolist()
     marks["seen in training"] = shown.trained
+    called_from = confidence_from(shown.predicted.bundle, answers.numbers)
+    limits = [None] * len(answers.numbers) if called_from is None else called_from.tolist()
     rows = []
     warned = zip(answers.numbers, shown.predicted.warnings, strict=True)
     for position, (number, warnings) in enumerate(warned):
@@ -294,7 +309,9 @@ def sheet_rows(shown: Tabulated) -> list[SheetRow]:
         next_class = f"{classes[second]} {100 * shares[second]:.1f}\N{NO-BREAK SPACE}%"
         reasons = [mark for mark, flags in marks.items() if flags[position]]
         reasons += [limited(text, ()) for text in warnings]
-        rows.append(SheetRow(position, classes[number], confidence, next_class, reasons))
+        rows.append(
+            SheetRow(position, classes[number], confidence, limits[position], next_class, reasons)
+        )
     return sorted(rows, key=lambda row: (-len(row.reasons), row.confidence))
 
 

@@ -40,6 +40,7 @@ Marks: TypeAlias = Flags | None
 _BY_IMAGE = (
     "predicted",
     "confidence",
+    "called_from",
     "uncertain",
     "called",
     "outlier",
@@ -62,9 +63,11 @@ class Predictions:
         Order of the probabilities.
     probabilities : ndarray of float64, shape (n, classes)
     predicted : ndarray of str, shape (n,)
-        The most probable class of each image.
+        The class that each image is called, see `bchisto.evaluate.PredictionTable.shares`.
     confidence : ndarray of float64, shape (n,)
         The calibrated probability of the predicted class.
+    called_from : ndarray of float64, shape (n,), or None
+        The share in training from which that class is called; None if the most probable class is.
     uncertain : ndarray of bool, shape (n,), or None
         Whether each image is marked as uncertain; None if the model has no rule for it.
     called : ndarray of bool, shape (n,), or None
@@ -99,6 +102,7 @@ class Predictions:
     probabilities: Floats
     predicted: Array
     confidence: Floats
+    called_from: Floats | None
     uncertain: Marks
     called: Marks
     outlier: Marks
@@ -122,9 +126,9 @@ class Predictions:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield each image as a dict that `json.dumps` takes.
 
-        Its keys are ``image_id``, ``predicted``, ``confidence``, ``uncertain``, ``called``, ``outlier``,
-        ``outlier_percentile``, ``blank``, ``trained``, ``probabilities`` (a dict by class) and ``warnings``. As in the
-        attributes, None is what the model cannot tell.
+        Its keys are ``image_id``, ``predicted``, ``confidence``, ``called_from``, ``uncertain``, ``called``,
+        ``outlier``, ``outlier_percentile``, ``blank``, ``trained``, ``probabilities`` (a dict by class) and
+        ``warnings``. As in the attributes, None is what the model cannot tell.
         """
         columns: dict[str, Any] = {"image_id": self.image_ids}
         for name in _BY_IMAGE:
@@ -158,6 +162,8 @@ class Predictions:
         columns["predicted"] = self.predicted
         columns["confidence"] = self.confidence
         columns["uncertain"] = self.uncertain
+        if self.called_from is not None:
+            columns["called_from"] = self.called_from
         columns |= self.columns
         for name in MARKS & self.columns.keys():
             columns[name] = [TRUTHS[cell] for cell in self.columns[name]]
@@ -347,6 +353,7 @@ class Predictor:
             probabilities=table.probabilities,
             predicted=np.array(table.answers.predicted),
             confidence=table.answers.confidence,
+            called_from=table.answers.called_from,
             uncertain=table.answers.unsure,
             called=result.positive,
             outlier=outlier,

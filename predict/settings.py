@@ -11,7 +11,14 @@ from typing import Any
 from ..core import BundleError, InputError, Message, OptionalPath, Settings, Texts, option
 from ..core.formats import Flags, Floats, Integers, limits
 from ..core.models import BundleFacts, bundle_view
-from ..evaluate import asks_for_class, default_positive, positive_mask, two_class_scores
+from ..evaluate import (
+    Shares,
+    asks_for_class,
+    default_positive,
+    limit_of,
+    positive_mask,
+    two_class_scores,
+)
 
 
 def new_images_mpp() -> Any:
@@ -51,7 +58,7 @@ class PredictSettings(Settings):
         least=0,
         most=1,
         help="Score from which an image is predicted positive; default: that of the target sensitivity, else of the "
-        "model file, else 0.5.",
+        "model file, else of its class.",
     )
     sensitivity: float | None = option(
         None,
@@ -105,12 +112,17 @@ class PredictSettings(Settings):
         return self.point_of(*bundle_view(path), path)
 
     def point_of(
-        self, classes: tuple[str, ...], recorded: dict[str, Any] | None, bundle: object
+        self,
+        classes: tuple[str, ...],
+        recorded: dict[str, Any] | None,
+        shares: Shares,
+        bundle: object,
     ) -> OperatingPoint | None:
         """Return the operating point from which a model predicts images positive.
 
-        The default is that of the first target sensitivity of the model. Without one it is 0.5, if the model was
-        measured there, or else the first threshold at which it was measured. None if there is no threshold.
+        The default is that of the first target sensitivity of the model. Without one it is that of the class, see
+        `bchisto.evaluate.limit_of`, if the model was measured there, or else the first threshold at which it was
+        measured. None if there is no threshold.
 
         Parameters
         ----------
@@ -118,6 +130,8 @@ class PredictSettings(Settings):
             Classes of the model.
         recorded : dict or None
             Entry ``two_class`` of the model file.
+        shares : sequence of float, optional
+            Share of each class in training, if classes are called by it.
         bundle : any
             Name of the model file, for a message.
 
@@ -128,7 +142,7 @@ class PredictSettings(Settings):
         """
         threshold = self.threshold
         sensitivity = self.sensitivity
-        view = view_of(classes, recorded, self.positive)
+        view = view_of(classes, recorded, self.positive, shares)
         positive = tuple(view["positive"])
         fitted = {point["sensitivity"]: point for point in view["wanted"]}
         if threshold is None and sensitivity is None:
@@ -151,8 +165,8 @@ class PredictSettings(Settings):
         if wanted:
             threshold = wanted["threshold"]
         elif threshold is None:
-            # 0.5 if it is there, else the first
-            threshold = min(view["thresholds"], key=(0.5).__ne__)
+            # that of the class if it is there, else the first
+            threshold = min(view["thresholds"], key=view["limit"].__ne__)
         return OperatingPoint(
             classes,
             positive,
@@ -160,7 +174,8 @@ class PredictSettings(Settings):
             threshold,
             sensitivity,
             wanted.get("enough", True),
-            not self.positive or view is recorded,
+            not self.positive or view["positive"] == (recorded or {}).get("positive"),
+            shares,
         )
 
 
@@ -175,8 +190,8 @@ class OperatingPoint:
     rule : {"sum", "max"}
         How the score follows from the probabilities, see `bchisto.evaluate.two_class_scores`.
     threshold : float
-        An image is predicted positive if its score is at least the threshold, or at 0.5 by its class if
-        `bchisto.evaluate.asks_for_class`.
+        An image is predicted positive if its score is at least the threshold, or at `bchisto.evaluate.limit_of` by its
+        class if `bchisto.evaluate.asks_for_class`.
     sensitivity : float or None
         Target sensitivity for which the threshold was fitted. Such a threshold applies to uncalibrated probabilities,
         even if the table shows calibrated ones, and is no tie.
@@ -184,6 +199,8 @@ class OperatingPoint:
         Whether it was fitted on enough positive patients (or images) for that.
     measured : bool
         False if others were given as positive than those with which the model was measured.
+    shares : sequence of float, optional
+        Share of each class in training, if classes are called by it.
     """
 
     classes: tuple[str, ...]
@@ -193,14 +210,16 @@ class OperatingPoint:
     sensitivity: float | None = None
     enough: bool = True
     measured: bool = True
+    shares: Shares = None
 
     @property
     def by_class(self) -> bool:
         """Whether an image is predicted positive by its class."""
+        mask = positive_mask(self.classes, self.positive)
         return (
             self.sensitivity is None
-            and self.threshold == 0.5
-            and asks_for_class(self.classes, self.rule)
+            and self.threshold == limit_of(mask, self.shares)
+            and asks_for_class(self.classes, self.rule, self.shares)
         )
 
     def is_positive(self, probabilities: Floats, predicted: Integers) -> Flags:
@@ -214,6 +233,8 @@ class OperatingPoint:
         text = f"{' + '.join(self.positive)} at {self.threshold:.4g}"
         if len(self.classes) > 2:  # for two classes both rules are the same
             text += f" (rule {self.rule})"
+        elif self.by_class and self.shares is not None:
+            text += ", its share in training"
         if self.sensitivity is not None:
             text += f", fitted for a sensitivity of {100 * self.sensitivity:g} %"
             if not self.enough:
@@ -224,12 +245,16 @@ class OperatingPoint:
 
 
 def view_of(
-    classes: Sequence[str], recorded: dict[str, Any] | None, positive: Sequence[str]
+    classes: Sequence[str],
+    recorded: dict[str, Any] | None,
+    positive: Sequence[str],
+    shares: Shares,
 ) -> dict[str, Any]:
-    """Return the two-class view of predictions, in the form of the entry ``two_class`` of a model file.
+    """Return the two-class view of predictions, as the entry ``two_class`` of a model file, and its ``limit``.
 
-    It is the recorded one, unless other classes are given as positive; then it has only the threshold 0.5. If none is
-    recorded, the names of the classes tell which are positive, and there is no threshold.
+    It is the recorded one, unless other classes are given as positive; then it has only the threshold that is the
+    limit, see `bchisto.evaluate.limit_of`. If none is recorded, the names of the classes tell which are positive, and
+    there is no threshold.
 
     Parameters
     ----------
@@ -239,6 +264,8 @@ def view_of(
         Entry ``two_class`` of the model file.
     positive : sequence of str
         Choice of the caller.
+    shares : sequence of float, optional
+        Share of each class in training, if classes are called by it.
 
     Raises
     ------
@@ -246,12 +273,16 @@ def view_of(
         A name that is not a class, or every class positive.
     """
     chosen = [*compress(classes, positive_mask(classes, positive))]
-    if recorded and chosen in ([], recorded["positive"]):
-        return recorded
+    recorded = recorded or {}
+    named = chosen or recorded.get("positive") or [*default_positive(classes)]
+    limit = limit_of(positive_mask(classes, named), shares)
+    if recorded and named == recorded["positive"]:
+        return {**recorded, "limit": limit}
     return {
         "rule": "sum",
-        **(recorded or {}),
-        "positive": chosen or [*default_positive(classes)],
-        "thresholds": chosen and [0.5],
+        **recorded,
+        "positive": named,
+        "thresholds": chosen and [limit],
         "wanted": [],
+        "limit": limit,
     }

@@ -19,11 +19,11 @@ import numpy as np
 
 from ..boost import MARKED, MEANING, TRAINING_NAMES, Bundle, Compared, nearest_names
 from ..core import DAMAGE, Banner, BchistoError, Kind, OutputError, counted, limited, neutral
-from ..core.formats import Flags, file_sha256, read_rows
+from ..core.formats import Flags, Integers, file_sha256, read_rows
 from ..core.jobs import atomic_output
 from ..core.models import BundleFacts
 from ..data import ImageRecord, mixes_patients
-from ..evaluate import Answers, apply_temperature, write_predictions
+from ..evaluate import Answers, apply_temperature, called, equalised, write_predictions
 from .blocks import Predicted
 from .boosted import Floats
 from .images import notes_of_training
@@ -269,6 +269,7 @@ def tabulate(
     probabilities = raw
     if settings.calibrated:
         probabilities = calibrated
+        answers = answers._replace(called_from=confidence_from(bundle, answers.numbers))
     trained = tuple(prediction.trained for prediction in predictions)
     blank = tuple(prediction.blank for prediction in predictions)
     compared = [prediction.compared for prediction in predictions]
@@ -279,7 +280,7 @@ def tabulate(
     if shared:
         columns.append(_yes_or_no("group_trained", [record.group in shared for record in records]))
     positive = None
-    called = ""
+    called_text = ""
     as_measured = None
     if point is not None:
         # a threshold that was fitted for a sensitivity is one of uncalibrated probabilities
@@ -287,7 +288,7 @@ def tabulate(
         positive = point.is_positive(scores, answers.numbers)
         columns.append(_yes_or_no("called", positive, yes="positive", no="negative"))
         as_measured = point if scores is raw or point.by_class else None
-        called = f"predicted positive: {int(positive.sum())} of {len(positive)}, {point}"
+        called_text = f"predicted positive: {int(positive.sum())} of {len(positive)}, {point}"
     return Tabulated(
         Table(settings.format, records, probabilities, bundle.classes, answers, columns),
         raw,
@@ -298,7 +299,7 @@ def tabulate(
         blank,
         outliers,
         positive,
-        called,
+        called_text,
         as_measured,
         mixed_note(bundle),
     )
@@ -320,15 +321,32 @@ def answers_of(bundle: BundleFacts, raw: Floats) -> tuple[Floats, Answers]:
     raw : ndarray of float64, shape (n, classes)
         Their probabilities, which decide the class: calibration may make two of them equal.
     """
-    calibrated = raw
-    if bundle.temperature is not None:
-        calibrated = apply_temperature(raw, bundle.temperature)
-    numbers = raw.argmax(axis=1)
-    confidence = calibrated[np.arange(len(raw)), numbers]
+    calibrated = _calibrated(bundle, raw)
+    numbers = called(raw, bundle.shares)
+    called_from = None
+    if bundle.shares is not None:
+        called_from = np.take(bundle.shares, numbers)
+    rows = np.arange(len(raw))
     unsure = None
     if bundle.unsure is not None:
-        unsure = confidence < bundle.unsure["below"]
-    return calibrated, Answers(bundle.classes, numbers, confidence, unsure)
+        sureness = _calibrated(bundle, equalised(raw, bundle.shares))[rows, numbers]
+        unsure = sureness < bundle.unsure["below"]
+    confidence = calibrated[rows, numbers]
+    return calibrated, Answers(bundle.classes, numbers, confidence, unsure, called_from)
+
+
+def _calibrated(bundle: BundleFacts, probabilities: Floats) -> Floats:
+    """Scale probabilities by the temperature of a model, if it has one."""
+    if bundle.temperature is None:
+        return probabilities
+    return apply_temperature(probabilities, bundle.temperature)
+
+
+def confidence_from(bundle: BundleFacts, numbers: Integers) -> Floats | None:
+    """Return the confidence from which each class is called, its share calibrated; None if the most probable one is."""
+    if bundle.shares is None:
+        return None
+    return _calibrated(bundle, np.array([bundle.shares]))[0, numbers]
 
 
 def _banners(

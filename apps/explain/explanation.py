@@ -15,6 +15,7 @@ from ...core import DAMAGE
 from ...core.formats import Array, Floats, Floats32, Pixels
 from ...core.jobs import atomic_output, save_arrays
 from ...data import ImageRecord, decode_record, shrink_image
+from ...evaluate import equalised
 
 Picture = Pixels
 
@@ -60,7 +61,7 @@ class Explanation:
     target : str
         The class that is explained; empty if there is none.
     predicted : str
-        The most probable class; empty without an image.
+        The class that the image is called without a threshold; empty without an image.
     score : float
         Probability of `target`; NaN without an image.
     caution : str
@@ -95,6 +96,10 @@ class Explanation:
         What the base is; only for ``map``.
     overall : str
         The class that the mean of the map would be called; only for ``map``.
+    shares : sequence of float, optional
+        Share of each class in training, if classes are called by it.
+    called_from : float
+        That of `predicted`; NaN if the most probable class is called.
     calibrated : float
         The calibrated probability of `target`; NaN if the model has no temperature.
     notes : tuple of str
@@ -126,6 +131,8 @@ class Explanation:
     unit: str = ""
     base: str = ""
     overall: str = ""
+    shares: Sequence[float] | None = None
+    called_from: float = math.nan
     calibrated: float = math.nan
     notes: tuple[str, ...] = ()
     tiles: Tiles = ()
@@ -151,6 +158,8 @@ class Explanation:
         if not self.predicted:
             return ""
         answer = f"predicted {self.predicted}"
+        if not math.isnan(self.called_from):
+            answer += f" (from {self.called_from:.3g}, its share in training)"
         if self.called != self.predicted:
             answer += f", called {self.called} by the threshold"
         if self.target:
@@ -203,7 +212,8 @@ class Explanation:
 
         With two classes, that is at the threshold. With more, it is where the most probable class of `red` and its
         rival are equally probable: the rival is the most probable other class or, if the map is of one class that is
-        not the called one, the called one.
+        not the called one, the called one. If classes are called by shares in training, probabilities are those that
+        equal shares would give.
 
         Parameters
         ----------
@@ -232,9 +242,14 @@ class Explanation:
                 rivals = np.delete(np.arange(len(classes)), reds)
                 rival = "the next class"
             limits = (-1.0, 1.0)
-            leads = (maps[reds].max(axis=0) - maps[rivals].max(axis=0)).astype(np.float32)
-            tick = base[reds].max() - base[rivals].max()
+            weighed = np.moveaxis(equalised(np.moveaxis(maps, 0, -1), self.shares), -1, 0)
+            before = equalised(base, self.shares)
+            means = equalised(means, self.shares)
+            leads = (weighed[reds].max(axis=0) - weighed[rivals].max(axis=0)).astype(np.float32)
+            tick = before[reds].max() - before[rivals].max()
             unit = f"probability of {' or '.join(self.red)} less that of {rival}"
+            if self.shares is not None:
+                unit += ", at equal shares in training"
         overall = self.called
         if means.max() - means[called] > _SAME:
             overall = classes[int(means.argmax())]

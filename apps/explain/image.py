@@ -273,7 +273,8 @@ def explain_image(model: Model, record: ImageRecord, *, file: Path, target: str)
     """
     method = default_method(file)
     settings = ExplainSettings(method, target=target)
-    asked = ask(METHODS[method], settings, model.bundle.classes, model.bundle.two_class)
+    bundle = model.bundle
+    asked = ask(METHODS[method], settings, bundle.classes, bundle.two_class, bundle.shares)
     return make_explainer(model, file, asked)(record)
 
 

@@ -24,7 +24,8 @@ from ...core.formats import Floats as Shares
 from ...core.jobs import Ticker
 from ...core.models import open_bundle
 from ...data import ImageRecord, match_class
-from ...evaluate import apply_temperature
+from ...evaluate import Shares as ClassShares
+from ...evaluate import apply_temperature, called, limit_of
 from ...predict import Model, OperatingPoint, PredictSettings, find_bundle, new_images_mpp, view_of
 from .explanation import Explanation, UnitPictures, shown_picture
 from .gradient_maps import feature_maps, gradcam, gradient, occlusion
@@ -230,11 +231,14 @@ class ExplainSettings(Settings):
     )
 
     def point_of(
-        self, classes: tuple[str, ...], two_class: dict[str, Any] | None
+        self,
+        classes: tuple[str, ...],
+        two_class: dict[str, Any] | None,
+        shares: ClassShares,
     ) -> OperatingPoint | None:
         """Return the operating point of a model of two classes, see `bchisto.predict.PredictSettings`."""
         settings = PredictSettings(threshold=self.threshold, positive=self.positive)
-        return settings.point_of(classes, two_class, "the model")
+        return settings.point_of(classes, two_class, shares, "the model")
 
 
 class Asked(NamedTuple):
@@ -301,6 +305,7 @@ def ask(
     settings: ExplainSettings,
     classes: tuple[str, ...],
     two_class: dict[str, Any] | None,
+    shares: ClassShares,
 ) -> Asked:
     """Return what a method is asked of a model.
 
@@ -312,6 +317,8 @@ def ask(
         Classes of the model.
     two_class : mapping or None
         Entry ``two_class`` of the model file.
+    shares : sequence of float, optional
+        Share of each class in training, if classes are called by it.
 
     Raises
     ------
@@ -320,7 +327,7 @@ def ask(
     """
     if len(classes) == 2:
         # refuses a name that is no class, and a threshold without a positive class
-        settings.point_of(classes, two_class)
+        settings.point_of(classes, two_class, shares)
     elif settings.positive or settings.threshold is not None:
         raise InputError(
             Message(
@@ -337,7 +344,7 @@ def ask(
         return Asked(method, settings, classes.index(name), (name,))
     red: tuple[str, ...] = ()
     if method.signed:
-        red = tuple(view_of(classes, two_class, settings.positive)["positive"])
+        red = tuple(view_of(classes, two_class, settings.positive, shares)["positive"])
         if len(classes) == 2 and not red:
             red = classes[1:]
     return Asked(method, settings, None, red)
@@ -395,18 +402,21 @@ def answered(
     method, settings, _, red = asked
     bundle = model.bundle
     classes = bundle.classes
-    predicted = int(shares.argmax())
+    predicted = int(called(shares, bundle.shares))
+    called_from = math.nan
+    if bundle.shares is not None:
+        called_from = bundle.shares[predicted]
     index = max(map(classes.index, red), key=shares.__getitem__, default=predicted)
-    called = predicted
+    answer = predicted
     white = 0.0
     if len(classes) == 2:
-        white = 0.5
-        point = settings.point_of(classes, bundle.two_class)
+        white = limit_of(np.arange(2) == index, bundle.shares)
+        point = settings.point_of(classes, bundle.two_class, bundle.shares)
         if point is not None:
             positive = classes.index(point.positive[0])
-            called = 1 - positive
+            answer = 1 - positive
             if point.is_positive(shares[np.newaxis], np.array([predicted]))[0]:
-                called = positive
+                answer = positive
             white = point.threshold
             if index != positive:
                 white = 1 - white
@@ -418,14 +428,16 @@ def answered(
     notes: list[str] = [banner for banner in bundle.banners if banner.kind == Kind.NOTHING_LEARNT]
     if bundle.training is not None and not bundle.training.hashes.isdisjoint(hashes):
         notes.append(_TRAINED)
-    red = red or (classes[called],)
+    red = red or (classes[answer],)
     explanation = method.explanation(
         record.image_id,
         classes[index],
         predicted=classes[predicted],
         score=float(shares[index]),
         calibrated=calibrated,
-        called=classes[called],
+        called=classes[answer],
+        shares=bundle.shares,
+        called_from=called_from,
         red=red,
         blue=blue_of(red, classes),
         white=white,

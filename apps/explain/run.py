@@ -414,7 +414,17 @@ class Explanations(InFolder, WithModel, Computation[ExplainUnit, bool, Left, Exp
         )
 
 
-_HEADER = ("image_id", "label", "target", "predicted", "score", "calibrated", "picture", "arrays")
+_HEADER = (
+    "image_id",
+    "label",
+    "target",
+    "predicted",
+    "called_from",
+    "score",
+    "calibrated",
+    "picture",
+    "arrays",
+)
 """Columns of the table."""
 
 
@@ -425,6 +435,7 @@ def _row(unit: ExplainUnit, explanation: Explanation) -> list[str]:
         "" if unit.record is None else unit.record.label_text,
         explanation.target,
         explanation.predicted,
+        _number(explanation.called_from),
         _number(explanation.score),
         _number(explanation.calibrated),
         unit.picture,

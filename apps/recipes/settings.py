@@ -53,7 +53,9 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
             check_names(values, names, f"recipe {recipe.name}: {kind}")
             if kind == "featurize":
                 steps.append(_featurize_step(recipe, values, request))
-            elif kind == "boost":
+                continue
+            values = {"call": "plain", **values}  # as their sources call
+            if kind == "boost":
                 steps.append(_boost_step(recipe, variant, values, steps))
             else:
                 steps.append(_finetune_step(recipe, request, variant, values))

@@ -99,12 +99,14 @@ class ImageAnswer:
         The predicted class.
     confidence : float or None
         Calibrated probability of the predicted class.
+    called_from : float or None
+        The confidence from which this class is called; None if the most probable class is.
     uncertain : bool or None
         Whether the prediction is uncertain; None if the model has no rule for this.
     probabilities : dict
         Class to probability, as in the table.
     calibrated : dict
-        Class to calibrated probability; the highest is the confidence.
+        Class to calibrated probability; that of the predicted class is the confidence.
     further : dict
         Other cells of the table: outlier, nearest training images, the result at the threshold.
     reviewed : bool
@@ -126,6 +128,7 @@ class ImageAnswer:
     mpp: float | None = None
     predicted: str | None = None
     confidence: float | None = None
+    called_from: float | None = None
     uncertain: bool | None = None
     probabilities: dict[str, float] | None = None
     calibrated: dict[str, float] | None = None
@@ -348,6 +351,7 @@ def predict_image(model: PageModel, item: Item) -> dict[str, Any]:
         "notes": notes + result.warnings.splitlines(),
         "predicted": row.predicted,
         "confidence": row.confidence,
+        "called_from": row.called_from,
         "uncertain": uncertain,
         "next_class": row.next_class,
         "probabilities": dict(zip(model.classes, probabilities, strict=True)),

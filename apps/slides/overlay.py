@@ -175,6 +175,10 @@ class TileMap:
             unsure = sum(self.marks["uncertain"])
             lines.append((f"paler: {counted(unsure, 'uncertain tile')}", _WHITE))
 
+        calls = self.shown.predicted.bundle.calls
+        if calls:
+            lines.append((calls, _WHITE))
+
         def draw_legend(figure: Any) -> None:
             squares = [
                 Patch(facecolor=f"#{bytes(colour).hex()}", label=line) for line, colour in lines

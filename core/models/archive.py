@@ -201,6 +201,7 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
             "sure": _are_counts,
             "unsure": _are_counts,
         },
+        "shares": lambda shares: shares is None or _are_shares(shares, manifest["classes"]),
         "looks": [
             {
                 "class": lambda name: name in manifest["classes"],
@@ -222,6 +223,11 @@ def _are_counts(value: Any) -> bool:
     """Whether a value has the number of images on one side of a rule, and how many of them are right."""
     form = {"n": _is_count, "right": _is_count, "interval": _is_interval}
     return fits(value, form) and value["right"] <= value["n"] > 0
+
+
+def _are_shares(value: Any, classes: Sequence[str]) -> bool:
+    """Whether a value has a share of each class."""
+    return fits(value, [_is_share]) and len(value) == len(classes)
 
 
 def _is_view(value: Any, classes: Sequence[str]) -> bool:

@@ -95,6 +95,8 @@ class BundleFacts:
         The rule by which answers are uncertain, with confidences lower than ``below``; None without such a rule.
     looks : sequence of dict
         ``class``, ``what`` (``mpp``, ``bits``, ``long`` or ``short``), and its ``least`` and ``most`` in training.
+    shares : sequence of float, optional
+        Share of each class in training, by which classes are called; None if the largest probability decides.
     reading : dict
         How images were read from their dataset, see `bchisto.data.ImageSelection`. Empty for the default.
     """
@@ -107,6 +109,7 @@ class BundleFacts:
     training: TrainingImages | None = None
     unsure: Content | None = None
     looks: Sequence[Content] = ()
+    shares: Sequence[float] | None = None
     reading: Content = field(default_factory=dict)
 
     @property
@@ -118,6 +121,15 @@ class BundleFacts:
     def takes_embeddings(self) -> bool:
         """Whether the models were trained on embeddings from files, so that they cannot predict images."""
         return False
+
+    @property
+    def calls(self) -> str:
+        """From which probability each class is called; empty if the most probable class is."""
+        if self.shares is None:
+            return ""
+        pairs = zip(self.classes, self.shares, strict=True)
+        limits = ", ".join(f"{name} {share:.3g}" for name, share in pairs)
+        return f"called by their probability over their share in training ({limits})"
 
     def licences(self) -> Iterator[str]:
         """Yield the licence of the weights of each network, whether the file contains them or only needs them."""
@@ -161,6 +173,7 @@ class BundleFacts:
             training=training,
             unsure=manifest["unsure"],
             looks=manifest["looks"],
+            shares=manifest.get("shares"),
             **further,
         )
 
@@ -181,6 +194,7 @@ class BundleFacts:
             "training": training,
             "unsure": self.unsure,
             "looks": self.looks,
+            "shares": self.shares,
         }
 
     @classmethod
@@ -258,7 +272,7 @@ def bundle_lines(bundle: BundleFacts, sha256: str) -> list[tuple[str, str]]:
     return [
         ("Models", f"{', '.join(bundle.model_names)}; SHA-256 of the model file {sha256}"),
         ("Cross-validation", bundle.protocol),
-        ("Classes", ", ".join(bundle.classes)),
+        ("Classes", "; ".join(filter(None, (", ".join(bundle.classes), bundle.calls)))),
     ]
 
 
@@ -270,7 +284,7 @@ def open_bundle(path: PathInput, *, kind: str | None = None) -> Iterator[Archive
     ------
     Archive
         Its ``manifest`` is a dict with ``models``, the kind, and the facts of `BundleFacts`: ``classes``, ``protocol``,
-        ``banners``, ``calibration``, ``two_class``, ``training``, ``unsure`` and ``looks``.
+        ``banners``, ``calibration``, ``two_class``, ``training``, ``unsure``, ``looks`` and ``shares``.
 
     Raises
     ------
@@ -310,8 +324,8 @@ def bundle_kind(path: Path) -> str:
         return str(archive.manifest["models"])
 
 
-def bundle_view(path: Path) -> tuple[tuple[str, ...], Content | None]:
-    """Return the classes of a model file and its ``two_class`` entry. Only the manifest is read.
+def bundle_view(path: Path) -> tuple[tuple[str, ...], Content | None, Sequence[float] | None]:
+    """Return the classes, ``two_class`` entry and `BundleFacts.shares` of a model file; only the manifest is read.
 
     Raises
     ------
@@ -319,7 +333,8 @@ def bundle_view(path: Path) -> tuple[tuple[str, ...], Content | None]:
         See `bundle_kind`.
     """
     with open_bundle(path) as archive:
-        return tuple(archive.manifest["classes"]), archive.manifest["two_class"]
+        manifest = archive.manifest
+        return tuple(manifest["classes"]), manifest["two_class"], manifest.get("shares")
 
 
 def bundle_stores(path: Path) -> dict[str, Content]:

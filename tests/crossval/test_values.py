@@ -57,12 +57,14 @@ BOOSTED = BoostSettings(
     2,
     "quick",
     params={"num_iterations": 3, "learning_rate": 0.5, "num_leaves": 7},
+    call="plain",
     seed=4,
     name="trial",
 )
 TUNED = FinetuneSettings(
     "patch-resnet",
     name="mine",
+    call="plain",
     size=64,
     patches="random:48:2",
     epochs=3,

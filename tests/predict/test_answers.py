@@ -136,7 +136,7 @@ def test_a_tie_of_a_patient_is_what_the_images_are_predicted(tmp_path, completed
 
 def test_a_positive_class_that_is_given_replaces_that_of_the_model():
     view = {"positive": ["b"], "rule": "sum", "thresholds": [0.5], "wanted": []}
-    kept, other = (PredictSettings(positive=x).point_of(("a", "b"), view, "m") for x in "BA")
+    kept, other = (PredictSettings(positive=x).point_of(("a", "b"), view, None, "m") for x in "BA")
     assert f"{kept}; {other}" == "b at 0.5; a at 0.5, not measured for this positive class"
     metrics = {"two_class": {**view, "thresholds": [{"threshold": 0.5}]}}
     assert measured_at(metrics, kept)

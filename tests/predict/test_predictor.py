@@ -649,7 +649,7 @@ def test_an_answer_is_rows_for_json(boosted_model, one_file):
     rows = json.loads(json.dumps(list(answer)))
     for mark in (answer.called, answer.uncertain, answer.trained, answer.blank):
         assert mark.dtype == bool  # a mask: a tuple would choose rows 0 and 1
-    keys = "image_id predicted confidence uncertain called outlier outlier_percentile blank trained"
+    keys = "image_id predicted confidence called_from uncertain called outlier outlier_percentile blank trained"
     for index, row in enumerate(rows):
         assert list(row) == [*keys.split(), "probabilities", "warnings"]
         shares = answer.probabilities[index]

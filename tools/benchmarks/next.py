@@ -385,7 +385,17 @@ def compare(sample, strategies, seeds):
     return rows
 
 
-def record(rows, seeds, matrix, protocol, *, unit="slide", settings=BY_NETWORK, rests_on=PARTS):
+def record(
+    rows,
+    seeds,
+    matrix,
+    protocol,
+    *,
+    unit="slide",
+    settings=BY_NETWORK,
+    more=f"; random share {RANDOM_SHARE}",
+    rests_on=PARTS,
+):
     """Put figures into the table of samples; those of an earlier run are replaced."""
     names = {row[0] for row in rows}
     kept = [row for row in read_ledger(LEDGER) if row.name not in names]
@@ -409,7 +419,7 @@ def record(rows, seeds, matrix, protocol, *, unit="slide", settings=BY_NETWORK, 
                 unit=unit,
                 protocol=protocol,
                 seeds=seeds,
-                settings=f"head logistic; {settings}; random share {RANDOM_SHARE}",
+                settings=f"head logistic; {settings}{more}",
                 command=shlex.join(
                     ["python", f"tools/benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]
                 ),

@@ -607,7 +607,7 @@ def test_the_explained_class_is_red_else_the_positive_one(
     found = explain_image(made, record, file=file.path, target=target)
     assert {*tones(found)} == {tone}
     settings = ExplainSettings("map", target=target)
-    asked = ask(METHODS["map"], settings, classes, view)
+    asked = ask(METHODS["map"], settings, classes, view, None)
     blue = "another" if len(classes) > 2 else next(name for name in classes if name != red)
     assert legend_of(asked, classes) == f"red speaks for {red}, blue for {blue}"
     assert f"; red: {' or '.join(found.red)}, blue: {blue}, " in f"; {found.margin}"
@@ -645,7 +645,7 @@ def test_windows_of_a_field_are_predicted_as_images(boosted, tissue_files, monke
 def test_a_positive_class_that_is_given_is_red():
     settings = ExplainSettings("map", positive="Benign")
     view = {"positive": ["malignant"]}
-    asked = ask(METHODS["map"], settings, ("benign", "malignant"), view)
+    asked = ask(METHODS["map"], settings, ("benign", "malignant"), view, None)
     assert asked.red == ("benign",)
 
 
@@ -654,9 +654,9 @@ def test_a_threshold_is_refused_if_no_class_is_positive():
     with pytest.raises(
         InputError, match=r"so no threshold applies; name it with `positive=\"CLASS\"`"
     ):
-        ask(METHODS["map"], settings, ("cat", "dog"), None)
+        ask(METHODS["map"], settings, ("cat", "dog"), None, None)
     with pytest.raises(InputError, match="`positive` and `threshold`: are of two classes; leave"):
-        ask(METHODS["map"], settings, ("a", "b", "c"), None)
+        ask(METHODS["map"], settings, ("a", "b", "c"), None, None)
 
 
 @pytest.mark.parametrize(("side", "single"), [(64, True), (96, False)])
