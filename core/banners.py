@@ -17,6 +17,7 @@ class Kind(StrEnum):
     QUICK = "quick"
     NO_TISSUE = "no-tissue"
     NOTHING_LEARNT = "nothing-learnt"
+    LABELS_EXCHANGED = "labels-exchanged"
     SEEN = "seen"
     PATIENTS_SEEN = "patients-seen"
     PATIENTS_MIXED = "patients-mixed"

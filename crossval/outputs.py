@@ -410,6 +410,7 @@ class Outputs:
             "fold_warnings": list(map(public, plan.warnings)),
             "images_sha256": images.digest,
             "flow": images.facts.used(len(plan.image_ids)),
+            "duplicates_sought": images.facts.copies is not None,
             "call": training.settings.call,
             "two_class": training.recorded_view,
         }

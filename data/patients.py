@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core import Message, Names, by_key, counted, few, letters_of
-from ..core.formats import GROUP, is_missing, may_hold_patients, visible
+from ..core.formats import GROUP, PATIENT, is_missing, may_hold_patients, visible
 from .dataset import ImageRecord
 from .findings import Finding, Findings
 from .path_rules import PathRule
@@ -221,13 +221,23 @@ def _slides(records: Iterable[ImageRecord], *, ruled: bool) -> _Doubt | None:
 
 def _at_sites(records: Iterable[ImageRecord]) -> _Doubt | None:
     """Warn of names of patients that recur at several sites, if each site may number its own patients."""
+    placed = [record for record in records if _COUNTED.fullmatch(record.group_text)]
+    placed = [record for record in placed if _site(record)[1]]
+    shared = _shared((record.group_text, _site(record)[1]) for record in placed)
+    if not shared:
+        return None
+    return _AT_SITES, shared, Message("if each site has its own, {}", _apart(placed))
+
+
+_AT_SITES = "the same names at several sites are taken for the same patients"
+
+
+def _shared(places: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the patients of several sites, if half of those of a site or more are; each place is of an image."""
     sites_of: dict[str, set[str]] = {}
-    placed = []
-    for record in records:
-        _, site = _site(record)
-        if site and _COUNTED.fullmatch(record.group_text):
-            sites_of.setdefault(_key(record.group_text), set()).add(site)
-            placed.append(record)
+    for name, site in places:
+        if site and _COUNTED.fullmatch(name):
+            sites_of.setdefault(_key(name), set()).add(site)
     patients = Counter(itertools.chain.from_iterable(sites_of.values()))
     shared = [
         f"{name} at {' and '.join(sorted(sites))}"
@@ -236,9 +246,60 @@ def _at_sites(records: Iterable[ImageRecord]) -> _Doubt | None:
     ]
     # in a column of names of files or slides, each value would have one patient
     if not 1 < min(patients.values(), default=0) <= 2 * len(shared):
-        return None
-    text = "the same names at several sites are taken for the same patients"
-    return text, shared, Message("if each site has its own, {}", _apart(placed))
+        return []
+    return shared
+
+
+def doubt_at_sites(rows: Sequence[Mapping[str, str]], patient: str) -> list[Message]:
+    """Return the warning of patients who are named alike at several sites, for each column of sites that shows it.
+
+    Parameters
+    ----------
+    rows : sequence of mapping of str to str
+        The cells of a table, by the keys of its columns.
+    patient : str
+        The column of patients; empty if there is none.
+    """
+    doubts = []
+    for column in filter(SITES.fullmatch, rows[0]):
+        shared = _shared((row.get(patient, ""), row[column]) for row in rows)
+        if shared:
+            text = "{}{}; if each site has its own, name them apart"
+            doubts.append(Message(text, _AT_SITES, Names(f" ({few(shared)})")))
+    return doubts
+
+
+REPEATED = (
+    "the column of patients repeats the names of images, so patients count as unknown; if each image is of another "
+    "patient, call the column group"
+)
+"""The warning of `repeats_names`."""
+
+
+def repeats_names(columns: Collection[str], owners: Iterable[tuple[str | None, str]]) -> bool:
+    """Return whether each patient of several is only the name of the one image, with its suffix or without.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Names of the column of patients. One called ``group``, or of slides, is taken as it is.
+    owners : iterable of (str or None, str)
+        The patient and the name of each image.
+
+    Examples
+    --------
+    >>> files = [("a", "x/a.png"), ("b", "x/b.png")]
+    >>> repeats_names(["patient"], files), repeats_names(["group"], files)
+    (True, False)
+    >>> repeats_names(["patient"], [("a", "a.png"), ("a", "b.png")])
+    False
+    """
+    if GROUP.name in columns or not any(PATIENT.matching(columns)):
+        return False
+    pairs = set(owners)
+    if len({group for group, _ in pairs}) < max(len(pairs), 2):
+        return False
+    return all(group in (name, Path(name).name, Path(name).stem) for group, name in pairs)
 
 
 def _site(record: ImageRecord) -> tuple[str, str]:

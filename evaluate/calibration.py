@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -150,6 +151,9 @@ _CLOSE = 1e-10
 _MANY = 400
 """With more rows in a bin, the number of right ones is taken as normal, which is exact within a thousandth."""
 
+SUREST_SHARE = 0.1
+"""Fraction of the rows whose confidence is judged by itself: the decile of the test of Hosmer & Lemeshow (1980)."""
+
 UNSURE_SHARE = 0.2
 """Fraction of out-of-fold predictions whose confidence is below the limit under which an image is uncertain."""
 
@@ -181,7 +185,8 @@ def calibration(table: PredictionTable, units: Units) -> Entry | None:
         ``ece`` (expected calibration error: mean over images of the gap between accuracy and confidence of their
         bin), ``ece_expected`` (its mean if outcomes were drawn from the probabilities, row by row), ``brier`` (a
         figure: mean squared distance from the one-hot truth, 0 to 2), ``nll`` (mean negative log-likelihood),
-        ``floored`` (number of rows that give the true class less than `LEAST`, which counts as `LEAST` in it), ``bins``
+        those of `surest`, ``floored`` (number of rows that give the true class less than `LEAST`, which counts as
+        `LEAST` in it), ``bins``
         (those that hold images: ``confidence``, ``accuracy``, ``n``), the figures ``slope`` and ``intercept``
         (`recalibration` of the confidence), and ``temperature``: per fold the temperature fitted on the other folds,
         and some scores after scaling; None if `fold_temperatures` returns none. None for a table with a
@@ -197,6 +202,7 @@ def calibration(table: PredictionTable, units: Units) -> Entry | None:
     scores = _scores(table, table.probabilities)
     scores |= recalibration(confidence, table.hits, units=units)
     scores |= {"brier": brier_score(table, units), "temperature": None}
+    scores |= surest(confidence, table.hits, units=units)
     scaled = fold_temperatures(table)
     if scaled is not None:
         temperatures, probabilities = scaled
@@ -286,6 +292,23 @@ def _expected_error(confidence: Values) -> float:
     for chance in confidence:
         right = np.convolve(right, [1.0 - chance, chance])
     return float(right @ np.abs(np.arange(len(right)) - confidence.sum()))
+
+
+def surest(confidence: Values, truth: Mask, *, units: Units) -> Entry:
+    """Return how often the tenth of the rows with the highest confidence is right, with those that equal its last one.
+
+    Returns
+    -------
+    dict
+        The figure ``surest_right``, their mean ``surest_confidence``, and their number ``surest_n``.
+    """
+    last = np.sort(confidence)[-math.ceil(SUREST_SHARE * len(confidence))]
+    inside = confidence >= last
+    return {
+        "surest_right": units.share(truth, inside),
+        "surest_confidence": float(confidence[inside].mean()),
+        "surest_n": int(inside.sum()),
+    }
 
 
 def recalibration(scores: Values, truth: Mask, *, units: Units) -> Entry:

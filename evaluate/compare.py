@@ -51,8 +51,8 @@ def compare_pairs(
 ) -> list[Entry]:
     """Compare every two tables that hold the same images, with the same true classes and folds.
 
-    A table without folds is also compared with one that has folds, if that tests each image once. If a strategy chose
-    some of the images, those drawn at random are compared.
+    If they share most rows, these are compared. A table without folds is also compared with one that has folds, if
+    that tests each image once. If a strategy chose some of the images, those drawn at random are compared.
 
     Parameters
     ----------
@@ -65,16 +65,20 @@ def compare_pairs(
     Returns
     -------
     list of dict
-        Results of `compare_tables`, with ``first``, ``second``, and what `holm` adds.
+        Results of `compare_tables`, with ``first``, ``second``, and what `holm` adds; with ``shared``, the number of
+        rows that are compared, if one of the tables has more.
     """
     pairs = []
-    tables = [table.drawn for table in tables]
     all_views = list(views) or [TwoClassView()] * len(tables)
     for (a, view_of_a), (b, view_of_b) in combinations(zip(tables, all_views, strict=True), 2):
+        whole = max(len(a.drawn), len(b.drawn))
+        a, b = (table.drawn for table in shared_rows(a, b))
         # of images of which none was drawn nothing is concluded
         if a.is_drawn is not None or unlike(a, b) is not None:
             continue
         pair: Entry = {"first": a.name, "second": b.name}
+        if len(a) < whole:
+            pair["shared"] = len(a)
         pair |= compare_tables(a, b, view=view_of_a, margin=margin, by=by)
         if _sides(a, view_of_a) != _sides(b, view_of_b):
             for name in ("sensitivity", "specificity"):
@@ -163,7 +167,7 @@ def named_alike(tables: Sequence[PredictionTable]) -> list[PredictionTable]:
 
 
 def unlike_pairs(tables: Sequence[PredictionTable], *, rows: bool = True) -> list[str]:
-    """Return a note on each two tables that cannot be compared: images, folds, classes, true classes or groups differ.
+    """Return a note on each two tables that are not compared, or only on the rows that both have.
 
     Parameters
     ----------
@@ -173,12 +177,31 @@ def unlike_pairs(tables: Sequence[PredictionTable], *, rows: bool = True) -> lis
     """
     notes: list[str] = []
     for a, b in combinations(tables, 2):
-        if not rows and _keys(a, b).keys() != _keys(b, a).keys():
-            continue
-        reason = unlike(a, b)
-        if reason is not None:
+        first, second = shared_rows(a, b)
+        reason = unlike(first, second)
+        if reason is None and len(first) < max(len(a), len(b)):
+            count = counted(len(first.drawn), first.row_is)
+            notes.append(
+                Message("{} and {} are compared on the {} that both have", a.name, b.name, count)
+            )
+        elif reason is not None and (rows or _keys(a, b).keys() == _keys(b, a).keys()):
             notes.append(Message("{} and {} are not compared: {}", a.name, b.name, reason))
     return notes
+
+
+def shared_rows(
+    first: PredictionTable, second: PredictionTable
+) -> tuple[PredictionTable, PredictionTable]:
+    """Return two tables with the rows that both have, if these are most of each; else the tables as they are."""
+    rows_of_first = _keys(first, second)
+    rows_of_second = _keys(second, first)
+    shared = [key for key in rows_of_first if key in rows_of_second]
+    if 2 * len(shared) <= max(len(first), len(second)):
+        return first, second
+    return (
+        take_rows(first, np.array([rows_of_first[key] for key in shared])),
+        take_rows(second, np.array([rows_of_second[key] for key in shared])),
+    )
 
 
 def unlike(first: PredictionTable, second: PredictionTable) -> str | None:

@@ -355,7 +355,7 @@ def _choice_at_level(facts: Facts, table: PredictionTable, at_level: PredictionT
 
 def _notes(table: PredictionTable, facts: Facts) -> list[Banner]:
     """Return what a reader must know of a table: rows left out, and leaks between its folds."""
-    texts: list[str | None] = []
+    texts: list[str | None] = [*table.doubts]
     if table.unlabelled:
         unlabelled = counted(table.unlabelled, "row")
         texts.append(
@@ -369,7 +369,9 @@ def _notes(table: PredictionTable, facts: Facts) -> list[Banner]:
     if not has_kind(facts.banners, Kind.NOTHING_LEARNT):
         texts.append(constant_folds(table))
     if not facts.run:
-        texts += [caution for caution in table.cautions if caution != table.ungrouped_caution]
+        # reports tell of some unknown patients in words of their own
+        partly = Kind.PATIENTS_PARTLY_UNKNOWN
+        texts += [caution for caution in table.cautions if caution.kind != partly]
     return [as_banner(text).of(table.name) for text in texts if text is not None]
 
 

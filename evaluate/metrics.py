@@ -42,6 +42,7 @@ from .intervals import (
     unit_variation,
 )
 from .predictions import (
+    Integers,
     Mask,
     PredictionTable,
     Values,
@@ -183,6 +184,7 @@ def _facts(table: PredictionTable, units: Units) -> Entry:
         "learnt": any(folds_that_learnt(table)),
         "trained_per_fold": list(map(list, table.trained)) or None,
         "fold_notes": fold_notes(table),
+        "exchanged": exchanged_folds(table),
         "names": {"row": table.row_is, "image": table.image_is, "group": table.group_is},
         "confusion": matrix.tolist(),
         "calibration": calibration(table, units),
@@ -279,6 +281,42 @@ def units_needed(part: Part, units: Units) -> int | None:
 def fold_accuracies(table: PredictionTable) -> list[float]:
     """Return the accuracy of each fold, in fold order; empty if rows name no fold."""
     return [float(table.hits[inside].mean()) for _, inside in table.fold_rows()]
+
+
+def exchanged_folds(table: PredictionTable) -> list[Entry]:
+    """Return the folds whose labels may be exchanged: worse than chance, while all other folds together are better.
+
+    Each two classes of a fold are judged, by the balanced accuracy of the calls that name one of both.
+
+    Returns
+    -------
+    list of dict
+        ``fold``, its ``classes``, its balanced ``accuracy``, and that of the ``others``.
+    """
+    entries = []
+    for fold, inside in table.fold_rows():
+        matrix = confusion(take_rows(table, np.flatnonzero(inside)))
+        with np.errstate(invalid="ignore"):
+            # of the rows of a class that are called so or as another class, how many are called that
+            errors = matrix / (np.diagonal(matrix)[:, np.newaxis] + matrix)
+        for pair in np.argwhere(np.triu(errors + errors.T > 1.0, 1)):
+            figure = _balanced(table, inside, pair)
+            others = _balanced(table, ~inside, pair)
+            if figure.high < 0.5 < others.low:
+                entry = {"fold": fold, "accuracy": figure.value, "others": others.value}
+                entries.append({**entry, "classes": [table.classes[k] for k in pair]})
+                break
+    return entries
+
+
+def _balanced(table: PredictionTable, inside: Mask, classes: Integers) -> Figure:
+    """Return the balanced accuracy of the calls inside that name one of two classes; NaN if a class has none."""
+    named = np.isin(table.labels, classes) & np.isin(table.predicted, classes)
+    part = take_rows(table, np.flatnonzero(inside & named))
+    shares = all_or_none([share_part(part.predicted == k, part.labels == k) for k in classes])
+    if not shares:
+        return Figure(np.nan)
+    return interval(shares, Units.of(part))
 
 
 @dataclass(frozen=True)
@@ -553,6 +591,7 @@ _TAKEN = frozenset(
         "classes",
         "folds",
         "fold_notes",
+        "exchanged",
         "names",
         "confusion",
         "per_class",

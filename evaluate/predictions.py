@@ -70,6 +70,8 @@ class PredictionTable:
     shares : ndarray of float64, shape (n, classes), optional
         Share of each class in the training part of the models of each row, by which it is called, see `called`; None
         if the largest probability decides.
+    doubts : tuple of str
+        Why patients may be others than a column of the file names.
     marks : tuple of str, optional
         Whether the image of each row was drawn for labelling, ``random`` or ``not random``; any other text if that is
         not known.
@@ -93,6 +95,7 @@ class PredictionTable:
     groups_of_training: frozenset[str] = frozenset()
     unlabelled: int = 0
     unread: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     shares: Values | None = None
 
@@ -157,25 +160,18 @@ class PredictionTable:
         return sum(self.groups[row] is None for row in self.first_rows)
 
     @property
-    def ungrouped_caution(self) -> Banner | None:
-        """That some images name no patient, if others do; reports tell it in words of their own."""
-        images = len(self.first_rows)
-        if self.ungrouped in (0, images):
-            return None
-        text = (
-            f"{self.ungrouped} of {images} images name no patient or slide; each counts as a unit of its own, "
-            "which makes intervals too narrow if images share a patient"
-        )
-        return Banner(Kind.PATIENTS_PARTLY_UNKNOWN, text, unknown=self.ungrouped, images=images)
-
-    @property
     def cautions(self) -> list[Banner]:
         """Why figures of these rows may be too high for new patients, or their intervals too narrow."""
         banners = []
         marks = dict(zip(self.image_ids, self.marks, strict=False))
-        partly = self.ungrouped_caution
-        if partly is not None:
-            banners.append(partly)
+        images = len(self.first_rows)
+        if 0 < self.ungrouped < images:
+            text = (
+                f"{self.ungrouped} of {images} images name no patient or slide; each counts as a unit of its own, "
+                "which makes intervals too narrow if images share a patient"
+            )
+            values = {"unknown": self.ungrouped, "images": images}
+            banners.append(Banner(Kind.PATIENTS_PARTLY_UNKNOWN, text, **values))
         if not any(group is not None for group in self.groups):
             text = (
                 "no row names its patient or slide, so each image counts as a unit of its own, which makes intervals "

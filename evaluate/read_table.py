@@ -42,14 +42,17 @@ from ..core.formats import (
 )
 from ..data import (
     CHOSEN,
+    REPEATED,
     Finding,
     Frame,
+    doubt_at_sites,
     drawn_or_not,
     join_groups,
     join_labels,
     known_classes,
     match_class,
     missing_labels,
+    repeats_names,
     report_findings,
     spell_labels,
 )
@@ -156,7 +159,7 @@ def read_predictions(
             few(parser.predicted),
             few(parser.labels),
         )
-    rows_of_model, unlabelled = _parse_rows(table, parser)
+    rows_of_model, unlabelled, doubts = _parse_rows(table, parser)
     _refuse_more(path, len(rows_of_model), limits.EVALUATED_MODELS, "models")
     _refuse_two_patients(path, itertools.chain.from_iterable(rows_of_model.values()))
     stem = name or path.stem
@@ -165,7 +168,8 @@ def read_predictions(
     for model, rows in rows_of_model.items():
         title = f"{stem}: {model}" if model else stem
         result = _table(path, title, order, rows, unlabelled[model])
-        tables.append(replace(result, group_is=group_is, unread=_unread(table, columns, order)))
+        unread = _unread(table, columns, order)
+        tables.append(replace(result, group_is=group_is, unread=unread, doubts=doubts))
     return tables
 
 
@@ -271,13 +275,20 @@ def _report_spellings(
         report_findings([Finding("note", str(path), f"read as classes: {spelled}")])
 
 
-def _parse_rows(table: CsvTable, parser: _Parser) -> tuple[dict[str, list[_Row]], Counter[str]]:
-    """Return the labelled rows of each model, and the number of its rows without a label."""
+def _parse_rows(
+    table: CsvTable, parser: _Parser
+) -> tuple[dict[str, list[_Row]], Counter[str], tuple[str, ...]]:
+    """Return the labelled rows of each model, the number of its rows without a label, and doubts of patients."""
     columns = parser.columns
-    groups, joined = join_groups(
-        (cells.get(columns.group) or None for _, cells in table.rows), where=str(parser.path)
-    )
+    rows = [cells for _, cells in table.rows]
+    names = [cells.get(columns.group, "") for cells in rows]
+    groups, joined = join_groups((name or None for name in names), where=str(parser.path))
     report_findings(joined)
+    doubts: list[str] = [*doubt_at_sites(rows, columns.group)]
+    owners = zip(map(groups.get, names), [cells[columns.image] for cells in rows], strict=True)
+    if repeats_names([columns.group], owners):
+        doubts.append(REPEATED)
+        groups = {}
     rows_of_model: dict[str, list[_Row]] = {}
     unlabelled: Counter[str] = Counter()
     uneven = {*table.overlong, *table.short}
@@ -287,13 +298,13 @@ def _parse_rows(table: CsvTable, parser: _Parser) -> tuple[dict[str, list[_Row]]
                 f"{row_in(parser.path, line, full=True)}: has another number of cells than the header; correct the row"
             )
         model = cells.get("model", "")
-        rows = rows_of_model.setdefault(model, [])
+        rows_of_model.setdefault(model, [])
         if cells[columns.label]:
             group = groups.get(cells.get(columns.group, ""))
-            rows.append(parser.parse(line, cells, group))
+            rows_of_model[model].append(parser.parse(line, cells, group))
         else:
             unlabelled[model] += 1
-    return rows_of_model, unlabelled
+    return rows_of_model, unlabelled, tuple(doubts)
 
 
 def _key(column: str) -> str:

@@ -33,8 +33,11 @@ _LINES = 11
 def warnings_of(metrics: Metrics, banners: Sequence[Banner] = (), doubts: Any = None) -> list[str]:
     """Return what a reader must know of the figures of a table, apart from what its banners tell."""
     is_told = has_kind(banners, Kind.PATIENTS_PARTLY_UNKNOWN)
-    texts = sentences("cautions.txt", a=conclude(metrics), doubts=doubts, is_told=is_told)
-    return [*texts, *metrics["fold_notes"]]
+    conclusion = conclude(metrics)
+    texts = sentences("cautions.txt", a=conclusion, doubts=doubts, is_told=is_told)
+    exchanged = sentences("exchanged.txt", a=conclusion)
+    banners = [Banner(Kind.LABELS_EXCHANGED, text) for text in exchanged]
+    return [*banners, *texts, *metrics["fold_notes"]]
 
 
 def headline(name: str, metrics: Metrics, *, banners: Sequence[Banner] = ()) -> list[str]:

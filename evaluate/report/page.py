@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from ...core import as_banner, counted, listed, plural, public
+from ...core import as_banner, counted, few, listed, plural, public
 from ...core.jobs import atomic_output
 from .. import (
     Figure,
@@ -189,6 +189,7 @@ def count_units(count: int, kind: str, ungrouped: int, names: Mapping[str, str])
 _NAMED: tuple[Callable[..., Any], ...] = (
     counted,
     count_units,
+    few,
     listed,
     plural,
     sentence,

@@ -188,7 +188,7 @@ def test_evaluate_compares_what_both_tables_name(tmp_path, completed, written):
         tables.append(lines(tmp_path / f"{title}.csv", header, rows))
     completed("evaluate", *tables, "--out", tmp_path / "out", "--bootstrap", 0)
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "1 row only in the first, 0 only in the second" in page
+    assert "one and two are compared on the 11 images that both have" in page
 
 
 @pytest.mark.parametrize("outside", ["../other/{}.png", "../Übrige/x{}.tif", "../../o p/{}.jpg"])

@@ -237,3 +237,22 @@ def test_groups_that_are_classes_are_named_by_the_check(
     assert code == 1
     assert "each class is one group, as if groups were classes" in text
     assert cure in text
+
+
+@pytest.mark.parametrize("end", [".png", ""])
+def test_a_column_of_patients_that_repeats_the_names_of_files(cli, tmp_path, end):
+    """It is as if no patient were named, unless the column is called group, or only some are names of files."""
+    names = [f"im{n:03d}{end}" for n in range(8)]
+    said = "the column of patients repeats the names of images, so patients count as unknown"
+    for header, cells, warned in (
+        ("patient", names, True),
+        ("Case No", names, True),
+        ("group", names, False),
+        ("slide", names, False),
+        ("patient", [*names[:7], "Jane Doe"], False),
+        ("patient", ["im000"] * 8, False),
+    ):
+        folder = tmp_path / f"{header} {cells[-1]}"
+        groups, err = groups_in(cli, table(folder, header, [(cell,) for cell in cells]))
+        assert (said in err) == warned, header
+        assert {*groups.values()} == ({""} if warned else set(cells)), header

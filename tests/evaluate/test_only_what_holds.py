@@ -346,6 +346,55 @@ def test_the_form_claims_little():
     )
 
 
+def run_with(*sentences, **facts):
+    """Return what a run records that trained models, with these sentences of its methods."""
+    return {"methods": [("Network", text) for text in ("It was trained.", *sentences)], **facts}
+
+
+def test_the_form_tells_how_classes_were_balanced():
+    weighted = "Class imbalance was handled by class weights."
+    plain = "No weights or sampling by class, unless section Settings has a parameter for it"
+    panels = {
+        name: panels_of(right_at(0.8, name=name), run=run)[0]
+        for name, run in {"a": run_with(weighted), "b": run_with(), "c": {}}.items()
+    }
+    for names, said in {
+        "a": f"{weighted} Recalibration",
+        "b": f"{plain}. Recalibration",
+        "c": "Methods against it",
+        "ab": f"Class imbalance was handled by class weights (a); {plain[0].lower()}{plain[1:]} (b).",
+    }.items():
+        _, text = report_of([panels[name] for name in names])
+        assert f" 13 Class imbalance {said}" in text, names
+
+
+def test_the_form_has_the_topics_of_claim_that_a_run_fills():
+    (plain,) = panels_of(right_at(0.8))
+    (trained,) = panels_of(right_at(0.8), run=run_with(flow={"found": 24, "used": 24}))
+    forms = [
+        report_of([panel])[1].partition("Topics of CLAIM 2024")[2] for panel in (plain, trained)
+    ]
+    for form in forms:
+        assert "are disjoint Each patient or slide is tested whole: the protocol" in form
+        assert "Testing on external data" not in form
+        assert "Errors Confusion matrix" in form
+    for topic in ("Model, training, software", "Missing data; flow of images"):
+        assert [topic in form for form in forms] == [False, True]
+
+
+def test_methods_name_a_search_for_near_duplicates():
+    metrics = measure(right_at(0.8))
+    said = "Near-duplicates were searched for among all images"
+    for run, text in (
+        ({"duplicates_sought": True}, f"Images. {said}.\n"),
+        ({"duplicates_sought": True, "doubts": {"pairs": 1}}, f"{said}; 1 pair found."),
+        ({"duplicates_sought": True, "doubts": {"pairs": 0}}, f"{said}; 0 pairs found."),
+    ):
+        assert text in methods_text([metrics], runs=[run], pairs=[])
+    for run in ({}, {"duplicates_sought": False, "doubts": {"pairs": 0}}):
+        assert said not in methods_text([metrics], runs=[run], pairs=[])
+
+
 def test_comparisons_say_what_p_is_of_and_are_counted():
     for some in (THREE, THREE[:2]):
         _, text = report_of(panels_of(*some), pairs=compare_pairs(some))
@@ -449,6 +498,7 @@ def test_the_methods_say_what_is_called_better_than_chance():
 
 
 KEYS = {
+    "accuracy of the surest tenth": "surest_right",
     "accuracy by patient": "patient_recognition_rate",
     "accuracy by patient chosen": "patient_recognition_rate_chosen",
     "by_unit": "patient_recognition_rate",

@@ -32,6 +32,7 @@ from situation_tables import (
     images,
     joined,
     labelled_next,
+    mislabelled,
     only_classes,
     overlapping,
     part_of,
@@ -40,6 +41,7 @@ from situation_tables import (
     repeated,
     replace,
     scored,
+    sure,
     tied,
     trained_on,
     with_class,
@@ -70,6 +72,12 @@ LOOK = 'What to look at, in which order: "No better than chance: what now" in th
 # Words on images that a strategy chose for labelling, and on what a site alone tells.
 NOT_DRAWN = r"not drawn at random \(column chosen\)"
 ALONE = r"site alone is right"
+# Words on errors that a table itself shows.
+EXCHANGED = r"may be exchanged"
+OVERCONFIDENT = r"overconfident"
+UNTESTED = r"is of the class"
+NAMES_OF_FILES = r"the column of patients repeats the names of images, so patients count as unknown"
+AT_SITES = r"the same names at several sites are taken for the same patients"
 # Words on the choice of one of several.
 CHOSEN = r"[Cc]ho(?:sen|ice) among"
 
@@ -179,6 +187,19 @@ def by_site(images, called, *, same=0.9):
 def as_site(images, site):
     """Return calls of the class of the site, with scores that say nothing else."""
     return replace(calls(images, 0.5), predicted=site, shares=np.eye(2)[site] * 0.6 + 0.2)
+
+
+def file_names(count):
+    """Return the first names of the files of `images`."""
+    return [f"image{k:04d}.png" for k in range(count)]
+
+
+def numbered(table, *, each=20, **column):
+    """Return a table whose patients are numbered anew after so many, with a column made from their order."""
+    ((name, value),) = column.items()
+    order = [k // 4 for k in range(len(table.truth))]
+    units = [f"{k % each + 1}" for k in order]
+    return replace(table, units=units, folds=None, more={name: [*map(value, order)]})
 
 
 def right_of(table):
@@ -740,6 +761,43 @@ SEVERAL = {
         says=r"not compared|other folds",
         never=CHOSEN,
     ),
+    "tables ten rows apart": several(
+        "b lacks ten images of a: both are compared on the 310 that they share, and the number is said",
+        "better",
+        replace(GOOD, name="a"),
+        part_of(calls(HALF, 0.8, seed=1, name="b"), np.arange(320) >= 10),
+        best=(),
+        says=r"a and b are compared on the 310 images that both have",
+        page=r"of the 310 images that both have",
+        never=(CHOSEN, r"not compared"),
+    ),
+    "each table has rows of its own": several(
+        "290 are in both, 20 only in a, and ten only in b",
+        "better",
+        part_of(calls(HALF, 0.8, name="a"), np.arange(320) >= 10),
+        part_of(calls(HALF, 0.8, seed=1, name="b"), np.arange(320) < 300),
+        best=(),
+        says=r"a and b are compared on the 290 images that both have",
+        never=(CHOSEN, r"not compared"),
+    ),
+    "tables that share half of the rows": several(
+        "160 images are in both, which are not most of the 320: what they show is not of all",
+        "better",
+        replace(GOOD, name="a"),
+        part_of(calls(HALF, 0.8, seed=1, name="b"), np.arange(320) % 8 < 4),
+        best=(),
+        says=r"a and b are not compared: 160 rows only in the first, 0 only in the second",
+        never=CHOSEN,
+    ),
+    "ten rows apart, other labels": several(
+        "of the images that both have, 40 have another true class in the second table",
+        "better",
+        replace(GOOD, name="a"),
+        part_of(calls(relabelled(HALF, 20), 0.9, seed=1, name="b"), np.arange(320) >= 10),
+        best=(),
+        says=r"a and b are not compared: they name different true classes",
+        never=CHOSEN,
+    ),
     "other labels": several(
         "40 images have another true class in the second table: the tables are of different questions",
         "better",
@@ -1064,7 +1122,159 @@ SITES = {
     ),
 }
 
-SITUATIONS = NEXT | SITES | PREVALENCE | PATIENTS | CLASSES | RANKS | FEW | SEVERAL | NAMES
+ERRORS_OF_TABLES = {
+    "a fold with exchanged labels": one(
+        "9 of 10 are right in four folds, and 1 of 10 in the third: its labels were exchanged",
+        mislabelled(calls(images((160, 160)), 0.9), 3, 0, 1),
+        "better",
+        says=r"Fold 3: balanced accuracy 6\.2 %, other folds 89\.1 %: labels may be exchanged",
+    ),
+    "a fold with two of three classes exchanged": one(
+        "the third class is right in that fold, too, so all together are not below chance",
+        mislabelled(calls(THIRDS, 0.9), 2, 0, 2),
+        "better",
+        says=r"Fold 2: balanced accuracy \d.*: benign and invasive may be exchanged",
+    ),
+    "all folds with exchanged labels": one(
+        "no fold is unlike the others: the table is worse than chance",
+        mislabelled(mislabelled(calls(images((160, 160), folds=2), 0.9), 1, 0, 1), 2, 0, 1),
+        "worse",
+        never=EXCHANGED,
+    ),
+    "a fold at chance": one(
+        "half of a fold is right, and 9 of 10 elsewhere: that is no exchange",
+        joined(GOOD, calls(HALF, 0.5), np.array(HALF.folds) == 2),
+        "better",
+        never=EXCHANGED,
+    ),
+    "a fold in which one class is called the other": one(
+        "all of a fold are called benign, as a model with another threshold does: half is right, by class",
+        joined(GOOD, always(HALF, 0), np.array(HALF.folds) == 2),
+        "better",
+        never=EXCHANGED,
+    ),
+    "a fold of one class, which is not found": one(
+        "the malignant patients of a fold are called benign, and no other class is there to be exchanged with",
+        joined(
+            replace(GOOD, folds=[4 if k < 160 else 5 + k // 80 for k in range(320)]),
+            always(HALF, 0),
+            np.arange(320) >= 280,
+        ),
+        never=EXCHANGED,
+        clear=False,
+    ),
+    "the surest are wrong": one(
+        "7 of 10 are right at any confidence from 80 to 99.9 %: of the surest, which promise 99 %, too",
+        sure(calls(images((200, 200), per=1), 0.7), least=0.8),
+        "better",
+        says=r"Surest tenth \(40 of 400\): confidence 98\.9 %, right \d\d\.\d %.*: overconfident",
+    ),
+    "the surest of three classes are wrong": one(
+        "6 of 10 are right, and each promises 90 % or more",
+        sure(calls(THIRDS, 0.6), least=0.9),
+        "better",
+        says=r"Surest tenth \(24 of 240\).*: overconfident",
+    ),
+    "the surest are right as often as they promise": one(
+        "9 of 10 are right, and the confidence is 75 to 95 %", GOOD, "better", never=OVERCONFIDENT
+    ),
+    "a few of the surest are wrong": one(
+        "of 3 images that promise 99 %, one is wrong: that may be by chance",
+        sure(calls(images((15, 15), per=1), 0.8), least=0.6),
+        clear=False,
+        never=OVERCONFIDENT,
+    ),
+    "the surest of classes without probabilities": one(
+        "nothing is promised", only_classes(calls(HALF, 0.7)), "better", never=OVERCONFIDENT
+    ),
+    "classes that no image tests": one(
+        "of five classes three have images",
+        with_class(with_class(calls(THIRDS, 0.9), "papillary"), "lobular"),
+        "better",
+        says=r"No image is of the class papillary, lobular: how well it is recognised is not known",
+    ),
+    "a class that no image tests, and none is called": one(
+        "the column of its probabilities names it",
+        with_class(calls(images((120, 120), classes=THREE[:2]), 0.9), "invasive"),
+        "better",
+        says=r"No image is of the class invasive",
+    ),
+    "a column of patients that repeats the names of files": one(
+        "as many patients as images, each called as its image: nobody entered patients",
+        replace(calls(images((100, 100)), 0.9), units=file_names(200), column="PatientID"),
+        "better",
+        unknown=UNKNOWN,
+        says=NAMES_OF_FILES,
+        values={"units.kind": "image"},
+    ),
+    "a column of cases that repeats the names of files without suffix": one(
+        "the same in other words",
+        replace(
+            calls(images((100, 100)), 0.9),
+            units=[name.removesuffix(".png") for name in file_names(200)],
+            column="Case No",
+        ),
+        "better",
+        unknown=UNKNOWN,
+        says=NAMES_OF_FILES,
+    ),
+    "a column of slides that repeats the names of files": one(
+        "slides are what was imaged, and the words are of slides",
+        replace(calls(images((100, 100)), 0.9), units=file_names(200), column="slide"),
+        "better",
+        says=r"200 slides",
+        never=(UNKNOWN, NAMES_OF_FILES),
+    ),
+    "patients who number their images": one(
+        "the first image of a patient has the name of the patient",
+        replace(
+            GOOD,
+            ids=[
+                f"{unit}{'abcd'[k % 4] if k % 4 else ''}.png" for k, unit in enumerate(GOOD.units)
+            ],
+        ),
+        "better",
+        never=(UNKNOWN, NAMES_OF_FILES),
+    ),
+    "equal numbers of patients at two sites": one(
+        "patient 1 of the one hospital is not patient 1 of the other: 40 patients look like 20",
+        numbered(calls(images((80, 80)), 0.9), hospital=lambda k: "AB"[k // 20]),
+        says=AT_SITES,
+        clear=False,
+    ),
+    "equal numbers of patients at four sites": one(
+        "ten at each",
+        numbered(calls(HALF, 0.9), each=20, Zentrum=lambda k: f"z{k // 20}"),
+        says=AT_SITES,
+        clear=False,
+    ),
+    "patients at two sites whose names differ": one(
+        "names that hold the hospital are of different patients",
+        replace(GOOD, more={"hospital": [unit[:3] for unit in GOOD.units]}),
+        "better",
+        never=AT_SITES,
+    ),
+    "patients at two magnifications": one(
+        "the same patients were imaged twice",
+        numbered(calls(images((80, 80)), 0.9), magnification=lambda k: ("40x", "400x")[k // 20]),
+        never=AT_SITES,
+        clear=False,
+    ),
+    "each class is tested": one("three of three", calls(THIRDS, 0.9), "better", never=UNTESTED),
+}
+
+SITUATIONS = (
+    ERRORS_OF_TABLES
+    | NEXT
+    | SITES
+    | PREVALENCE
+    | PATIENTS
+    | CLASSES
+    | RANKS
+    | FEW
+    | SEVERAL
+    | NAMES
+)
 
 
 # What is true, by other means than bchisto's.
@@ -1398,6 +1608,38 @@ def figures_right(situation, said):
                 yield f"metrics.json: {path} is {found}, not {value}"
 
 
+def surest_right(situation, said):
+    """The surest tenth, with those as sure as the last of it, is right as often as counted here."""
+    for table, metrics in zip(situation.tables, said.result["tables"].values(), strict=True):
+        scores = metrics["calibration"]
+        if "--level" in situation.options or not scores:
+            continue
+        confidence = table.shares[np.arange(len(table.truth)), table.predicted]
+        inside = confidence >= sorted(confidence)[::-1][-(-len(confidence) // 10) - 1]
+        figures = [scores[f"surest_{name}"] for name in ("n", "confidence")]
+        figures.append(scores["surest_right"]["value"])
+        counted = [inside.sum(), confidence[inside].mean(), hits_of(table)[inside].mean()]
+        if figures != pytest.approx(counted):
+            yield f"{table.name}: the surest are {figures}, not {counted}"
+
+
+def shared_right(situation, said):
+    """Tables that lack rows of one another are compared on the others, by what is right of these."""
+    tables = {table.name: table for table in situation.tables}
+    for pair in said.result["comparisons"]:
+        first, second = (tables[pair[name]] for name in ("first", "second"))
+        both = set(first.ids) & set(second.ids)
+        if len(both) == len(first.ids) == len(second.ids):
+            continue
+        rates = [
+            hits_of(part_of(table, [k in both for k in table.ids])).mean()
+            for table in (first, second)
+        ]
+        change = pair["differences"]["accuracy"]["value"]
+        if (pair["shared"], change) != (len(both), pytest.approx(rates[1] - rates[0])):
+            yield f"{pair['shared']} rows, {change}; not {len(both)}, {rates}"
+
+
 def drawn_figures_right(situation, said):
     """The figures of the images drawn at random are those of another computation, and lead."""
     for table, metrics in zip(situation.tables, said.result["tables"].values(), strict=True):
@@ -1567,6 +1809,8 @@ CHECKS = (
     sentences_said,
     expectations_said,
     figures_right,
+    surest_right,
+    shared_right,
     drawn_figures_right,
     subgroups_said,
     best_said,

@@ -268,6 +268,21 @@ def exchanged(table):
     return replace(table, shares=table.shares[:, ::-1], predicted=1 - table.predicted)
 
 
+def mislabelled(table, fold, *pair):
+    """Return a table in which two classes are exchanged in the labels of a fold."""
+    inside = np.array(table.folds) == fold
+    truth = table.truth.copy()
+    for label, other in (pair, pair[::-1]):
+        truth[inside & (table.truth == label)] = other
+    return replace(table, truth=truth)
+
+
+def sure(table, *, least):
+    """Return a table with probabilities of its calls from `least` to nearly 1, whatever is right."""
+    top = np.random.default_rng(1).uniform(least, 0.999, len(table.truth))
+    return called_at(table, table.predicted, top, table.name)
+
+
 def only_classes(table):
     """Return a table without probabilities."""
     return replace(table, shares=None)
