@@ -33,7 +33,7 @@ _CHOSEN = "_chosen"
 """What the name of a figure ends with that is corrected for the choice."""
 
 _LARGE = 0.2
-"""If one unit holds more than this share of the rows, the figure by unit comes first."""
+"""If one unit holds more than this share of the rows, the figure by unit comes first: bchisto's choice."""
 
 
 @dataclass(frozen=True)
@@ -694,10 +694,14 @@ def advice_of(panel: Panel) -> Advice:
     return Advice(kind, panel.metrics["names"]["group"])
 
 
+POOLED_APART = 0.005
+"""Half of the second decimal of an AUC: bchisto's choice."""
+
+
 def pooled_auc(figures: Metrics) -> float | None:
     """Return the AUC over pairs of all folds, if it differs from that within folds in the digits that are shown."""
     pooled: float | None = figures.get("auc_pooled")
-    if pooled is None or abs(pooled - figures["auc"].value) < 0.005:
+    if pooled is None or abs(pooled - figures["auc"].value) < POOLED_APART:
         return None
     return pooled
 
