@@ -86,7 +86,7 @@ from .layouts.registry import (
 )
 from .names import match_names
 from .path_rules import NO_GROUPS, PathRule
-from .patients import REPEATED, doubt_at_sites, join_groups, part_of_names, repeats_names
+from .patients import REPEATED, doubts_at_sites, join_groups, part_of_names, repeats_names
 from .selection import ImageSelection, LeastSize, OpenedImages, check_headers, read_dataset
 from .synthetic import make_bach, make_tissue
 from .walk import SYSTEM, list_images, walk_files

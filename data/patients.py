@@ -6,7 +6,7 @@ import itertools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -250,8 +250,8 @@ def _shared(places: Iterable[tuple[str, str]]) -> list[str]:
     return shared
 
 
-def doubt_at_sites(rows: Sequence[Mapping[str, str]], patient: str) -> list[Message]:
-    """Return the warning of patients who are named alike at several sites, for each column of sites that shows it.
+def doubts_at_sites(rows: Sequence[Mapping[str, str]], patient: str) -> Iterator[Message]:
+    """Yield the warning of patients who are named alike at several sites, for each column of sites that shows it.
 
     Parameters
     ----------
@@ -260,13 +260,11 @@ def doubt_at_sites(rows: Sequence[Mapping[str, str]], patient: str) -> list[Mess
     patient : str
         The column of patients; empty if there is none.
     """
-    doubts = []
     for column in filter(SITES.fullmatch, rows[0]):
         shared = _shared((row.get(patient, ""), row[column]) for row in rows)
         if shared:
             text = "{}{}; if each site has its own, name them apart"
-            doubts.append(Message(text, _AT_SITES, Names(f" ({few(shared)})")))
-    return doubts
+            yield Message(text, _AT_SITES, Names(f" ({few(shared)})"))
 
 
 REPEATED = (

@@ -253,7 +253,7 @@ def _patients_in_names(
         # below the folder that was given, so that it does not matter where that is
         return patient_in(os.path.relpath(record.path, root))
 
-    columns = [name for record in records[:1] for name, _ in record.columns]
+    columns = {name for record in records for name, _ in record.columns}
     if repeats_names(columns, [(record.group, record.image_id) for record in records]):
         findings.warning(root.name, REPEATED, labels_only=True)
         records = [replace(record, group=None) for record in records]

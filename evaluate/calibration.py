@@ -300,14 +300,19 @@ def surest(confidence: Values, truth: Mask, *, units: Units) -> Entry:
     Returns
     -------
     dict
-        The figure ``surest_right``, their mean ``surest_confidence``, and their number ``surest_n``.
+        The figure ``surest_right``, their mean ``surest_confidence``, their number ``surest_n``, and whether they are
+        ``overconfident``: the interval of the figure lies below that mean.
     """
     last = np.sort(confidence)[-math.ceil(SUREST_SHARE * len(confidence))]
     inside = confidence >= last
+    right = units.share(truth, inside)
+    assert right is not None
+    mean = float(confidence[inside].mean())
     return {
-        "surest_right": units.share(truth, inside),
-        "surest_confidence": float(confidence[inside].mean()),
+        "surest_right": right,
+        "surest_confidence": mean,
         "surest_n": int(inside.sum()),
+        "overconfident": bool(right.high < mean),
     }
 
 

@@ -193,15 +193,12 @@ def shared_rows(
     first: PredictionTable, second: PredictionTable
 ) -> tuple[PredictionTable, PredictionTable]:
     """Return two tables with the rows that both have, if these are most of each; else the tables as they are."""
-    rows_of_first = _keys(first, second)
-    rows_of_second = _keys(second, first)
-    shared = [key for key in rows_of_first if key in rows_of_second]
+    rows = [_keys(first, second), _keys(second, first)]
+    shared = rows[0].keys() & rows[1].keys()
     if 2 * len(shared) <= max(len(first), len(second)):
         return first, second
-    return (
-        take_rows(first, np.array([rows_of_first[key] for key in shared])),
-        take_rows(second, np.array([rows_of_second[key] for key in shared])),
-    )
+    kept = [np.array([of[key] for key in of if key in shared]) for of in rows]
+    return take_rows(first, kept[0]), take_rows(second, kept[1])
 
 
 def unlike(first: PredictionTable, second: PredictionTable) -> str | None:

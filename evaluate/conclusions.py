@@ -186,15 +186,6 @@ class Conclusion:
         return single
 
     @property
-    def overconfident(self) -> bool:
-        """Whether the surest rows are right less often than their confidence, by more than the interval allows."""
-        scores = self.m["calibration"]
-        # without an interval of all rows nothing is concluded from some
-        if not scores or not self.m["accuracy"].interval:
-            return False
-        return bool(scores["surest_right"].high < scores["surest_confidence"])
-
-    @property
     def lowered(self) -> bool:
         """Whether that correction changes a figure."""
         return any(self.m.get(name + _CHOSEN, self.m[name]) != self.m[name] for name in RATES)

@@ -370,8 +370,9 @@ def _notes(table: PredictionTable, facts: Facts) -> list[Banner]:
         texts.append(constant_folds(table))
     if not facts.run:
         # reports tell of some unknown patients in words of their own
-        partly = Kind.PATIENTS_PARTLY_UNKNOWN
-        texts += [caution for caution in table.cautions if caution.kind != partly]
+        texts += [
+            caution for caution in table.cautions if caution.kind != Kind.PATIENTS_PARTLY_UNKNOWN
+        ]
     return [as_banner(text).of(table.name) for text in texts if text is not None]
 
 

@@ -296,15 +296,20 @@ def exchanged_folds(table: PredictionTable) -> list[Entry]:
     entries = []
     for fold, inside in table.fold_rows():
         matrix = confusion(take_rows(table, np.flatnonzero(inside)))
-        with np.errstate(invalid="ignore"):
-            # of the rows of a class that are called so or as another class, how many are called that
-            errors = matrix / (np.diagonal(matrix)[:, np.newaxis] + matrix)
-        for pair in np.argwhere(np.triu(errors + errors.T > 1.0, 1)):
+        right = np.diagonal(matrix)
+        # below one half, since the odds of both classes are below 1 together
+        for pair in np.argwhere(np.triu(matrix * matrix.T > np.outer(right, right), 1)):
             figure = _balanced(table, inside, pair)
             others = _balanced(table, ~inside, pair)
             if figure.high < 0.5 < others.low:
-                entry = {"fold": fold, "accuracy": figure.value, "others": others.value}
-                entries.append({**entry, "classes": [table.classes[k] for k in pair]})
+                entries.append(
+                    {
+                        "fold": fold,
+                        "accuracy": figure.value,
+                        "others": others.value,
+                        "classes": [table.classes[k] for k in pair],
+                    }
+                )
                 break
     return entries
 
@@ -480,23 +485,40 @@ def matrix_part(formula: Callable[[Values], Values], table: PredictionTable) -> 
     return Part(value, slopes[cell_of_row], (np.ones(len(table), np.bool_),))
 
 
-def agreement(matrices: Values) -> Values:
+def agreement(matrices: Values, weights: Values) -> Values:
     """Return Cohen's kappa; NaN if chance agrees wholly.
 
     Parameters
     ----------
     matrices : ndarray of float64, shape (matrices, classes, classes)
+    weights : ndarray of float64, shape (classes, classes)
+        How far each call of each class is right, 1 for a wholly right one.
 
     References
     ----------
-    Cohen 1960.
+    Cohen 1960; 1968 (weights).
     """
-    rows = matrices.sum(axis=(1, 2))
-    margins = matrices.sum(axis=1) * matrices.sum(axis=2)
-    right = np.einsum("rkk->r", matrices) / rows
-    by_chance = margins.sum(axis=1) / np.square(rows)
+    shares = matrices / matrices.sum(axis=(1, 2), keepdims=True)
+    right = np.einsum("rjk,jk->r", shares, weights)
+    by_chance = np.einsum("rj,rk,jk->r", shares.sum(axis=2), shares.sum(axis=1), weights)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray((right - by_chance) / (1.0 - by_chance))
+
+
+def graded(table: PredictionTable) -> list[Part | None]:
+    """Return the kappa with quadratic weights of classes whose names differ in a number at their end, as of grades.
+
+    References
+    ----------
+    Cohen 1968.
+    """
+    stems = {name.rstrip("0123456789") for name in table.classes}
+    # two grades have the plain kappa
+    if len(table.classes) < 3 or len(stems) > 1:
+        return [None]
+    numbers = np.array([int("0" + name.removeprefix(*stems)) for name in table.classes])
+    weights = 1.0 - np.square(numbers[:, np.newaxis] - numbers)
+    return [matrix_part(functools.partial(agreement, weights=weights), table)]
 
 
 def least_agreement(matrix: Values) -> float:
@@ -517,8 +539,7 @@ def matthews(matrices: Values) -> Values:
     rows = matrices.sum(axis=(1, 2))
     true = matrices.sum(axis=2)
     called = matrices.sum(axis=1)
-    right = np.einsum("rkk->r", matrices) / rows
-    covariance = rows * right * rows - (true * called).sum(axis=1)
+    covariance = rows * np.einsum("rkk->r", matrices) - (true * called).sum(axis=1)
     variances = [rows**2 - np.square(side).sum(axis=1) for side in (true, called)]
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(covariance / np.sqrt(np.prod(variances, axis=0)))
@@ -572,7 +593,16 @@ _BUILT_IN = (
         "cohen_kappa",
         "Cohen's kappa",
         **_AGREEMENT,
-        parts=lambda t: [matrix_part(agreement, t)],
+        parts=lambda t: [
+            matrix_part(functools.partial(agreement, weights=np.eye(len(t.classes))), t)
+        ],
+    ),
+    MetricSpec(
+        "weighted_kappa",
+        "weighted kappa",
+        parts=graded,
+        limits=lambda t: (-1.0, 1.0),
+        per_fold=False,
     ),
     MetricSpec(
         "patient_recognition_rate",

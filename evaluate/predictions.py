@@ -170,8 +170,10 @@ class PredictionTable:
                 f"{self.ungrouped} of {images} images name no patient or slide; each counts as a unit of its own, "
                 "which makes intervals too narrow if images share a patient"
             )
-            values = {"unknown": self.ungrouped, "images": images}
-            banners.append(Banner(Kind.PATIENTS_PARTLY_UNKNOWN, text, **values))
+            banner = Banner(
+                Kind.PATIENTS_PARTLY_UNKNOWN, text, unknown=self.ungrouped, images=images
+            )
+            banners.append(banner)
         if not any(group is not None for group in self.groups):
             text = (
                 "no row names its patient or slide, so each image counts as a unit of its own, which makes intervals "

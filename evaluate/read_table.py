@@ -45,7 +45,7 @@ from ..data import (
     REPEATED,
     Finding,
     Frame,
-    doubt_at_sites,
+    doubts_at_sites,
     drawn_or_not,
     join_groups,
     join_labels,
@@ -284,7 +284,7 @@ def _parse_rows(
     names = [cells.get(columns.group, "") for cells in rows]
     groups, joined = join_groups((name or None for name in names), where=str(parser.path))
     report_findings(joined)
-    doubts: list[str] = [*doubt_at_sites(rows, columns.group)]
+    doubts: list[str] = [*doubts_at_sites(rows, columns.group)]
     owners = zip(map(groups.get, names), [cells[columns.image] for cells in rows], strict=True)
     if repeats_names([columns.group], owners):
         doubts.append(REPEATED)

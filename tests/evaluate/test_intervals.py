@@ -1,6 +1,7 @@
 """Influences and their variance, against other programs, leaving units out, and numbers by hand."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_influences_are_what_leaving_a_row_out_changes(rng, name):
     scores = rng.integers(0, 15, 300) + 3.0 * (labels == 1)
     part, figure = {
         "kappa": (
-            matrix_part(agreement, table_of(labels, called)),
+            matrix_part(partial(agreement, weights=np.eye(3)), table_of(labels, called)),
             lambda at: metrics.cohen_kappa_score(labels[at], called[at]),
         ),
         "matthews": (
@@ -79,7 +80,7 @@ def test_the_variance_of_kappa_is_that_of_statsmodels(rng):
 
     labels, called = rows(rng, 200)
     table = np.histogram2d(labels, called, bins=3)[0]
-    part = matrix_part(agreement, table_of(labels, called))
+    part = matrix_part(partial(agreement, weights=np.eye(3)), table_of(labels, called))
     assert np.square(part.effect).sum() == pytest.approx(cohens_kappa(table).var_kappa, rel=1e-5)
 
 

@@ -212,6 +212,7 @@ def candidates(*rights):
     return [calls(HALF, right, seed=k, name="abc"[k]) for k, right in enumerate(rights)]
 
 
+GLEASON = ("6", "7", "8", "9")
 THIRDS = images((80,) * 3, classes=THREE)
 RARE = images((380, 20))
 HALF = images((160, 160))
@@ -556,6 +557,40 @@ CLASSES = {
         "not shown",
         says=r"NOTHING LEARNT",
         never=THRESHOLD,
+    ),
+}
+
+GRADES = {
+    "grades that are one apart": one(
+        "a third is called a neighbouring grade, and none is further away: most of what is wrong is nearly right",
+        called_so(calls(images((80,) * 4, classes=FOUR), 0.7, wrong=(1, 2, 3, 2)), *GLEASON),
+        "better",
+        page=(r"weighted kappa 0\.8", r"squared differences of the numbers .* \[\d+\]"),
+    ),
+    "grades that are far apart": one(
+        "the same number is wrong, and called the other end: with the distances of 1, 2, 3 and 5",
+        called_so(
+            calls(images((80,) * 4, classes=FOUR), 0.7, wrong=(3, 3, 0, 0)), "G1", "G2", "G3", "G5"
+        ),
+        "better",
+        page=r"weighted kappa 0\.[0-5]",
+    ),
+    "grades in another order": one(
+        "columns of probabilities may stand in any order, and the numbers tell that of the grades",
+        called_so(calls(images((80,) * 3, classes=THREE), 0.8), "grade 3", "grade 1", "grade 2"),
+        "better",
+        page=r"weighted kappa 0\.\d",
+    ),
+    "classes without an order": one(
+        "letters are no grades",
+        calls(images((80,) * 4, classes=FOUR), 0.7),
+        never=r"[Ww]eighted kappa",
+    ),
+    "two grades": one(
+        "of two classes no call is nearly right",
+        called_so(GOOD, "G1", "G2"),
+        "better",
+        never=r"[Ww]eighted kappa",
     ),
 }
 
@@ -1623,6 +1658,25 @@ def surest_right(situation, said):
             yield f"{table.name}: the surest are {figures}, not {counted}"
 
 
+def grades_right(situation, said):
+    """Kappa of grades is 1 less the mean squared distance of calls over that of calls by chance (Cohen 1968)."""
+    for table, metrics in zip(situation.tables, said.result["tables"].values(), strict=True):
+        numbers = [re.fullmatch(r"(\D*)(\d+)", name) for name in table.classes]
+        stems = {match and match[1] for match in numbers}
+        kappa = metrics["weighted_kappa"]
+        if len(numbers) < 3 or len(stems) > 1 or None in stems:
+            if kappa:
+                yield f"{table.classes} have a weighted kappa, {kappa}"
+            continue
+        grades = np.array([int(match[2]) for match in numbers])
+        true, called = grades[table.truth], grades[table.predicted]
+        by_chance = np.square(true[:, None] - called).mean()
+        value = 1 - np.square(true - called).mean() / by_chance
+        low, high = kappa["interval"]
+        if kappa["value"] != pytest.approx(value) or not low < value < high:
+            yield f"weighted kappa is {kappa}, not {value}"
+
+
 def shared_right(situation, said):
     """Tables that lack rows of one another are compared on the others, by what is right of these."""
     tables = {table.name: table for table in situation.tables}
@@ -1810,6 +1864,7 @@ CHECKS = (
     expectations_said,
     figures_right,
     surest_right,
+    grades_right,
     shared_right,
     drawn_figures_right,
     subgroups_said,

@@ -283,7 +283,7 @@ def of_matrices(matrix):
         "specificity": recall[:, 0],
         "balanced_accuracy": recall.mean(axis=1),
         "macro_f1": (2 * right / (true + called)).mean(axis=1),
-        "cohen_kappa": agreement(matrix),
+        "cohen_kappa": agreement(matrix, np.eye(matrix.shape[-1])),
         "matthews_corrcoef": matthews(matrix),
     }
 
