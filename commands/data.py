@@ -246,9 +246,9 @@ def check(context: click.Context, /, **options: Any) -> int:
     if typed.isdisjoint({*DECIDING, "preset"}):
         of_preset = {"preset": "quick", **preset_options("quick")}
         options |= {name: value for name, value in of_preset.items() if name not in typed}
-    settings, automatic, brought = choose_settings(options, keep=typed)
+    chosen = choose_settings(options, keep=typed)
     result = from_options(
-        preflight, options, settings=settings, timed=options["timing"], keep=typed
+        preflight, options, settings=chosen.settings, timed=options["timing"], keep=typed
     )
 
     say = functools.partial(written, write=in_flags(context.command))
@@ -256,8 +256,7 @@ def check(context: click.Context, /, **options: Any) -> int:
         context,
         result,
         preset=options["preset"],
-        automatic=automatic,
-        linear=brought,
+        chosen=chosen,
     )
     outputs = []
     if options["html"] is not None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..apps.check import Preflight
     from ..crossval import CrossValidation
     from ..data import Finding
+    from ..featurize.presets import ChosenSettings
 
 R = TypeVar("R")
 
@@ -245,8 +246,7 @@ def next_commands(
     result: Preflight,
     *,
     preset: str | None,
-    automatic: bool,
-    linear: bool,
+    chosen: ChosenSettings,
 ) -> list[str]:
     """Return the commands to run after a check, complete so that they can be run unchanged.
 
@@ -257,10 +257,8 @@ def next_commands(
     result : Preflight
     preset : str or None
         Preset of the settings.
-    automatic : bool
-        Whether `bchisto featurize` adapts the settings to the images by itself.
-    linear : bool
-        Whether the settings are defaults of the encoder.
+    chosen : ChosenSettings
+        The settings that `bchisto featurize` chooses for the same options.
     """
     from ..apps.check import to_label, training_options
     from .train import boost, featurize
@@ -276,7 +274,7 @@ def next_commands(
         return []
     recommended = recommended_options(result.findings)
     changes: dict[str, Any] = {}
-    if not automatic:  # what was asked for is replaced by what fits the images
+    if not chosen.fits_views:  # what was asked for is replaced by what fits the images
         changes = {
             name: value
             for name, value in vars(result.planned).items()
@@ -290,6 +288,8 @@ def next_commands(
         line += " --skip-errors"
     if result.protocol is None:
         return [line, *labelling]
-    training = training_options(result.dataset, result.protocol, linear=linear, few=bool(labelling))
+    training = training_options(
+        result.dataset, result.protocol, linear=chosen.has_defaults, few=bool(labelling)
+    )
     training_line = f"bchisto boost --out run{preset_option}{as_typed(boost, training)}"
     return [line, training_line, *labelling]

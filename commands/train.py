@@ -178,10 +178,11 @@ def featurize(
     selection = from_options(ImageSelection, options).read_once()
     fetch_missing(options["encoders"], options["weights"], yes=yes)
     typed = typed_names(context)
-    settings, is_automatic, is_brought = choose_settings(options, keep=typed)
+    chosen = choose_settings(options, keep=typed)
+    settings = chosen.settings
     if typed.isdisjoint({*DECIDING, "preset"}) and CONFIG not in context.meta:
         refuse_long(selection, run=out)
-    if is_automatic:
+    if chosen.fits_views:
         settings = plan_describing(selection, settings, keep=typed)
     log_reading(selection, settings)
     result = run(selection, out=out, settings=settings, work=work)
@@ -215,7 +216,8 @@ def featurize(
             advice += "".join(f" --features {quoted(path)}" for path in stores)
         protocol = recommended(check_protocols(dataset, FoldChoice()))
         advice += as_typed(
-            boost, training_options(dataset, protocol, linear=is_brought, few=bool(labelling))
+            boost,
+            training_options(dataset, protocol, linear=chosen.has_defaults, few=bool(labelling)),
         )
     done(stores, then=[advice, *labelling], failures=failures, listed=table)
 

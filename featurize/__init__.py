@@ -33,7 +33,6 @@ from .presets import (
     defaults_text,
     encoder_defaults,
     preset_options,
-    resolve_settings,
     seen_scales,
 )
 from .settings import FeaturizeSettings, View, images_per_block

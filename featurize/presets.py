@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from itertools import product
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..core import InputError, Message, from_options, items_of, one_of
@@ -41,7 +40,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 
 def preset_options(name: str) -> dict[str, Any]:
-    """Return the options that a preset sets, for `resolve_settings`.
+    """Return the options that a preset sets, for `choose_settings`.
 
     Parameters
     ----------
@@ -55,32 +54,6 @@ def preset_options(name: str) -> dict[str, Any]:
     if name not in PRESETS:
         raise InputError("{preset} {}: {}", name, one_of(name, PRESETS))
     return dict(PRESETS[name])
-
-
-def resolve_settings(
-    options: Mapping[str, Any], *, brought: Mapping[str, Any] = MappingProxyType({})
-) -> tuple[FeaturizeSettings, bool]:
-    """Return settings, and whether their views must still be fitted to the images.
-
-    Parameters
-    ----------
-    options : mapping
-        Fields of `FeaturizeSettings`; others are ignored. ``views`` may be a name of `AUTO`, for
-        views that fit the images.
-    brought : mapping
-        Defaults of encoders, see `bchisto.featurize.encoder_defaults`. With them, ``auto`` means the encoder's view.
-
-    Raises
-    ------
-    InputError
-        See `FeaturizeSettings`.
-    """
-    fields = {**options}
-    views = options.get("views", ())
-    automatic = len(views) == 1 and views[0] in AUTO
-    if automatic:
-        fields["views"] = AUTO[views[0]]
-    return from_options(FeaturizeSettings, fields, **brought), automatic
 
 
 FAR = 1.3
@@ -180,7 +153,7 @@ def encoder_defaults(options: Mapping[str, Any], *, keep: Collection[str] = ()) 
     Parameters
     ----------
     options : mapping
-        As for `resolve_settings`.
+        As for `choose_settings`.
     keep : collection of str
         Options that the user set, which are left out of the result.
     """
@@ -225,28 +198,46 @@ def defaults_text(brought: Mapping[str, Any], settings: FeaturizeSettings) -> st
     return Message(f"{{}} brings {template}; what you give wins", names, *texts)
 
 
-def choose_settings(
-    options: Mapping[str, Any], *, keep: Collection[str]
-) -> tuple[FeaturizeSettings, bool, bool]:
+class ChosenSettings(NamedTuple):
+    """Settings that follow from options.
+
+    Attributes
+    ----------
+    settings : FeaturizeSettings
+    fits_views : bool
+        Whether their views must still be fitted to the images.
+    has_defaults : bool
+        Whether an encoder brings defaults.
+    """
+
+    settings: FeaturizeSettings
+    fits_views: bool
+    has_defaults: bool
+
+
+def choose_settings(options: Mapping[str, Any], *, keep: Collection[str] = ()) -> ChosenSettings:
     """Return the settings of some options with the defaults that an encoder brings, which are logged.
 
     Parameters
     ----------
     options : mapping
-        As for `resolve_settings`.
+        Fields of `FeaturizeSettings`; others are ignored. ``views`` may be a name of `AUTO`, for views that fit the
+        images; with defaults of an encoder, it means the encoder's view.
     keep : collection of str
         As for `encoder_defaults`.
 
-    Returns
-    -------
-    FeaturizeSettings
-    bool
-        Whether views are still to be chosen.
-    bool
-        Whether an encoder brings defaults.
+    Raises
+    ------
+    InputError
+        See `FeaturizeSettings`.
     """
-    brought = encoder_defaults(options, keep=keep)
-    settings, automatic = resolve_settings(options, brought=brought)
-    if brought:
-        _log.info("%s", defaults_text(brought, settings))
-    return settings, automatic, bool(brought)
+    fields = {**options}
+    views = options.get("views", ())
+    fits_views = len(views) == 1 and views[0] in AUTO
+    if fits_views:
+        fields["views"] = AUTO[views[0]]
+    defaults = encoder_defaults(options, keep=keep)
+    settings = from_options(FeaturizeSettings, fields, **defaults)
+    if defaults:
+        _log.info("%s", defaults_text(defaults, settings))
+    return ChosenSettings(settings, fits_views, bool(defaults))

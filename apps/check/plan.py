@@ -47,9 +47,9 @@ from ...featurize import (
     FeaturizeSettings,
     View,
     begun_configs,
+    choose_settings,
     estimate_describing,
     preset_options,
-    resolve_settings,
 )
 
 _log = logging.getLogger(__name__)
@@ -306,7 +306,7 @@ def refuse_long(images: ImageSelection, *, run: Path) -> None:
     published = measure_describing(records, FeaturizeSettings(weights=random)).seconds or 0
     if published <= _LONG_SECONDS:
         return
-    settings, _ = resolve_settings({**preset_options("standard"), "weights": random})
+    settings = choose_settings({**preset_options("standard"), "weights": random}).settings
     standard = measure_describing(records, plan_describing(images, settings)).seconds or 0
     text = (
         "{}: features take about {} with {preset:published}, which is the default, and {} with {preset:standard}; give "

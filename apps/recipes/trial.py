@@ -158,8 +158,7 @@ def _quick_settings(
     if weights:
         options["weights"] = weight_options(weights)
         check_encoder_names((), options["weights"])
-    settings, _, _ = choose_settings(options, keep=keep)
-    return settings, keep
+    return choose_settings(options, keep=keep).settings, keep
 
 
 def _train(fit: Callable[..., list[CrossValidation]]) -> list[CrossValidation]:
