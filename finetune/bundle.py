@@ -200,6 +200,17 @@ class CnnModel:
         """Patches for which an image must be large enough."""
         return (self.bundle.settings.rule,)
 
+    @property
+    def stain(self) -> str:
+        """The stain method of its images."""
+        return self.bundle.settings.stain
+
+    def seconds(self, record: ImageRecord) -> None:
+        """Return None: how long an image takes is not measured."""
+
+    def rehearse(self, records: Sequence[ImageRecord]) -> None:
+        """Do nothing: how much memory it takes is not measured."""
+
     def predict(
         self,
         records: Sequence[ImageRecord],

@@ -34,6 +34,7 @@ from ..featurize import (
     View,
     describe_images,
     images_per_block,
+    rehearse,
     scale_of,
     settings_from,
     time_describing,
@@ -106,6 +107,11 @@ class BoostedModel:
             groups.setdefault(shared, {})[name] = (self.encoders[name], settings.views[0])
         return list(groups.items())
 
+    @property
+    def stain(self) -> str:
+        """The stain method of its images."""
+        return next(iter(self.settings.values())).stain
+
     def seconds(self, record: ImageRecord) -> float:
         """Measure the seconds that an image takes in this process; 0 if it cannot be used."""
         with contextlib.suppress(ImageError):
@@ -114,6 +120,10 @@ class BoostedModel:
                 for settings, targets in self._passes()
             )
         return 0.0
+
+    def rehearse(self, records: Sequence[ImageRecord]) -> None:
+        """Describe the largest images, see `bchisto.featurize.stream.rehearse`."""
+        rehearse(records, self.seconds)
 
     def unlike(self, other: BoostedModel, record: ImageRecord) -> str:
         """Return how features by this model on a GPU differ from those by another on the CPU; empty if alike."""

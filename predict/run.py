@@ -42,7 +42,7 @@ from ..core.jobs import (
 from ..core.runs import RunRecord
 from ..data import Frame, image_paths, warn_left_out
 from ..encoders import weight_options
-from ..featurize import files_of, rehearse
+from ..featurize import files_of
 from .blocks import (
     ImageUnit,
     PredictBlock,
@@ -53,7 +53,7 @@ from .blocks import (
     keep,
     read_kept,
 )
-from .boosted import BoostedModel, Notes
+from .boosted import Notes
 from .images import advised, check_sizes, new_images
 from .model_file import Model, ModelFile, WithModel, find_bundle, ready_model, settled_model
 from .outputs import OutputFiles, PredictResult, failures_of, parts_of, write_outputs
@@ -503,18 +503,15 @@ class ImagePrediction(WithModel, TablePrediction):  # type: ignore[override]
         return [tuple(units[start : start + size]) for start in range(0, len(units), size)]
 
     def seconds(self, unit: ImageUnit) -> float | None:
-        """Measure the seconds of an image, if the model is one of features."""
-        if isinstance(self.model, BoostedModel):
-            return self.model.seconds(unit.record)
-        return None
+        """Measure the seconds of an image."""
+        return self.model.seconds(unit.record)
 
     def rehearse(self, units: Sequence[ImageUnit] | None) -> None:
         """Predict the largest images in this process."""
-        if isinstance(self.model, BoostedModel):
-            records = self.known.records
-            if units is not None:
-                records = [unit.record for unit in units]
-            rehearse(records, self.model.seconds)
+        records = self.known.records
+        if units is not None:
+            records = [unit.record for unit in units]
+        self.model.rehearse(records)
 
     def predicted(self, kept: Kept, made: Sequence[Results]) -> Predicted:
         """Return the predictions of all images, refused ones first, as the reasons why they cannot be used."""

@@ -25,7 +25,6 @@ from ...data import (
 )
 from ...evaluate.report import known_of
 from ...predict import (
-    BoostedModel,
     Model,
     ModelFile,
     OperatingPoint,
@@ -277,12 +276,8 @@ def open_model(path: Path, weights: Sequence[str], copy: Path) -> PageModel:
 
 def _own_stain(model: Model) -> str:
     """Return the stain normalisation method of a model; empty if it has none."""
-    if isinstance(model, BoostedModel):
-        stain = next(iter(model.settings.values())).stain
-    else:
-        stain = model.bundle.settings.stain
-    if get_stain(stain).checked:
-        return stain
+    if get_stain(model.stain).checked:
+        return model.stain
     return ""
 
 
