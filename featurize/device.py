@@ -56,27 +56,17 @@ def pixel_map(box: Crop, *, sides: tuple[int, int], width: int) -> tuple[int, in
     tuple of int
         Offset, row step and column step: pixel (i, j) is at offset + i * row step + j * column step.
     """
-    last_row, last_column = (side - 1 for side in sides)
-
-    def source(i: int, j: int) -> int:
-        ends = [last_row, last_column]
-        if box.turns % 2:
-            ends.reverse()
-        if box.flip_rows:
-            i = ends[0] - i
-        if box.flip_columns:
-            j = ends[1] - j
-        turned = [
-            (i, j),
-            (j, last_column - i),
-            (last_row - i, last_column - j),
-            (last_row - j, i),
-        ]
-        row, column = turned[box.turns % 4]
-        return (box.top + row) * width + box.left + column
-
-    offset = source(0, 0)
-    return offset, source(1, 0) - offset, source(0, 1) - offset
+    steps = [width, 1]
+    lengths = [*sides]
+    if box.is_transposed:
+        steps.reverse()
+        lengths.reverse()
+    offset = box.top * width + box.left
+    for axis, is_reversed in enumerate(box.reversals):
+        if is_reversed:  # counted from the other end
+            offset += (lengths[axis] - 1) * steps[axis]
+            steps[axis] = -steps[axis]
+    return offset, steps[0], steps[1]
 
 
 def padded_length(pixels: int) -> int:

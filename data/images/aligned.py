@@ -58,7 +58,10 @@ def _turn(points: Points, shape: tuple[int, ...], orientation: int) -> Points:
 
 
 def _oriented(image: Grey, orientation: int) -> Grey:
-    return np.rot90(image[:, ::-1] if orientation >= 4 else image, orientation % 4)
+    """Return an image in one of eight orientations: mirrored from the fifth on, and turned by quarter turns."""
+    if orientation >= 4:
+        image = image[:, ::-1]
+    return np.rot90(image, orientation % 4)
 
 
 def align(left: Points, right: Points, shape: tuple[int, ...]) -> Alignment | None:
