@@ -17,12 +17,11 @@ from ..core import (
     InputError,
     Kind,
     Message,
-    StoreError,
     by_key,
     counted,
     is_out_of_memory,
 )
-from ..core.jobs import Ticker, atomic_output, key_of, read_pack, write_pack
+from ..core.jobs import Ticker, atomic_output, changed_meanwhile, key_of, read_pack, write_pack
 from ..crossval import LabelledImages, table_rows, write_table
 from ..evaluate import PaperTable, PredictionTable, nothing_learnt, paper_table, write_predictions
 from ..featurize import open_store
@@ -168,9 +167,7 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
     with open_store(part.path) as store:
         positions = {key: position for position, key in enumerate(store.keys.values())}
         if not positions.keys() >= set(part.rows):
-            raise StoreError(
-                f"{part.path}: its images changed while the command ran; run the same command again"
-            )
+            raise changed_meanwhile(part.path)
         images = [positions[key] for key in part.rows]
         count = len(part.train_ids)
         training = TrainingPart(
@@ -234,7 +231,7 @@ def _predicted(
 def read_unit(unit: ModelUnit) -> FittedUnit | None:
     """Return the results of a unit; None if it is not finished, or its file is damaged."""
     arrays = _read(unit)
-    if arrays is None or not np.isfinite(arrays["tests"]).all():
+    if arrays is None:
         return None
     return FittedUnit(arrays["tests"], bool(arrays["constant"][0]))
 
@@ -249,7 +246,7 @@ def read_model(unit: ModelUnit) -> bytes:
     """
     arrays = _read(unit)
     if arrays is None:
-        raise StoreError(f"{unit.file}: changed while the command ran; run the same command again")
+        raise changed_meanwhile(unit.file)
     return arrays["model"].tobytes()
 
 
@@ -259,7 +256,7 @@ def _read(unit: ModelUnit) -> Arrays | None:
         "constant": (1,),
         "tests": (len(unit.part.test_ids), len(unit.part.classes)),
     }
-    return read_pack(unit.file, unit.key, shapes)
+    return read_pack(unit.file, unit.key, shapes, finite=("tests",))
 
 
 _LEAF_ROWS = 20

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import StoreError, by_key
+from ..core import by_key
 from ..core.formats import parse_json
-from ..core.jobs import Resources, Ticker, key_of, read_pack, write_pack
+from ..core.jobs import Resources, Ticker, changed_meanwhile, key_of, read_pack, write_pack
 from ..core.runs import ImageChange
 from ..data import FINGERPRINT, Fingerprint, ImageRecord, UniqueImages
 from .plan import StorePlan, growth
@@ -144,22 +144,18 @@ def read_kept(path: Path, plan: StorePlan) -> Pack | None:
         "features": (None, None, None),
         _PRINTS: (None, *FINGERPRINT),
     }
-    arrays = read_pack(path, path.stem, shapes)
+    arrays = read_pack(path, path.stem, shapes, finite=("features",))
     if arrays is None:
         return None
     keys = tuple(key.decode() for key in arrays["keys"].tolist())
     failures = dict(parse_json(arrays["failures"].tobytes().decode()))
     features = arrays["features"]
     columns = {name: arrays[name] for name in (*PER_IMAGE, PIXELS)}
-    fault = ""
-    if keys and features.shape != (len(keys), plan.augmentations, plan.dim):
-        fault = "is of another shape"
-    elif not np.isfinite(features).all():
-        fault = "holds values that are not finite"
-    elif any(len(column) != len(keys) for column in (*columns.values(), arrays[_PRINTS])):
-        fault = "its columns are of another length"
-    if fault:
-        _log.warning("%s: %s; done again", path, fault)
+    per_image = (features, arrays[_PRINTS], *columns.values())
+    # a pack of failures only has no rows, and so features of another shape
+    has_shape = not keys or features.shape[1:] == (plan.augmentations, plan.dim)
+    if not has_shape or any(len(array) != len(keys) for array in per_image):
+        _log.warning("%s: incomplete (its arrays do not fit each other); made again", path)
         return None
     return Pack(keys, features, columns, failures, dict(zip(keys, arrays[_PRINTS], strict=True)))
 
@@ -260,7 +256,7 @@ class RowReader:
                     sources[path] = self._open(path, opened)
                 keys_of_source = list(group)
                 if any(key not in sources[path].positions for key in keys_of_source):
-                    raise _changed(path)
+                    raise changed_meanwhile(path)
                 for features, columns in sources[path].blocks(keys_of_source):
                     yield position, (features, columns)
                     position += len(features)
@@ -270,16 +266,12 @@ class RowReader:
         if path.suffix == ".npz":
             pack = read_kept(path, self.plan)
             if pack is None:
-                raise _changed(path)
+                raise changed_meanwhile(path)
             self.fingerprints.update(pack.fingerprints)
             return _RowSource(_positions(pack.keys), pack.features.__getitem__, pack.columns)
         store = opened.enter_context(open_store(path))
         columns = {name: store.images(name) for name in (*PER_IMAGE, PIXELS)}
         return _RowSource(_positions(store.keys.values()), store.features, columns)
-
-
-def _changed(path: Path) -> StoreError:
-    return StoreError(f"{path}: changed meanwhile; run the same command again")
 
 
 class _RowSource(NamedTuple):

@@ -176,7 +176,11 @@ def write_outputs(
         dataset=training.dataset.name,
         reading=training.reading,
     )
-    return outputs.write(result, save=save)
+    written = outputs.write(result, save=save)
+    for unit in units:
+        # of a process that was killed after it had written its fold
+        unit.state.unlink(missing_ok=True)
+    return written
 
 
 def _table(

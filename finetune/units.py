@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core import InputError, Pairs, StoreError
+from ..core import InputError, Pairs
 from ..core.formats import Array, Floats, Integers
-from ..core.jobs import Ticker, in_threads, read_pack, write_pack
+from ..core.jobs import Ticker, changed_meanwhile, in_threads, read_pack, write_pack
 from ..core.models import pack_arrays
 from .batches import Source, still_batches
 from .fit import (
@@ -227,16 +227,11 @@ def read_fold(unit: FoldUnit) -> Floats | None:
 
     Rows are those of the test images, then those of the validation images.
 
-    A damaged file causes a warning, and its fold counts as unfinished. If a process was killed at the very end, it left
-    the training state of a finished fold, which is removed here.
+    A damaged file causes a warning, and its fold counts as unfinished.
     """
     arrays = _read(unit)
     if arrays is None:
         return None
-    if not np.isfinite(arrays["predicted"]).all():
-        _log.warning("%s: does not hold the predictions of its fold; trained again", unit.file)
-        return None
-    unit.state.unlink(missing_ok=True)
     return arrays["predicted"]
 
 
@@ -250,10 +245,10 @@ def read_network(unit: FoldUnit) -> bytes:
     """
     arrays = _read(unit)
     if arrays is None:
-        raise StoreError(f"{unit.file}: changed while the command ran; run the same command again")
+        raise changed_meanwhile(unit.file)
     return pack_arrays({name: array for name, array in arrays.items() if "/" in name})
 
 
 def _read(unit: FoldUnit) -> dict[str, Array] | None:
     shape = len(unit.test_names) + len(unit.held_names), unit.plan.classes
-    return read_pack(unit.file, unit.key, {"predicted": shape})
+    return read_pack(unit.file, unit.key, {"predicted": shape}, finite=("predicted",))

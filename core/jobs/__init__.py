@@ -19,6 +19,7 @@ from .geojson import geojson_feature, joined_boxes, write_features
 from .locks import in_turn
 from .packs import (
     atomic_output,
+    changed_meanwhile,
     check_file_name,
     check_output,
     claim_space,

@@ -33,6 +33,7 @@ from .. import (
     Message,
     OutputError,
     Parameter,
+    StoreError,
     error_number,
     items_of,
     neutral,
@@ -392,7 +393,11 @@ def write_pack(path: Path, key: str, arrays: Mapping[str, npt.ArrayLike]) -> Non
 
 
 def read_pack(
-    path: Path, key: str, shapes: Mapping[str, Sequence[int | None]]
+    path: Path,
+    key: str,
+    shapes: Mapping[str, Sequence[int | None]],
+    *,
+    finite: Collection[str] = (),
 ) -> dict[str, npt.NDArray[Any]] | None:
     """Return the arrays of a finished result; None if the file does not exist, or (with a warning) if it is not valid.
 
@@ -403,6 +408,8 @@ def read_pack(
         The expected key; a file with another key is not valid.
     shapes : mapping
         Name to shape of each required array; None stands for any length.
+    finite : collection of str
+        Arrays whose values must be finite.
     """
     import numpy as np
 
@@ -424,12 +431,19 @@ def read_pack(
                 n not in (None, m) for n, m in zip(shape, array.shape, strict=True)
             ):
                 fault = fault or f"{name} has the shape {array.shape}"
+            elif name in finite and not np.isfinite(array).all():
+                fault = fault or f"{name} has values that are not finite"
     except DAMAGE as error:
         fault = str(error) or type(error).__name__
     if fault is None:
         return arrays
     _log.warning("%s: incomplete (%s); made again", path, fault)
     return None
+
+
+def changed_meanwhile(path: Path) -> StoreError:
+    """Return the error that a file is gone or differs, although this command has read or written it before."""
+    return StoreError(f"{path}: changed while the command ran; run the same command again")
 
 
 _Identity = tuple[int, int]

@@ -79,7 +79,7 @@ def test_a_store_replaced_while_models_train(boosted, run_copy, monkeypatch):
 
     monkeypatch.setattr(units, "open_store", replaced)
     with pytest.raises(
-        StoreError, match="images changed while the command ran; run the same command again"
+        StoreError, match="h5: changed while the command ran; run the same command again"
     ):
         train_small(run)
     assert not texts(run)
