@@ -42,7 +42,14 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
     InputError
         A setting does not exist, or is out of range.
     """
-    steps: list[RecipeStep] = []
+    return [step for step, _ in _steps_with_values(recipe, request, variant)]
+
+
+def _steps_with_values(
+    recipe: Recipe, request: ReproduceRequest, variant: str
+) -> list[tuple[RecipeStep, Values]]:
+    """Return the steps of a variant, each with the settings that the recipe gives it."""
+    steps: list[tuple[RecipeStep, Values]] = []
     try:
         for kind, values in recipe.steps_of(
             variant, quick=request.quick, full_scale=request.full_scale
@@ -51,14 +58,15 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
             for settings_class in _SETTINGS_OF[kind]:
                 names += [field.name for field, _, _ in declared_options(settings_class)]
             check_names(values, names, f"recipe {recipe.name}: {kind}")
+            if kind != "featurize":
+                values = {"call": "plain", **values}  # as their sources call
             if kind == "featurize":
-                steps.append(_featurize_step(recipe, values, request))
-                continue
-            values = {"call": "plain", **values}  # as their sources call
-            if kind == "boost":
-                steps.append(_boost_step(recipe, variant, values, steps))
+                step: RecipeStep = _featurize_step(recipe, values, request)
+            elif kind == "boost":
+                step = _boost_step(recipe, variant, values, [before for before, _ in steps])
             else:
-                steps.append(_finetune_step(recipe, request, variant, values))
+                step = _finetune_step(recipe, request, variant, values)
+            steps.append((step, values))
     except InputError:
         raise
     except DAMAGE as error:  # such as a list instead of a number
@@ -194,19 +202,17 @@ def effective_settings(
     InputError
         See `build_steps`.
     """
-    step_values = recipe.steps_of(variant, quick=request.quick, full_scale=request.full_scale)
-    steps = build_steps(recipe, request, variant)
     settings = []
-    for (kind, values), step in zip(step_values, steps, strict=True):
-        for remark in getattr(step, "remarks", ()):
-            settings.append(EffectiveSetting(kind, "note", remark, ""))
+    for step, values in _steps_with_values(recipe, request, variant):
+        for remark in step.remarks:
+            settings.append(EffectiveSetting(step.kind, "note", remark, ""))
         sources = _sources(recipe, request, variant, step, values)
         for name, value in {**values, **_used(step, recipe)}.items():
             source = sources.get(name, "default")
-            settings.append(EffectiveSetting(kind, name, _text(value), source))
+            settings.append(EffectiveSetting(step.kind, name, _setting_text(value), source))
     quick_values = recipe.quick.get("explain", {}) if request.quick else {}
     for name, setting in recipe.sections.get("explain", {}).items():
-        value = _text(quick_values.get(name, setting.value))
+        value = _setting_text(quick_values.get(name, setting.value))
         settings.append(EffectiveSetting("explain", name, value, setting.source))
     return settings
 
@@ -232,7 +238,7 @@ def _sources(
     kind = step.kind
     sources = {name: setting.source for name, setting in recipe.sections.get(kind, {}).items()}
     sources |= dict.fromkeys(variant_changes.get(kind, ()), str(variant_changes["source"]))
-    sources |= dict.fromkeys(getattr(step, "brought", ()), "brought by the encoder")
+    sources |= dict.fromkeys(step.brought, "brought by the encoder")
     if request.encoders:
         sources["encoders"] = "the request"
     if request.weights and kind != "boost":
@@ -249,7 +255,8 @@ def _sources(
     return sources
 
 
-def _text(value: Any) -> str:
+def _setting_text(value: Any) -> str:
+    """Return the value of a setting for people; "not set" if it is empty."""
     if value in (None, "", [], ()):
         return "not set"
     if isinstance(value, (list, tuple)):

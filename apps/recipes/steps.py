@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -57,6 +57,7 @@ class FeaturizeStep:
     brought: Mapping[str, Any]
 
     kind = "featurize"
+    remarks: ClassVar[tuple[str, ...]] = ()
 
     def check(self, image_set: ImageSet) -> None:
         """Do nothing, since `featurize` itself checks all images first."""
@@ -108,6 +109,8 @@ class BoostStep:
     view: TwoClassView
 
     kind = "boost"
+    remarks: ClassVar[tuple[str, ...]] = ()
+    brought: ClassVar[Mapping[str, Any]] = {}
 
     def check(self, image_set: ImageSet) -> None:
         """Refuse images that do not fit the folds."""
@@ -261,6 +264,7 @@ class FinetuneStep:
     test: FixedTest | None
 
     kind = "finetune"
+    brought: ClassVar[Mapping[str, Any]] = {}
 
     def check(self, image_set: ImageSet) -> None:
         """Refuse images that do not fit the folds, and a split without the fixed test part."""
