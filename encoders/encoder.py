@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from .engines import (
     refuse_other_backends,
 )
 from .geometry import Geometry
-from .kept import KeptNetwork, keep_compiled, kept_key
+from .kept import NOT_KEPT, KeptNetwork, keep_compiled, kept_key
 from .registry import (
     EMBEDDED,
     EncoderSpec,
@@ -213,8 +213,8 @@ class Encoder:
         self._backbone: Callable[[], Backbone] = functools.cache(build)
         kept = None
         if openvino:
-            find = functools.partial(_decisive, name, weights, seed)
-            kept, facts = self._kept_network(layers, find)
+            identify = functools.partial(_identity_of, name, weights, seed)
+            kept, facts = self._kept_network(layers, identify)
         else:
             facts = self._built_facts()
         self.name: str = facts["name"]
@@ -245,23 +245,26 @@ class Encoder:
             self._compiled = compile_openvino(lambda: self._network, graph, precision=precision)
 
     def _kept_network(
-        self, layers: tuple[str, ...], find: Callable[[], dict[str, Any]]
+        self, layers: tuple[str, ...], identify: Callable[[], _Identity | None]
     ) -> tuple[KeptNetwork, dict[str, Any]]:
         """Return the network as this machine keeps it, or will keep it once it is converted, and its facts."""
-        decisive = find()
-        for chosen in dict.fromkeys(((), layers)):
-            kept = _kept(decisive, chosen)
-            kept_facts = kept.facts()
-            # layers chosen by name may be the default ones, and then have their key
-            if kept_facts and layers in ((), tuple(kept_facts["layers"])):
-                return kept, kept_facts
+        identity = identify()
+        if identity is not None:
+            for chosen in dict.fromkeys(((), layers)):
+                kept = identity.kept(chosen)
+                kept_facts = kept.facts()
+                # layers chosen by name may be the default ones, and then have their key
+                if kept_facts and layers in ((), tuple(kept_facts["layers"])):
+                    return kept, kept_facts
         facts = self._built_facts()
         refuse_other_backends()
         # Keras may have fetched the weights meanwhile, so that they are known only now
-        present = find()
-        if decisive not in (present, {}):
-            present = {}  # the weights were replaced while they were read
-        return _kept(present, () if facts["default_layers"] else layers), facts
+        present = identify()
+        if present is None or identity not in (present, None):
+            return NOT_KEPT, facts  # unknown, or replaced while they were read
+        if facts["default_layers"]:
+            layers = ()
+        return present.kept(layers), facts
 
     def prepare(self, *, dense: bool) -> None:
         """Convert the network for frames (`dense`) or crops, if OpenVINO runs it: other processes then only read it."""
@@ -385,18 +388,32 @@ class Encoder:
         return np.asarray(self._compiled.windows(frame[np.newaxis], places), dtype=np.float32)
 
 
-def _kept(decisive: dict[str, Any], layers: tuple[str, ...]) -> KeptNetwork:
-    """Return the kept network with these layers; an empty one, which is never kept, if `decisive` is empty."""
-    if not decisive:
-        return KeptNetwork("")
-    return KeptNetwork(kept_key(("keras", "tensorflow"), layers=layers, **decisive))
+class _Identity(NamedTuple):
+    """What determines a network besides its layers.
+
+    Attributes
+    ----------
+    name : str
+    weights : str
+        Checksum of its weights, or the seed from which they are drawn.
+    published : bool
+        Whether they are those that Keras publishes.
+    """
+
+    name: str
+    weights: str
+    published: bool
+
+    def kept(self, layers: tuple[str, ...]) -> KeptNetwork:
+        """Return the kept network with these layers."""
+        return KeptNetwork(kept_key(("keras", "tensorflow"), layers=layers, **self._asdict()))
 
 
-def _decisive(name: str, weights: str, seed: int) -> dict[str, Any]:
-    """Return what determines a network besides its layers, with a key of its present weights; empty if unknown."""
+def _identity_of(name: str, weights: str, seed: int) -> _Identity | None:
+    """Return what determines a network now; None if another package builds it, or its weights are not known yet."""
     name = name.casefold()
     if not is_built_in(name):
-        return {}  # another package builds it
+        return None
     published = weights == "imagenet"
     if published:
         content = weight_files.content_key(published_file(name))
@@ -406,4 +423,6 @@ def _decisive(name: str, weights: str, seed: int) -> dict[str, Any]:
         content = EMBEDDED.get(name, "")
     else:
         content = weight_files.content_key(Path(weights))
-    return {"name": name, "weights": content, "published": published} if content else {}
+    if not content:
+        return None
+    return _Identity(name, content, published)

@@ -188,6 +188,10 @@ class KeptNetwork:
         trim(MOST_BYTES)
 
 
+NOT_KEPT = KeptNetwork("")
+"""A network of which nothing is kept."""
+
+
 def _hashes(folder: Path, facts: Mapping[str, Any]) -> dict[str, str]:
     """Return the checksums of a network's files, and of the facts about its encoder."""
     facts_sha256 = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

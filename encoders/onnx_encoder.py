@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import operator
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -243,13 +243,7 @@ def read_sidecar(path: Path) -> Sidecar:
     with refused(
         InputError, f"{sidecar}: does not define how images are prepared, see docs/encoders.md"
     ):
-        names = list(map(operator.itemgetter("name"), content["transform"]))
-        steps: dict[str, dict[str, Any]] = {name: {} for name in _STEPS}
-        steps |= {step["name"]: step.get("arguments") or {} for step in content["transform"]}
-        if names != [name for name in _STEPS if name in names]:
-            raise InputError(
-                f"{sidecar}: the transform takes only {', '.join(_STEPS)}, in this order"
-            )
+        steps = _transform_of(content, sidecar)
         patch = side_of(content.get("patch_size_pixels"))
         resize = side_of(steps["Resize"].get("size", patch))
         normalisation = steps["Normalize"] or {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
@@ -271,6 +265,15 @@ def read_sidecar(path: Path) -> Sidecar:
             )
     card = dataclasses.replace(card, mpp=tuple(value * scale for value in mpp))
     return Sidecar(card, str(content.get("output") or ""), prefix)
+
+
+def _transform_of(content: Mapping[str, Any], sidecar: Path) -> dict[str, dict[str, Any]]:
+    """Return the arguments of each step that prepares an image; none for a step that is not listed."""
+    names = [step["name"] for step in content["transform"]]
+    if names != [name for name in _STEPS if name in names]:
+        raise InputError(f"{sidecar}: the transform takes only {', '.join(_STEPS)}, in this order")
+    steps: dict[str, dict[str, Any]] = {name: {} for name in _STEPS}
+    return steps | {step["name"]: step.get("arguments") or {} for step in content["transform"]}
 
 
 def _sidecar_of(path: Path) -> Path:

@@ -202,7 +202,6 @@ def _open_pytorch(request: EncoderRequest, published: NamedEncoder | None) -> Ve
     else:
         refuse_altered(path)
     if request.engine == "openvino":
-        key = ""
         content = _content_of(path)
         if content:
             key = kept_key(
@@ -212,7 +211,7 @@ def _open_pytorch(request: EncoderRequest, published: NamedEncoder | None) -> Ve
                 layers=choice.layers,
                 content=content,
             )
-        request = replace(request, kept=KeptNetwork(key))
+            request = replace(request, kept=KeptNetwork(key))
         facts = request.kept.facts()
         if facts is not None:
             run = openvino_run(request, facts, _refuse_removed)

@@ -13,7 +13,7 @@ import numpy as np
 from ..core import ImageError, InputError, WeightsError
 from ..core.formats import Array, Floats32, Pixels
 from .catalogue import TREATMENT, WEIGHTS_KINDS, EncoderCard, card_of
-from .kept import KeptNetwork
+from .kept import NOT_KEPT, KeptNetwork
 from .loading import short_reason
 from .registry import EncoderChoice
 
@@ -29,7 +29,7 @@ class EncoderRequest:
     weights: str = "imagenet"
     precision: str = "float32"
     engine: str = "keras"
-    kept: KeptNetwork = KeptNetwork("")
+    kept: KeptNetwork = NOT_KEPT
 
 
 def identity(card: EncoderCard, **decisive: Any) -> str:
