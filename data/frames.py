@@ -244,7 +244,9 @@ def _named_record(records: list[ImageRecord], image: Any, name: str) -> ImageRec
     """Return the record of an image by the name that the caller gives it."""
     if len(records) != 1:
         raise InputError(
-            "{images}: {} holds {} images, and `names` name single ones", image, len(records)
+            "{images}: {} holds {} images, and `names` name single ones; leave `names` out",
+            image,
+            len(records),
         )
     path = NamedPath.named(records[0].path, name)
     return replace(records[0], image_id=name, path=path, source="given")

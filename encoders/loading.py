@@ -126,7 +126,7 @@ def read_weight_arrays(path: Path, *, values: bool = True) -> WeightArrays:
         raise
     except DAMAGE as error:
         raise WeightsError(
-            f"{path}: not a weights file, or damaged ({short_reason(error)})"
+            f"{path}: not a weights file, or damaged ({short_reason(error)}); copy it again"
         ) from error
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":

@@ -126,7 +126,9 @@ def read_predictions(
         path = FramePath.of(path, "frame-1")
     path = converted(path, "path", Path)
     if not path.is_file():
-        raise MissingInputError(f"{path}: no such predictions file")
+        raise MissingInputError(
+            f"{path}: no such predictions file; give the predictions.csv of a run, or a table like it"
+        )
     table = read_csv(path, needed=(IMAGE, LABEL), expected=_EXPECTED, key=_key)
     _refuse_more(path, len(table.columns), limits.EVALUATED_COLUMNS, "columns")
     columns = _Columns.of(path, table)
@@ -445,7 +447,9 @@ class _Parser(NamedTuple):
             predicted = self._place(where, "predicted", predicted_name, self.predicted)
         fold = cells.get(self.columns.fold, "").removesuffix(".0")
         if fold and not (fold.isascii() and fold.isdecimal() and len(fold) <= limits.FOLD_DIGITS):
-            raise InputError(f"{where}: fold {fold!r} is not a whole number")
+            raise InputError(
+                f"{where}: fold {fold!r} is not a whole number; write the number of the fold"
+            )
         return _Row(
             line,
             image=cells[self.columns.image],
@@ -465,7 +469,7 @@ class _Parser(NamedTuple):
         """Return the position of the class of a name."""
         if name not in places:
             raise InputError(
-                f"{where}: {column} {name!r} is not among the classes {', '.join(self.classes)}"
+                f"{where}: {column} {name!r} is not among the classes {', '.join(self.classes)}; correct it"
             )
         return places[name]
 
@@ -481,7 +485,9 @@ class _Parser(NamedTuple):
             try:
                 shares[column] = decimal_of(cells[column])
             except ValueError:
-                raise InputError(f"{where}: {column} is {cells[column]!r}, not a number") from None
+                raise InputError(
+                    f"{where}: {column} is {cells[column]!r}, not a number; correct the cell"
+                ) from None
         called_from = shares.pop(CALLED_FROM, None)
         check_shares(where, shares)
         values = [0.0] * len(self.classes)

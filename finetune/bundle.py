@@ -160,7 +160,7 @@ def _folds(path: Path, archive: Archive) -> dict[int, str]:
             )
         folds[int(match[1])] = name
     if not folds:
-        raise BundleError(f"{path}: has no model")
+        raise BundleError(f"{path}: has no model; the model file is corrupt")
     return dict(sorted(folds.items()))
 
 

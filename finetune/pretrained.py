@@ -85,9 +85,13 @@ def read_caffe(path: Path) -> WeightArrays:
                     )
                 arrays[key] = _array(array)
     except (*DAMAGE, DecodeError) as error:
-        raise WeightsError(f"{path}: not a Caffe model, or damaged ({error})") from error
+        raise WeightsError(
+            f"{path}: not a Caffe model, or damaged ({error}); copy it again"
+        ) from error
     if not arrays:
-        raise WeightsError(f"{path}: not a Caffe model, or one without weights")
+        raise WeightsError(
+            f"{path}: not a Caffe model, or one without weights; give the .caffemodel"
+        )
     return arrays
 
 

@@ -382,5 +382,7 @@ def _distinct(images: Sequence[ImageRecord]) -> list[ImageRecord]:
             image = replace(image, image_id=str(image.path))
         rows.append(image)
         if distinct.setdefault(image.image_id, image) != image:
-            raise InputError("{images} {}: is given twice, and not alike", image.image_id)
+            raise InputError(
+                "{images} {}: is given twice, and not alike; give it once", image.image_id
+            )
     return rows

@@ -139,12 +139,12 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
             relative_paths.setdefault(source, source.name)
     if not relative_paths:
         raise InputError(
-            f"{few(map(str, sources))}: no slide in this folder (.svs, .ndpi, .tif, .dcm and the like)"
+            f"{few(map(str, sources))}: no slide in this folder; give one with files such as .svs, .ndpi, .tif or .dcm"
         )
     slides = _join_series(relative_paths)
     if not slides:
         raise InputError(
-            f"{few(map(str, relative_paths))}: no level of a slide, only labels or overviews"
+            f"{few(map(str, relative_paths))}: no level of a slide, only labels or overviews; add its other files"
         )
     return [SlideFile(name, *slides[path]) for path, name in _names_of(sorted(slides)).items()]
 

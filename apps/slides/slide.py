@@ -234,7 +234,7 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
     def __init__(self, path: Path, *, mpp: float | None = None) -> None:
         self.path = path
         if not path.exists():
-            raise MissingInputError(f"{path}: no such slide")
+            raise MissingInputError(f"{path}: no such slide; correct the path")
         self._scan = open_scan(path)
         left, top, self.width, self.height = self._scan.bounds
         self.origin = (left, top)

@@ -93,7 +93,7 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
     def __init__(self, path: Path) -> None:
         self._path = path
         if not path.is_file():
-            raise MissingInputError(f"{path}: no such model file")
+            raise MissingInputError(f"{path}: no such model file; give one, or the folder of a run")
         try:
             limit = max(limits.ARCHIVE_SMALL, limits.ARCHIVE_RATIO * path.stat().st_size)
             limit = min(limits.ARCHIVE_BYTES, limit)

@@ -105,7 +105,9 @@ def read_entries(path: Path) -> list[RunEntry]:
             "%s: %d of its %d records are incomplete and left out", path, left_out, len(records)
         )
     if not entries:
-        raise InputError(f"{path}: not a run.json of bchisto, or without a complete record")
+        raise InputError(
+            f"{path}: not a run.json of bchisto, or without a complete record; give the folder of a run"
+        )
     return entries
 
 
@@ -150,7 +152,7 @@ def list_runs(folder: PathInput) -> list[RunEntry]:
     """Return the last command of every run in `folder` and below, sorted by path; an unreadable run is a warning."""
     root = Path(folder)
     if not root.is_dir():
-        raise MissingInputError(f"{root}: no such folder")
+        raise MissingInputError(f"{root}: no such folder; give one of runs")
     entries = []
     for path in sorted(root.rglob("run.json")):
         if (path.parent / "records").is_dir():

@@ -266,11 +266,15 @@ def read_fold_list(path: Path) -> list[Row]:
         image = row[columns[IMAGE]]
         text = row[columns[FOLD]].removesuffix(".0")
         if not re.fullmatch(r"[0-9]{1,9}", text):
-            raise InputError(f"{path}:{number}: fold {text!r} is not a whole number")
+            raise InputError(
+                f"{path}:{number}: fold {text!r} is not a whole number; write the number of the fold"
+            )
         cell = row.get(part_column) or "test"
         part = part_of(cell) or cell
         if part not in PARTS:
-            raise InputError(f"{path}:{number}: part {part!r} is none of {', '.join(PARTS)}")
+            raise InputError(
+                f"{path}:{number}: part {part!r} is none of {', '.join(PARTS)}; write one of these"
+            )
         fold = int(text)
         key = (image, fold if part_column else None)
         if key in keys:
@@ -278,7 +282,7 @@ def read_fold_list(path: Path) -> list[Row]:
         keys.add(key)
         rows.append((image, fold, part if part_column else ""))
     if not rows:
-        raise InputError(f"{path}: the fold list has no rows")
+        raise InputError(f"{path}: the fold list has no rows; add one for each image")
     return rows
 
 

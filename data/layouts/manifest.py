@@ -106,7 +106,7 @@ def read_manifest(
     named_columns = {role: name for role, name in options.items() if name is not None}
     table = _read_table(path, named_columns, images)
     if not table.rows:
-        raise InputError(f"{path}: the manifest has no rows")
+        raise InputError(f"{path}: the manifest has no rows; add one for each image")
     columns, recognised = _choose_columns(table, named_columns, rules, beside=images is not None)
     findings = Findings(_column_findings(table, columns, recognised, {*rules, *named_columns}))
     rows = _rows(table, columns, images, findings)

@@ -286,7 +286,9 @@ class LabelTable:
             cells = {name: cell for name, cell in row.items() if cell and name not in (ids, label)}
             rows[image] = LabelRow(row[label], names.get(row.get(group, "")) or "", cells)
         if not rows:
-            raise InputError(f"{path}: the table has no rows ({few(table.columns.values())})")
+            raise InputError(
+                f"{path}: the table has no rows; add one for each image ({few(table.columns.values())})"
+            )
         return cls(path, rows)
 
     def renamed(self, images: Sequence[str]) -> LabelTable:
