@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -146,16 +147,7 @@ def make_bach(
     _check_size(size)
     root = Path(out) / "ICIAR2018_BACH_Challenge"
     photos = ensure_folder(root / "Photos")
-    mark = root / SYNTHETIC_MARK
-    content = {"generator": "bchisto data make", "seed": seed, "size": [*size]}
-    if mark.is_file():
-        entries = read_json(mark)
-        if entries != content:
-            text = "{}: holds a synthetic dataset with other settings ({}); choose another {out}"
-            raise OutputError(text, root, entries)
-    elif any(photos.rglob("*.tif")):
-        raise OutputError("{}: holds images that are not synthetic; choose another {out}", root)
-    write_json(mark, content)
+    _mark_as_synthetic(root, {"generator": "bchisto data make", "seed": seed, "size": [*size]})
     tasks = []
     for label in TISSUE_CLASSES:
         for number in range(1, images_per_class + 1):
@@ -178,6 +170,19 @@ def make_bach(
     with atomic_output(photos / GROUND_TRUTH) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
     return root
+
+
+def _mark_as_synthetic(root: Path, settings: dict[str, Any]) -> None:
+    """Write the file that marks the images of a folder as synthetic; refuse a folder of others."""
+    mark = root / SYNTHETIC_MARK
+    if mark.is_file():
+        earlier = read_json(mark)
+        if earlier != settings:
+            text = "{}: holds a synthetic dataset with other settings ({}); choose another {out}"
+            raise OutputError(text, root, earlier)
+    elif any((root / "Photos").rglob("*.tif")):
+        raise OutputError("{}: holds images that are not synthetic; choose another {out}", root)
+    write_json(mark, settings)
 
 
 def _draw(task: _Task, ticker: Ticker) -> None:

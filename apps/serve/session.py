@@ -293,7 +293,8 @@ class Session:
         item.state = "working"
         self.version += 1
         try:
-            vars(item).update(await self._ask(item, "predicting this image", predict_image))
+            result = await self._ask(item, "predicting this image", predict_image)
+            vars(item).update(result._asdict())
         except BchistoError as error:
             item.error = str(error)
             item.state = "failed"

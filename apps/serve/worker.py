@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...core import BchistoError, InputError, limited, printable, written
 from ...core.formats import limits
@@ -318,8 +318,27 @@ def _free_memory() -> float:
     return float("inf")
 
 
-def predict_image(model: PageModel, item: Item) -> dict[str, Any]:
-    """Predict an image, and write its thumbnail; return values of an `Item`."""
+class ItemResult(NamedTuple):
+    """What a prediction sets in an `Item`; see there."""
+
+    width: int
+    height: int
+    mpp: float | None
+    notes: list[str]
+    prediction: Prediction
+    predicted: str
+    confidence: float
+    called_from: float | None
+    uncertain: bool | None
+    next_class: str
+    probabilities: dict[str, float]
+    calibrated: dict[str, float]
+    further: dict[str, str]
+    state: str = "done"
+
+
+def predict_image(model: PageModel, item: Item) -> ItemResult:
+    """Predict an image, and write its thumbnail."""
     record, mpp, notes = _checked(model, item.record)
     image = decode_record(record)
     write_image(item.folder / THUMBNAIL, shrink_image(image, _SMALL), _JPEG)
@@ -337,22 +356,21 @@ def predict_image(model: PageModel, item: Item) -> dict[str, Any]:
     if result_table.table.answers.unsure is not None:
         uncertain = bool(result_table.table.answers.unsure[0])
     probabilities = result_table.table.probabilities[0].tolist()
-    return {
-        "state": "done",
-        "height": height,
-        "width": width,
-        "mpp": mpp,
-        "prediction": prediction,
-        "notes": notes + result.warnings.splitlines(),
-        "predicted": row.predicted,
-        "confidence": row.confidence,
-        "called_from": row.called_from,
-        "uncertain": uncertain,
-        "next_class": row.next_class,
-        "probabilities": dict(zip(model.classes, probabilities, strict=True)),
-        "calibrated": dict(zip(model.classes, result_table.calibrated[0].tolist(), strict=True)),
-        "further": {name: cells[0] for name, cells in result_table.table.further},
-    }
+    return ItemResult(
+        width,
+        height,
+        mpp,
+        notes + result.warnings.splitlines(),
+        prediction,
+        row.predicted,
+        row.confidence,
+        row.called_from,
+        uncertain,
+        row.next_class,
+        dict(zip(model.classes, probabilities, strict=True)),
+        dict(zip(model.classes, result_table.calibrated[0].tolist(), strict=True)),
+        {name: cells[0] for name, cells in result_table.table.further},
+    )
 
 
 def _predicted(

@@ -141,7 +141,7 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
         raise InputError(
             f"{few(map(str, sources))}: no slide in this folder; give one with files such as .svs, .ndpi, .tif or .dcm"
         )
-    slides = _join_series(relative_paths)
+    slides = _with_series_joined(relative_paths)
     if not slides:
         raise InputError(
             f"{few(map(str, relative_paths))}: no level of a slide, only labels or overviews; add its other files"
@@ -162,11 +162,12 @@ def files_in(folder: Path) -> Iterator[Path]:
             yield from (Path(parent, name) for name in sorted(names) if name[0] != ".")
 
 
-def _join_series(paths: Mapping[Path, str]) -> dict[Path, tuple[Path, str]]:
-    """Return the path and the relative path of each slide, by the path that names it.
+def _with_series_joined(paths: Mapping[Path, str]) -> dict[Path, tuple[Path, str]]:
+    """Return the file to read and the relative path of each slide, by the path of the file that names it.
 
     The DICOM files of a slide are one slide, read from the file of its largest level; its label and overviews are left
-    out. It is named after its folder, or after that file if other slides are in the folder.
+    out. If no other slide is in their folder, it has the name and the relative path of a single file beside the folder,
+    and with the name of the folder; such a file need not exist.
     """
     slides = {}
     series: dict[tuple[Path, str], list[tuple[int, Path]]] = defaultdict(list)
@@ -181,12 +182,12 @@ def _join_series(paths: Mapping[Path, str]) -> dict[Path, tuple[Path, str]]:
     counts = Counter([*(path.parent for path in slides), *(folder for folder, _ in series)])
     for (folder, _), levels in series.items():
         largest = max(levels)[1]
-        name = Path(f"{os.path.abspath(folder)}{largest.suffix}")  # noqa: PTH100 - without links, but also without ".."
-        if counts[folder] > 1 or name in slides:
+        single = Path(f"{os.path.abspath(folder)}{largest.suffix}")  # noqa: PTH100 - without links, but also without ".."
+        if counts[folder] > 1 or single in slides:
             slides[largest] = (largest, paths[largest])
-            continue
-        relative_folder = PurePath(paths[largest]).parent.parent
-        slides[name] = (largest, (relative_folder / name.name).as_posix())
+        else:
+            beside = PurePath(paths[largest]).parent.parent
+            slides[single] = (largest, (beside / single.name).as_posix())
     return slides
 
 
