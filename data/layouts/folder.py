@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core import Message, Names, Pairs, few
+from ...core import Message, Names, Pairs, counted, few
 from ...core.formats import PART
 from ..dataset import ImageRecord, part_of
 from ..findings import Finding, Findings
@@ -121,7 +122,7 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str], grouped: bool = Fal
     >>> [(level.number, level.kind) for level in levels]
     [(1, 'parts of a split'), (2, 'patients'), (3, 'classes')]
     """
-    class_words = frozenset("".join(_GAPS.split(name.casefold())) for name in known)
+    class_words = _words(known)
     folders = [path.split("/")[:-1] for path in paths]
     levels: list[Level] = []
     # the deepest first, since a folder around others depends on these
@@ -142,6 +143,10 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str], grouped: bool = Fal
         label = label._replace(kind=CLASSES, parts={})
     # benign/train/: of what is below the classes, only a split matters
     return [*outer, label, *[level for level in deeper if level.kind == SPLIT][:1]]
+
+
+def _words(names: Iterable[str]) -> frozenset[str]:
+    return frozenset("".join(_GAPS.split(name.casefold())) for name in names)
 
 
 def _label_level(levels: Iterable[Level]) -> Level | None:
@@ -284,7 +289,7 @@ def read_folder(
     rules = path_rules(group_from=group_from, label_from=label_from)
     findings = Findings()
     files = list_images(root, findings)
-    class_names = itertools.chain.from_iterable(known_classes())
+    class_names = [*itertools.chain.from_iterable(known_classes())]
     levels = levels_of(files, known=class_names, grouped="group" in rules)
     first = {level.kind: level for level in reversed(levels)}
     split = first.get(SPLIT)
@@ -303,6 +308,7 @@ def read_folder(
             findings += _meaning(root, levels)
     if "group" not in rules:
         findings += _deeper(files, number, split, label)
+        findings += _perhaps_patients(root, files, label, _words(class_names))
     values = {
         "group": {name: _folder(name, first.get(PATIENTS)) for name in files},
         "label": {name: _label(name, label) for name in files},
@@ -316,6 +322,31 @@ def read_folder(
         for name, path in files.items()
     ]
     return records, findings
+
+
+def _perhaps_patients(
+    root: Path, files: Iterable[str], label: Level | None, class_words: Container[str]
+) -> list[Finding]:
+    """Return a warning of classes that may be patients: all have numbers, or there are more than images in any."""
+    if label is None:
+        return []
+    kind = _kind(label.names, class_words)
+    images = Counter(_folder(name, label) for name in files)
+    if kind != _NUMBERS and (kind == CLASSES or len(label.names) <= max(images.values())):
+        return []
+    message = Message(
+        "{} folders are taken for classes{}, the largest of {}",
+        len(label.names),
+        Names(f" ({few(label.names)})"),
+        counted(max(images.values()), "image"),
+        remedies=[
+            Message(
+                "if they are patients, {labels:TABLE} {group_from:{}} takes classes from a table",
+                label.number,
+            )
+        ],
+    )
+    return [Finding("warning", str(root), message, labels_only=True)]
 
 
 def _left_out(files: Iterable[str], split: Level | None) -> dict[str, str]:

@@ -116,3 +116,46 @@ def test_sixteen_bits_are_stretched_where_a_layout_says_so(tmp_path):
     stretched = ImageRecord("deep.png", tmp_path / "deep.png", None, stretch=True)
     assert decode_record(plain).max() == 16
     assert decode_record(stretched).max() == 255
+
+
+def of_folders(root, *folders, images):
+    for folder in folders:
+        (root / folder).mkdir(parents=True)
+        for number in range(images):
+            picture(root / folder / f"Bild {number}.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("folders", "images", "warned"),
+    [
+        (("Huber", "Frei", "Meier"), 2, True),  # more than images in any
+        (("Huber", "Frei", "Meier"), 3, False),
+        (("H21-0345", "H21-0346"), 3, True),  # numbered as patients are
+        (("benign", "malignant", "normal"), 1, False),  # of which at least half are known
+        (("grade1", "grade2", "grade3"), 1, False),
+    ],
+)
+def test_folders_of_patients_that_are_taken_for_classes_are_warned_of(
+    tmp_path, folders, images, warned
+):
+    """The options that it names take the patients from the folders, and the classes from a table."""
+    root = of_folders(tmp_path / "images", *folders, images=images)
+    dataset = read_dataset(root)
+    assert len(dataset.classes) == len(folders)
+    warnings = [str(finding.message) for finding in dataset.findings if finding.level == "warning"]
+    assert len(warnings) == warned
+    if not warned:
+        return
+    assert warnings[0].startswith(f"{len(folders)} folders are taken for classes (")
+    assert warnings[0].endswith(
+        f', the largest of {images} images; if they are patients, `labels="TABLE"` '
+        "`group_from=1` takes classes from a table"
+    )
+    table = tmp_path / "labels.csv"
+    rows = [f"{record.image_id},{'ab'[i % 2]}" for i, record in enumerate(dataset.records)]
+    table.write_text("\n".join(["image_id,label", *rows]))
+    dataset = read_dataset(root, labels=table, group_from="1")
+    assert {record.group for record in dataset.records} == {*folders}
+    assert dataset.classes == ("a", "b")
+    assert not any("taken for classes" in finding.message for finding in dataset.findings)
