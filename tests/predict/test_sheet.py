@@ -83,6 +83,7 @@ def test_what_stands_on_the_sheet(made, model):
     assert result.unsure == int((sure < 0.6).sum())
     assert result.sheet == out / "sheets" / "s.html"
     for said in (
+        f">6 images predicted by lightgbm and tiny, {sum(bool(mark) for *_, mark in found)} to check</h2>",
         "marked uncertain if its confidence is below 60.0 %, as for 20 of 100 predictions",
         "Correct of those at or above it: 90.0 % (95 % CI 81.0 to 95.0); of those below it: 55.0 % (95 % CI 32.0 to",
         "RANDOM WEIGHTS",
@@ -180,9 +181,12 @@ def test_what_a_model_means_for_new_patients_is_that_of_its_card(
             text = html.unescape(file.read_text())
             meaning_here = meaning
             if file.name != "index.html":
-                # its verdict stands first, before the table of classes
+                # what was predicted stands first, and how good the model is before other figures
                 begin = text.find(f"<strong>How good the model is: {verdict}</strong>")
-                assert (0 < begin < text.index("by predicted class")) == (model != moved)
+                heading = text.index(" predicted by lightgbm and tiny, 1 to check</h2>")
+                assert heading < text.index("by predicted class") < text.index("Predicted positive")
+                assert (0 < begin < text.index("Predicted positive")) == (model != moved)
+                assert ("<strong>The model: not shown to be better" in text) == (model != moved)
                 meaning_here = meaning.replace(verdict, "").replace("  ", " ").strip()
                 ece = "of the others, it was off by"
                 calibration = read_json(folder / "metrics.json")["tables"]["fusion"]["calibration"]
