@@ -12,7 +12,7 @@ from .colours import (
     optical_density,
 )
 from .foreign import foreign_pixels, ink_pixels, large_areas
-from .macenko import MacenkoNormalizer
+from .macenko import MACENKO_BETA, MacenkoNormalizer
 from .methods import STAIN_METHODS, get_stain, known_stain, list_stains, make_normalizer
 from .spec import Normalizer, StainEstimate, StainSpec
 from .treatments import TREATMENTS, treat

@@ -10,17 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from ...boost import MEANING
-from ...core.formats import Floats, Floats32, Integers
+from ...core.formats import Flags, Floats, Floats32, Integers
 from ...data import ImageRecord, decode_record
 from ...encoders import CropEncoder, Encoder
 from ...featurize import FeaturizeSettings, NormalisedImage, normalise_images
 from ...predict import BoostedModel, Outliers, TrainingLooks
+from ...stains import MACENKO_BETA, get_stain, optical_density
 from .explanation import Explanation, Picture
 from .methods import Asked, answered
 
-_SINGLE = (
-    "one value: the image is no larger than one window of the map, so its colour shows no places"
-)
+_SMALL = "too small for a map: its windows all overlap, so the colour is that of the whole image"
 
 _STEPS = {"dense": 8, "exact": 4}
 """Number of grid positions per window side. Dense mode permits more, since it encodes the image only once."""
@@ -209,27 +208,43 @@ def _map_image(
 
     The windows around a position resemble each other, unlike the crops of training, which are from all over an image.
     So the prediction of only the position is less accurate, and the map is more often of another class than the image.
+    If all windows overlap, no place is apart from the others, and the map is the prediction of the image.
     """
     blank, predictions, compared = answered(asked, model, record, [record])
     notes = blank.notes
     outliers = Outliers.of(model.bundle, compared, model=file)
     if outliers is not None:
         notes = (*notes, *outliers.notes(0))
+    answer = predictions.T[..., np.newaxis]
     maps = []
-    grids = set()
+    overlap = []
     for store in model.bundle.models:
-        grid, places = _by_place(model, record, store, window=asked.settings.window)
-        grids.add(grid.shape[:2])
+        grid, places, overlaps = _by_place(model, record, store, window=asked.settings.window)
         maps.append(interpolated(np.moveaxis(grid, 2, 0), places, blank.shape[:2]))
-    if grids == {(1, 1)}:
-        notes = (_SINGLE, *notes)
-    return replace(blank, notes=notes), (sum(maps) + predictions.T[..., np.newaxis]) / 2
+        overlap.append(overlaps)
+    shares = (sum(maps) + answer) / 2
+    if all(overlap):
+        notes = (_SMALL, *notes)
+        shares = np.broadcast_to(answer, shares.shape).copy()
+    assert blank.picture is not None  # the image that was predicted
+    glass = _glass(model, blank.picture)
+    if not glass.all():
+        shares[:, glass] = np.nan
+    return replace(blank, notes=notes), shares
+
+
+def _glass(model: BoostedModel, picture: Picture) -> Flags:
+    """Return the pixels in which no channel has the optical density of tissue, if the model normalises stains."""
+    stained = all(get_stain(settings.stain).checked for settings in model.settings.values())
+    return np.asarray(stained & (optical_density(picture).max(axis=2) < MACENKO_BETA))
 
 
 def _by_place(
     model: BoostedModel, record: ImageRecord, store: str, *, window: int | None
-) -> tuple[Floats, Places]:
+) -> tuple[Floats, Places, bool]:
     """Return what the models of one feature file add to the probabilities at each grid position, and the positions.
+
+    The third value is whether all windows overlap.
 
     These contributions have the shape (rows, columns, classes). The features of a position are pooled from the windows
     around it, in the same way as the crops of an image.
@@ -262,10 +277,12 @@ def _by_place(
     grid = descriptors.reshape(len(tops), len(lefts), -1)
     features = np.stack([description.pool(rows) for rows in around(grid, steps // 4)])
     contributions = model.bundle.store_share(store, features[:, np.newaxis])
-    return contributions.reshape(*grid.shape[:2], -1), [
+    places = [
         (starts + side / 2 - (padded - length) // 2) / length
         for starts, padded, length in zip((tops, lefts), frame.shape, image.shape, strict=False)
     ]
+    overlaps = max(tops[-1], lefts[-1]) < side
+    return contributions.reshape(*grid.shape[:2], -1), places, overlaps
 
 
 def _side(encoder: CropEncoder, window: int, *, crop: int, shorter: int, separately: bool) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core import ImageError, InputError, Message, message_of
+from ...core import ImageError, InputError, Message, message_of, skippable
 from ...core.jobs import Ticker
 from ...data import ImageRecord
 from ...finetune import CnnModel, ImageBank, PatchRule, StainTreatment
@@ -324,8 +324,10 @@ class ExplainUnits:
             try:
                 explain(unit.record).save(unit.arrays, work=unit.key)
             except ImageError as error:
-                if not self.skip_errors or unit.record is None:
+                if unit.record is None:
                     raise
+                if not self.skip_errors:
+                    raise type(error)(skippable(message_of(error))) from error
                 failures[unit.record.image_id] = message_of(error)
             ticker.tick()
         return failures

@@ -298,7 +298,7 @@ class Explanations(InFolder, WithModel, Computation[ExplainUnit, bool, Left, Exp
             if record is not None:
                 name = _file_name(record.image_id)
                 content = record_sha256(record, file_sha256(record.path))
-            key = key_of("explanation 7", settings=self.folder_settings.settings, image=content)
+            key = key_of("explanation 8", settings=self.folder_settings.settings, image=content)
             units.append(ExplainUnit(record, self.folder / "arrays" / f"{name}.npz", key))
         return units
 

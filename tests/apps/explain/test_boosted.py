@@ -28,6 +28,7 @@ from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.encoders.geometry import Geometry
 from bchisto.featurize import FeaturizeSettings, View, featurize
 from bchisto.predict import Outliers, find_bundle, ready_model
+from bchisto.stains import TRANSMITTED_LIGHT
 from packs import model_file, train_small
 from PIL import Image
 
@@ -190,7 +191,7 @@ def test_half_of_a_map_is_of_the_position_and_half_of_the_image(boosted, tmp_pat
         bundle=replace(model.bundle, models={store: [Counting()]}),
         settings={store: replace(one, stain="none", color_range=(1.0, 1.0))},
     )
-    Image.fromarray(np.full((96, 96, 3), 120, np.uint8)).save(tmp_path / "i.png")
+    Image.fromarray(np.full((192, 192, 3), 120, np.uint8)).save(tmp_path / "i.png")
     record = ImageRecord("i.png", tmp_path / "i.png", None)
     found = explain_boosted(made, record, MAP)
     np.testing.assert_allclose(found.values, (0.1 + 0.95) / 2, atol=1e-6)
@@ -659,19 +660,36 @@ def test_a_threshold_is_refused_if_no_class_is_positive():
         ask(METHODS["map"], settings, ("a", "b", "c"), None, None)
 
 
-@pytest.mark.parametrize(("side", "single"), [(64, True), (96, False)])
-def test_a_map_of_one_value_says_so(boosted, tissue_files, tmp_path, side, single):
-    """A patch as small as one window has one value, and so one colour."""
-    model, source = (
-        boosted,
-        tissue_files[0],
-    )
-    with Image.open(source) as image:
+@pytest.mark.parametrize(("side", "small"), [(64, True), (96, True), (128, False)])
+def test_a_map_whose_windows_all_overlap_is_that_of_the_image(
+    boosted, tissue_files, tmp_path, side, small
+):
+    """Of a window of 64 pixels, two are apart in 128; else the map is the prediction, and contradicts nothing."""
+    with Image.open(tissue_files[0]) as image:
         image.crop((0, 0, side, side)).save(tmp_path / "small.png")
     settings = ExplainSettings("map", window=64)
-    explain(model, [tmp_path / "small.png"], out=tmp_path / "why", settings=settings)
+    explain(boosted, [tmp_path / "small.png"], out=tmp_path / "why", settings=settings)
     page = (tmp_path / "why" / "map" / "index.html").read_text()
     (path,) = (tmp_path / "why" / "map" / "arrays").glob("*.npz")
     with np.load(path) as arrays:
-        assert (np.ptp(arrays["values"]) < 1e-6) == single
-    assert ("one value: the image is no larger than one window" in page) == single
+        values = arrays["values"][~np.isnan(arrays["values"])]
+        assert (np.ptp(values) < 1e-6) == small
+        assert (abs(values.mean() - arrays["score"]) < 1e-6) == small
+    text = "too small for a map: its windows all overlap, so the colour is that of the whole image"
+    assert (text in page) == small
+    assert not small or "CONTRADICTS" not in page
+
+
+def test_glass_has_no_colour(boosted, tissue_files, tmp_path):
+    """Pixels of which no channel has the optical density of tissue; without stain normalisation all have a colour."""
+    with Image.open(tissue_files[0]) as image:
+        pixels = np.asarray(image.convert("RGB")).copy()
+    pixels[:40, :60] = 240
+    Image.fromarray(pixels).save(tmp_path / "half.png")
+    explain(boosted, [tmp_path / "half.png"], out=tmp_path / "why", settings=ExplainSettings("map"))
+    (path,) = (tmp_path / "why" / "map" / "arrays").glob("*.npz")
+    with np.load(path) as arrays:
+        density = -np.log((pixels + 1.0) / TRANSMITTED_LIGHT)
+        assert np.array_equal(np.isnan(arrays["values"]), density.max(axis=2) < 0.15)
+        assert np.isnan(arrays["values"][:40, :60]).all()
+        assert (~np.isnan(arrays["values"])).any()
