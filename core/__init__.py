@@ -55,6 +55,7 @@ from .messages import (
     public,
     readable_name,
     reworded,
+    skippable,
     unneutral,
     written,
 )

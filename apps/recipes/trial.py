@@ -22,6 +22,7 @@ from ...core import (
     SettingsConflictError,
     TextInput,
     converted,
+    skippable,
 )
 from ...core.jobs import Work
 from ...crossval import CrossValidation, in_order
@@ -180,7 +181,10 @@ def _usable(check: Preflight, work: Work) -> FoldChoice:
     if not work.skip_errors:
         findings += [finding for finding in check.wrong if finding.level == "error"]
     if findings:
-        raise InputError("{}: {}", findings[0].file, findings[0].message)
+        text = Message("{}: {}", findings[0].file, findings[0].message)
+        if findings[0].file in check.survey.broken:
+            text = skippable(text)
+        raise InputError(text)
     scale_problem = unscaled(check.dataset.records, check.requested.views)
     if scale_problem is not None:
         raise InputError("{}", scale_problem)

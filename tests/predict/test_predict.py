@@ -107,7 +107,28 @@ def test_what_does_not_fit(model, tissue, tmp_path, one_file):
     with pytest.raises(InputError, match=r"two images have the id benign00\.png; rename one"):
         predict(model, [one_file, twin], out=tmp_path / "p.csv")
     (tmp_path / "text.png").write_text("x")
-    with pytest.raises(InputError, match=r"text\.png: not a TIFF, PNG or JPEG image"):
+    with pytest.raises(InputError, match=r"text\.png: not a TIFF, PNG or JPEG image") as told:
         predict(model, [tmp_path / "text.png"], out=tmp_path / "p.csv")
+    assert "leaves it out" not in str(told.value)  # there is no other image
     with pytest.raises(InputError, match="none of 1 image can be used"):
         predict(model, [tmp_path / "text.png"], out=tmp_path / "p.csv", work=Work(skip_errors=True))
+
+
+@pytest.mark.parametrize("torn", [False, True])
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_a_bad_image_among_others_is_named_with_the_option_that_leaves_it_out(
+    cli, boosted_model, tissue_files, tmp_path, command, torn
+):
+    """Whether its header shows it, or only its pixels; with the option the others are done."""
+    folder = tmp_path / "new"
+    folder.mkdir()
+    shutil.copy(tissue_files[0], folder / "a.png")
+    content = tissue_files[1].read_bytes()
+    (folder / "b.png").write_bytes(content[: len(content) // 2] if torn else b"x")
+    words = f"{command} {boosted_model} --images {folder} --out {tmp_path / command}.csv"
+    code, _, err = cli(*words.split())
+    line = err.strip().splitlines()[-1]
+    assert code == (1 if torn else 2)
+    assert "b.png: " in line
+    assert line.endswith("; --skip-errors leaves it out")
+    assert cli(*words.split(), "--skip-errors")[0] == 1
