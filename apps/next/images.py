@@ -18,7 +18,7 @@ import numpy as np
 from ...core import InputError, Pairs, from_options
 from ...core.formats import Floats32, is_missing, read_csv, read_rows
 from ...core.jobs import atomic_output, write_rows
-from ...data import ImageFiles, ImageSelection, likeness, spell_labels
+from ...data import ImageFiles, ImageSelection, likeness, report_findings, spell_labels
 from ...evaluate import PredictionTable
 from ...featurize import AT_ONCE, FeaturizeSettings, Store, featurize, known_facts, open_store
 
@@ -262,7 +262,11 @@ def join_pool(
     table = read_images(store, Path())
     added = []
     for prefix, selection in sources.items():
-        records = selection.read(labels=False).records
+        dataset = selection.table()
+        # the rule is that of the run, and `featurize` below names the images without a patient
+        findings = [each for each in dataset.findings if "`group_from`" not in each.message]
+        report_findings(findings, labels=False)
+        records = dataset.records
         for record, sha256 in zip(records, ImageFiles().hashes(records), strict=True):
             if sha256 in present:
                 continue

@@ -130,6 +130,21 @@ def test_patients_of_a_table_and_no_label_of_the_pool_count(few, completed):
     assert all(row["label"] == "" for row in chosen)
 
 
+def test_names_that_do_not_fit_the_rule_of_the_run_have_no_patient(
+    tmp_path, tiny_options, completed
+):
+    """The rule is an option of `featurize`: what is printed names no option that `next` lacks."""
+    write_tissue(tmp_path / "erste", per_class=4, classes=CLASSES)
+    rule = [r"--group-from", r"artig(\d+)"]
+    completed("featurize --images T/erste --out T/lauf", *rule, *tiny_options)
+    pool = tmp_path / "neue"
+    write_tissue(pool, per_class=2, classes=("a", "b"), seed=1)
+    _, errors = completed("next T/lauf --images {} --count 30", pool)
+    assert "4 of 12 images name no patient (first neue/" in errors
+    assert "group_from" not in errors
+    assert "group-from" not in errors
+
+
 class TestRefusals:
     @pytest.mark.parametrize("kind", ["none", "empty", "unreadable", "small"])
     def test_a_bad_pool_changes_nothing(self, few, refused, completed, kind):
