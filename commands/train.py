@@ -483,7 +483,7 @@ def prediction_with(run: Path, model: Path) -> str:
     from ..predict import find_bundle
 
     with contextlib.suppress(InputError):
-        model = find_bundle(run)
+        model = find_bundle(run, quiet=True)
     return f"bchisto predict {quoted(model)} {_new(model)} --out predictions.csv"
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _BUNDLE = "model.bchisto"
 
 
-def find_bundle(model: PathInput) -> Path:
+def find_bundle(model: PathInput, *, quiet: bool = False) -> Path:
     """Return the model file itself, or of a folder the only one or the highest, if it is better than chance.
 
     Raises
@@ -83,7 +83,8 @@ def find_bundle(model: PathInput) -> Path:
             len(bundles),
             ", ".join(map(str, bundles)),
         )
-    _log.info("%s: the highest of its %d models, %s", model, len(bundles), best[0])
+    if not quiet:
+        _log.info("%s: the highest of its %d models, %s", model, len(bundles), best[0])
     return best[0]
 
 

@@ -10,7 +10,7 @@ from bchisto.core import Banner, Kind, as_banner
 from bchisto.evaluate import TwoClassView, advice_of, compare_pairs, conclude, measure, rankings
 from bchisto.evaluate.panel import Panel
 from bchisto.evaluate.predictions import take_rows
-from bchisto.evaluate.report.answer import findings, leading, sentences
+from bchisto.evaluate.report.answer import answer_lines, findings, leading, sentences
 from bchisto.evaluate.report.methods import measured
 from bchisto.evaluate.report.page import headings, p_value, page_templates, points
 from written_tables import panels_of, predictions, report_of, right_at, visible
@@ -500,6 +500,34 @@ def test_equal_ones_are_both_the_best_if_that_is_shown_and_a_single_one_is_not()
     assert ranking.standings[2].pair["p_holm"] == higher
     (single,) = rankings(good[:1])
     assert (single.leaders, single.marks) == (1, [""])
+
+
+@pytest.mark.parametrize("equal", [0, 1])
+def test_results_that_a_run_gets_later_are_not_called_the_highest_of_it(equal):
+    """The run has another one, which is named instead; among equal ones, any may be."""
+    choice = {
+        "kind": "best",
+        "count": 3,
+        "chosen": "3-svm",
+        "by": "balanced_accuracy",
+        "equal": equal,
+    }
+    panels = [
+        panel_of(0.9, right, name=name).chosen({"choice": choice})
+        for name, right in (("3-knn", 0.9), ("3-lda", 0.5))
+    ]
+    ranked = rankings(panels)
+    assert ranked[0].marks == ["highest", ""]
+    lines = answer_lines(panels, [], room=9)
+    verdict = "knn is better than chance by balanced accuracy; nothing is shown of new patients"
+    is_told = " ".join(lines).startswith(verdict) and "of the run is 3-svm" in " ".join(lines)
+    marked = any(line.startswith("highest ") for line in lines)
+    assert (is_told, marked) == (not equal, bool(equal))
+    (lead,) = leading(ranked)
+    assert (lead == "3-knn is better than chance; the highest of the run is 3-svm") == (not equal)
+    # not if it is among them
+    panels[0] = panel_of(0.9, 0.9, name="3-svm").chosen({"choice": choice})
+    assert "of the run" not in " ".join(answer_lines(panels, [], room=9))
 
 
 def test_what_may_help():

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, train
+from bchisto.commands.train import prediction_with
 from bchisto.core import InputError, MissingInputError, WeightsError
 from bchisto.core.jobs import Work
 from bchisto.featurize import featurize
@@ -88,6 +89,11 @@ def test_of_several_models_the_best_is_taken_if_it_beats_chance(tmp_path, caplog
         predict(run, features=file, out=tmp_path / "p.csv")
     (best,) = (each for each in trained if each.folder.name in caplog.text)
     assert f"the highest of its 2 models, {best.model}" in caplog.text
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        command = prediction_with(run, trained[0].model)
+    assert str(best.model) in command
+    assert not caplog.text  # it only proposes a command
     highest = max(each.metrics["balanced_accuracy"]["value"] for each in trained)
     assert best.metrics["balanced_accuracy"]["value"] == highest
 
