@@ -226,18 +226,21 @@ def write_report(
         section(_FORM_TITLE, "form.html", shown=bool(panels)),
         section("Settings and versions", "settings.html", shown=bool(settings) or recorded),
     ]
+    glance = []
     if panels:
         form = Section(_FORM_TITLE, [Block(template="tripod.html", values=values)])
         write_page(path.with_name(FORM), title=title, sections=[form])
+        links = _links(panels, path.parent)
+        glance = [glance_section(panels, errors, of_run, links=links, pairs=pairs)]
     write_page(
         path,
         title=title,
         first=[
             Block(template="drops.html", values=values),
-            first_block(panels, _links(panels, path.parent), pairs),
+            first_block(panels, pairs),
         ],
         banners=warnings(panels, banners),
-        glance=[glance_section(panels, errors, of_run)] if panels else [],
+        glance=glance,
         sections=sections,
         digests=[(file.name, file_sha256(file)) for file in sources or path.parent.glob(_TABLE)],
     )

@@ -18,18 +18,12 @@ from .page import NOTHING, Block, Drawing, Grid, Section, percent
 from .tables import further_figures
 
 
-def first_block(
-    panels: Sequence[Panel],
-    links: Mapping[str, str],
-    pairs: Sequence[Metrics],
-) -> Block:
+def first_block(panels: Sequence[Panel], pairs: Sequence[Metrics]) -> Block:
     """Return the first answer of a report, which is how good, how sure and for whom.
 
     Parameters
     ----------
     panels : sequence of Panel
-    links : mapping of str to str
-        Names of tables to the addresses of their own reports.
     pairs : sequence of mapping
         Results of `compare_pairs`.
     """
@@ -37,30 +31,35 @@ def first_block(
         return answer_block(panels[0], single=True)
     ranked = rankings(panels, pairs)
     values = {
-        "rows": side_by_side(ranked, comparisons=len(pairs)),
+        "drawing": results_drawing([panel.decisive for panel in panels]) if panels else None,
         "leading": leading(ranked),
         "findings": findings(ranked),
         "firsts": [(r.panels[0].table.name, conclude(r.panels[0].metrics)) for r in ranked],
-        "links": links,
         "unsure": any(verdict_of(panel.metrics).kind in ("not shown", "worse") for panel in panels),
     }
     return Block(template="answers.html", values=values)
 
 
 def glance_section(
-    panels: Sequence[Panel], errors: Sequence[Sequence[Block]], address: str
+    panels: Sequence[Panel],
+    errors: Sequence[Sequence[Block]],
+    address: str,
+    *,
+    links: Mapping[str, str],
+    pairs: Sequence[Metrics],
 ) -> Section:
     """Return what the first printed page shows below the answer.
 
-    Of a single table the worst errors, and what its figures mean. Of several the figures drawn, beside the confusion
-    matrix of the first that learnt something, and its worst errors. Of both the address of the report of the run, if
-    there is one.
+    Of a single table the worst errors, and what its figures mean. Of several their figures, the confusion matrix of
+    the first that learnt something, and its worst errors. Of both the address of the report of the run, if there is
+    one. `links` are the addresses of the tables' own reports by their names; for `pairs` see `first_block`.
     """
     if len(panels) == 1:
         values: dict[str, Any] = {"a": conclude(panels[0].metrics), "address": address}
         meaning = Block(template="meaning.html", values=values)
         return Section("Errors, and what the figures mean", [*errors[0], meaning])
-    values = {"drawing": results_drawing([panel.decisive for panel in panels]), "address": address}
+    rows = side_by_side(rankings(panels, pairs), comparisons=len(pairs))
+    values = {"rows": rows, "links": links, "address": address}
     row = first_learnt(panels)
     if row is not None:
         values |= {"a": conclude(panels[row].metrics), "name": panels[row].table.name}

@@ -548,3 +548,16 @@ def test_of_two_the_best_is_named_with_its_test_and_its_sensitivity():
     assert "is shown to be better than the others (Holm's p of 1 comparison)" in text
     _, text = report_of(panels)
     assert "first, malignant: sensitivity 90.0 %" in text.partition("For the methods")[0]
+
+
+def test_of_several_the_verdict_and_the_picture_come_before_the_cautions_and_the_table():
+    page, text = report_of([panel_of(0.9, 0.9, name="first"), panel_of(0.5, 0.5, name="poor")])
+    order = [
+        "Better than guessing",
+        "first is highest by balanced accuracy",
+        "Balanced accuracy of 2 results",
+    ]
+    order += ["At a glance", "All results", "true class by row"]
+    places = [text.index(words) for words in order]
+    assert places == sorted(places)
+    assert page.count("Balanced accuracy of 2 results as measured") == 1
