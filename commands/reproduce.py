@@ -76,14 +76,12 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     \b
     Example: bchisto trial --images DIR --out trial
     """
-    from ..apps.check import part_for_patients
     from ..apps.recipes import trial as run
     from ..crossval import offered, summary_of
 
     out = options["out"]
     encoders = options["encoders"]
     weights = options["weights"]
-    given = [name for name in ("group_from", "group_column") if options[name]]
     fetch_missing(encoders, weights, yes=yes)
     outcome, error = reported_last(lambda: from_options(run, options))
     protocols = outcome.results
@@ -94,8 +92,9 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
         standard = quoted(f"{out}-standard")
         commands.append(f"bchisto featurize{flags} --out {standard} --preset standard")
     best = offered(protocols)
-    line = part_for_patients(outcome.check.dataset, given)
-    if isinstance(line, Message):
+    line = outcome.patients
+    # if no patient is known, but names may hold them
+    if isinstance(line, Message) and "{group_from:" in line.template:
         *_, pattern = line.parts
         flags = given_options(context, context.command, but=("out",))
         commands = [f"bchisto trial{flags} --group-from {quoted(pattern)} --out {quoted(out)}"]

@@ -184,7 +184,7 @@ def featurize(
         refuse_long(selection, run=out)
     if chosen.fits_views:
         settings = plan_describing(selection, settings, keep=typed)
-    log_reading(selection, settings)
+    log_reading(selection.table(), settings, selection.given)
     result = run(selection, out=out, settings=settings, work=work)
     end_check(unchanged=result.merged)
     failures = len(result.failures)

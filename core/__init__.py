@@ -55,7 +55,6 @@ from .messages import (
     public,
     readable_name,
     reworded,
-    skippable,
     unneutral,
     written,
 )

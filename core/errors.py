@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .messages import Message
+from .messages import Message, message_of
 
 DAMAGE = (
     OSError,
@@ -250,6 +250,11 @@ class OverwrittenError(BchistoError):
 
 class ImageError(BchistoError, ValueError):
     """One image that cannot be decoded or used."""
+
+    def skippable(self) -> ImageError:
+        """Return the error with the option that leaves the image out."""
+        remedy = Message("{skip_errors} leaves it out")
+        return type(self)(Message("{}", message_of(self), remedies=[remedy]))
 
 
 class TissueError(ImageError):

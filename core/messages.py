@@ -254,11 +254,6 @@ def message_of(error: Exception) -> str:
     return str(error)
 
 
-def skippable(text: str) -> Message:
-    """Return a message on an image, with the option that leaves it out."""
-    return Message("{}", text, remedies=[Message("{skip_errors} leaves it out")])
-
-
 def none_usable(reasons: Sequence[str]) -> Message:
     """Return the message that no image can be used, with the reason of the first.
 

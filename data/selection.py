@@ -28,7 +28,6 @@ from ..core import (
     message_of,
     none_usable,
     option,
-    skippable,
 )
 from ..core.formats import FramePath, limits
 from ..core.jobs import ensure_folder, in_turn, refuse_overwriting
@@ -477,7 +476,7 @@ def check_headers(
             text = " ({} more cannot be used; {skip_errors} leaves them out)"
             more = Message(text, len(others))
         elif len(records) > 1:
-            first = skippable(first)
+            raise RefusedImageError(first).skippable()
         raise RefusedImageError("{}{}", first, more)
     warn_left_out(unusable)
     if unusable and not usable:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..core import ImageError, Message, TissueError, message_of, skippable
+from ..core import ImageError, Message, TissueError, message_of
 from ..core.formats import Floats, Integers, Pixels, read_header
 from ..core.jobs import in_threads, map_ahead
 from ..data import (
@@ -185,7 +185,7 @@ def _normalise(
         if record.called not in message:
             message = Message("{}: {}", record.called, message)
         if not skip_errors:
-            raise type(error)(skippable(message)) from error
+            raise type(error)(message).skippable() from error
         return ImageFailure(record, message)
     key = crop_key(record, image, crop_seed=crop_seed)
     stain = replace(

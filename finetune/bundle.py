@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core import BundleError, ImageError, message_of, skippable
+from ..core import BundleError, ImageError
 from ..core.formats import Floats, Pixels, limits
 from ..core.jobs import Ticker, in_threads, prepare_backend, visible_gpus
 from ..core.models import Archive, BundleFacts
@@ -265,7 +265,7 @@ class CnnModel:
         prepared = []
         for image in in_threads(read, records, threads=helpers):
             if isinstance(image, ImageError) and not skip_errors:
-                raise type(image)(skippable(message_of(image))) from image
+                raise image.skippable()
             prepared.append(image)
         usable = {
             record.image_id: image

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..core import DAMAGE, ImageError, TissueError, message_of, skippable
+from ..core import DAMAGE, ImageError, TissueError
 from ..core.formats import Array, Integers, Pixels
 from ..core.jobs import Progress, atomic_output, in_threads, one_thread_of_opencv
 from ..data import (
@@ -292,7 +292,7 @@ def prepare_images(
         for record, prepared in zip(records, in_threads(prepare, records), strict=True):
             if isinstance(prepared, ImageError):
                 if not skip_errors:
-                    raise type(prepared)(skippable(message_of(prepared))) from prepared
+                    raise prepared.skippable()
                 failures[record.image_id] = str(prepared)
                 rows.append(_write(handle, _NOTHING, record.image_id))
             else:

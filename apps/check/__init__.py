@@ -11,7 +11,6 @@ from .plan import (
     content_lines,
     fitted,
     log_reading,
-    part_for_patients,
     plan_describing,
     recommended,
     refuse_long,

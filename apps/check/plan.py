@@ -376,10 +376,12 @@ def reading_lines(
     ]
 
 
-def log_reading(images: ImageSelection, settings: FeaturizeSettings, *options: Any) -> None:
-    """Log how images are read; for the other arguments see `reading_lines`."""
-    for line in reading_lines(images.table(), settings, images.given, *options):
+def log_reading(*arguments: Any) -> list[str]:
+    """Log how images are read, and return it, see `reading_lines`."""
+    lines = reading_lines(*arguments)
+    for line in lines:
         _log.info("%s", line)
+    return lines
 
 
 def content_lines(
@@ -403,23 +405,16 @@ def _positive(dataset: Dataset, view: TwoClassView | None) -> str:
     return f"positive class: {', '.join(positive)}"
 
 
-def part_for_patients(dataset: Dataset, given: Collection[str]) -> str:
-    """Return `part_of_names` if no patient is known, and its option can be given; else nothing."""
-    if any(record.group for record in dataset.records):
-        return ""
-    if {"group_from", "group_column"} & {*given}:
-        return ""
-    if "group_from" not in get_layout(dataset.name).options:
-        return ""
-    return part_of_names(dataset.records)
-
-
 def _patients(dataset: Dataset, given: Collection[str]) -> str:
     """Return the line on patients, with the option that finds them if names of files may hold them."""
     records = dataset.records
     named = [record for record in records if record.group]
     if not named:
-        return part_for_patients(dataset, given) or "patients: not known"
+        unknown = "patients: not known"
+        takes_rule = "group_from" in get_layout(dataset.name).options
+        if takes_rule and not {"group_from", "group_column"} & {*given}:
+            return part_of_names(records) or unknown
+        return unknown
     source = "names of files"
     if "group_from" in given:
         source = Message("{group_from}")

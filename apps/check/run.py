@@ -246,8 +246,8 @@ class Preflight:
         The reason why nothing can be trained; empty if something can.
     findings : tuple of Finding
         Those of the survey, then those on labels, folds and stains.
-    reading : tuple of str
-        How the images are read, see `reading_lines`.
+    given : collection of str
+        The options for reading the images that the user chose.
     """
 
     dataset: Dataset
@@ -262,7 +262,12 @@ class Preflight:
     estimate: DescribingEstimate | None
     untrainable: str
     findings: tuple[Finding, ...]
-    reading: tuple[str, ...]
+    given: Collection[str]
+
+    @property
+    def reading(self) -> list[str]:
+        """How the images are read, see `reading_lines`."""
+        return reading_lines(self.dataset, self.planned, self.given)
 
     @property
     def wrong(self) -> list[Finding]:
@@ -388,5 +393,5 @@ def preflight(
         estimate=estimate,
         untrainable=untrainable,
         findings=tuple(findings),
-        reading=tuple(reading_lines(dataset, planned, selection.given)),
+        given=selection.given,
     )

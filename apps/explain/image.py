@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core import ImageError, InputError, Message, message_of, skippable
+from ...core import ImageError, InputError, Message, message_of
 from ...core.jobs import Ticker
 from ...data import ImageRecord
 from ...finetune import CnnModel, ImageBank, PatchRule, StainTreatment
@@ -327,7 +327,7 @@ class ExplainUnits:
                 if unit.record is None:
                     raise
                 if not self.skip_errors:
-                    raise type(error)(skippable(message_of(error))) from error
+                    raise error.skippable() from error
                 failures[unit.record.image_id] = message_of(error)
             ticker.tick()
         return failures

@@ -18,15 +18,15 @@ from ...core import (
     Many,
     Message,
     PathInput,
+    RefusedImageError,
     ReportError,
     SettingsConflictError,
     TextInput,
     converted,
-    skippable,
 )
 from ...core.jobs import Work
 from ...crossval import CrossValidation, in_order
-from ...data import FoldChoice, ImageSelection
+from ...data import FoldChoice, ImageSelection, with_headers
 from ...encoders import EncoderChoice, check_encoder_names, gives_maps, weight_options
 from ...evaluate import TwoClassView
 from ...featurize import (
@@ -62,10 +62,13 @@ class TrialResult:
     results : tuple of CrossValidation
         One for each classifier, in the order of the report. If there are too few patients for folds within the training
         part, only those of classifiers that need no such folds.
+    patients : str
+        The line on patients of `reading_lines`.
     """
 
     check: Preflight
     results: tuple[CrossValidation, ...]
+    patients: str
 
 
 def trial(
@@ -115,9 +118,10 @@ def trial(
     quick_settings, keep = _quick_settings(encoders, weights)
     _log.info("1/3 checking the images")
     dataset = selection.table()
+    dataset = replace(dataset, records=tuple(with_headers(dataset.records)))
     view.check(dataset.classes)
     planned, _ = fitted(dataset, quick_settings, keep=keep)
-    log_reading(selection, planned, view)
+    reading = log_reading(dataset, planned, selection.given, view)
     dataset.raise_errors()
     if dataset.untrainable:
         raise InputError("{}: {}", dataset.root, dataset.untrainable)
@@ -138,9 +142,11 @@ def trial(
         fit = functools.partial(
             train, out=run, features=extraction.stores, folds=folds, view=view, work=work
         )
-        return TrialResult(check, in_order(_train(fit)))
+        return TrialResult(check, in_order(_train(fit)), reading[2])
     except ReportError as error:
-        raise ReportError(str(error), TrialResult(check, in_order(error.results))) from error
+        raise ReportError(
+            str(error), TrialResult(check, in_order(error.results), reading[2])
+        ) from error
 
 
 def _quick_settings(
@@ -181,10 +187,10 @@ def _usable(check: Preflight, work: Work) -> FoldChoice:
     if not work.skip_errors:
         findings += [finding for finding in check.wrong if finding.level == "error"]
     if findings:
-        text = Message("{}: {}", findings[0].file, findings[0].message)
+        error = RefusedImageError("{}: {}", findings[0].file, findings[0].message)
         if findings[0].file in check.survey.broken:
-            text = skippable(text)
-        raise InputError(text)
+            raise error.skippable()
+        raise error
     scale_problem = unscaled(check.dataset.records, check.requested.views)
     if scale_problem is not None:
         raise InputError("{}", scale_problem)
