@@ -152,11 +152,16 @@ def test_settings_that_fit(tissue, tmp_path):
 
 
 @pytest.mark.parametrize("encoder", ["tiny", pytest.param("", marks=pytest.mark.slow)])
-def test_a_trial_answers(tissue, completed, tmp_path, encoder):
+def test_a_trial_answers(tissue, completed, tmp_path, encoder, monkeypatch):
     run = tmp_path / "trial"
+    searches = []
+    monkeypatch.setattr(
+        "bchisto.apps.check.plan.part_of_names", lambda records: searches.append(len(records)) or ""
+    )
     words = typed("trial --images {} --out {} --weights random --jobs 1", tissue, run)
     words += ("--encoder", encoder) if encoder else ()
     out, err = completed(*words)
+    assert searches == [12]  # of patients in names
     rows = re.findall(r"^(best|highest)? +(\w+) +(\d+) of 12 ", out, flags=re.MULTILINE)
     assert {name for _, name, _ in rows} == {"svm", "lightgbm", "logistic", "chance"}
     # of random weights and twelve images, so the first differs by machine, and none is shown to be better than chance
