@@ -232,7 +232,7 @@ PRIOR_UNITS = 6.0
 """How many units the usual design effect weighs as, beside that of the units of a table, see `_moderated`: what a few
 units tell is mostly chance, and one more right row would turn it. Chosen as above, with `PRIOR_LIKENESS`."""
 
-PRIOR_LIKENESS = 0.25
+PRIOR_LIKENESS = 0.22
 """The intraclass correlation of the usual design effect: how alike the rows of a unit are right."""
 
 LEAST_FREEDOM = 8.0

@@ -187,7 +187,7 @@ def by_hand(hits, inside, member):
     of_units = np.square(wrong / count / (1 - size / count)).sum()
     with_four = (units * share + 2) / (units + 4)
     usual = 6 * with_four * (1 - with_four) / count
-    alike = 1 + 0.25 * (count / units - 1)
+    alike = 1 + 0.22 * (count / units - 1)
     effect = (usual * alike + units * of_units) / (usual + units * share * (1 - share) / count)
     alpha = 2 * norm.sf(t.ppf(0.975, units - 1 + min(6, units)))
     rows = count / max(effect, 1)
