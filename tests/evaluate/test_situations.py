@@ -1763,10 +1763,10 @@ def best_said(situation, said):
 
 
 def is_shown(name, others, comparisons):
-    """Return whether the accuracy of a table is shown to be higher than that of all others, if there are any."""
+    """Return whether what was tested of a table is shown to be higher than that of all others, if there are any."""
     signs = {
         frozenset((pair["first"], pair["second"])): pair["p_holm"] <= 0.05
-        and (pair["second"] == name) == (pair["differences"]["accuracy"]["value"] > 0)
+        and (pair["second"] == name) == (pair["differences"][pair["tested"]]["value"] > 0)
         for pair in comparisons
     }
     return bool(others) and all(signs.get(frozenset((name, other))) for other in others)
