@@ -183,7 +183,8 @@ def settle_groups(
     -------
     list of ImageRecord
     list of Finding
-        Also warnings of groups that may be slides of one patient, patients of several sites, or not patients.
+        Also warnings of groups that may be slides of one patient, patients of several sites, or not patients; names of
+        files in a column of patients are left out.
     """
     findings = Findings()
     doubts = (_slides(records, ruled=ruled), _at_sites(records), _no_patients(records))
@@ -195,6 +196,11 @@ def settle_groups(
         record if record.group is None else replace(record, group=group_of[record.group])
         for record in records
     ]
+    columns = {name for record in records for name, _ in record.columns}
+    owners = ((record.group, record.image_id) for record in settled)
+    if not ruled and repeats_names(columns, owners):
+        findings.warning(root.name, REPEATED, labels_only=True)
+        settled = [replace(record, group=None) for record in settled]
     return settled, findings + joined
 
 

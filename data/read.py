@@ -31,7 +31,7 @@ from .findings import Finding, Findings, has_errors
 from .layouts import BESIDE, LayoutSpec, join_classes, order_classes, patient_in, recognise_layout
 from .mammograms import show_context
 from .path_rules import NO_GROUPS
-from .patients import REPEATED, repeats_names, settle_groups
+from .patients import settle_groups
 
 _log = logging.getLogger(__name__)
 
@@ -245,18 +245,13 @@ def _patients_in_names(
 ) -> list[ImageRecord]:
     """Set the patients in file names of published data sets, with a note, if no patient is known.
 
-    Names of files in a column of patients are none. If some patients are known, patients in file names may be the same
-    under other names; they are not taken, with a warning.
+    If some are known, patients in file names may be the same under other names; they are not taken, with a warning.
     """
 
     def named(record: ImageRecord) -> tuple[str, str | None]:
         # below the folder that was given, so that it does not matter where that is
         return patient_in(os.path.relpath(record.path, root))
 
-    columns = {name for record in records for name, _ in record.columns}
-    if repeats_names(columns, [(record.group, record.image_id) for record in records]):
-        findings.warning(root.name, REPEATED, labels_only=True)
-        records = [replace(record, group=None) for record in records]
     if any(record.group for record in records):
         unused = [record.image_id for record in records if not record.group and named(record)[1]]
         if unused:
