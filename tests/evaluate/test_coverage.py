@@ -67,6 +67,6 @@ def test_the_table_of_the_documents_is_that_of_what_was_measured(simulation):
     assert f"{head}\n{rule}\n{shown[0]}\n" in text
     rows_of_the_page = re.search(rf"{re.escape(head)}\n((?:\|.*\n)+)", text)[1].splitlines()
     assert rows_of_the_page == [rule, *shown]
-    # the least of all coverages is among those shown, and docs/evaluation.md says of it
+    # the least of all coverages is among those shown; 93 % less two standard errors of 400 tables
     covered = [line for line in lines if "rejected" not in line]
-    assert least_of(covered) == least_of([line for line in covered if line in shown]) >= 92
+    assert least_of(covered) == least_of([line for line in covered if line in shown]) >= 90.8
