@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..apps.check import Preflight
     from ..crossval import CrossValidation
     from ..data import Finding
-    from ..featurize.presets import ChosenSettings
+    from ..featurize import ChosenSettings
 
 R = TypeVar("R")
 

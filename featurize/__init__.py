@@ -29,6 +29,7 @@ from .prepare import ImageFailure, NormalisedImage, StainInfo, normalise_images
 from .presets import (
     FAR,
     PRESETS,
+    ChosenSettings,
     choose_settings,
     defaults_text,
     encoder_defaults,

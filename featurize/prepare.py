@@ -229,7 +229,7 @@ def _at_scale(
         normalised, estimate = normalizer.normalize_with_estimate(resized)
     except TissueError as error:
         if settings.stain_fallback == "error":
-            remedies = ["leave it out", Message("use {stain_fallback:skip-normalisation}")]
+            remedies = [Message("use {stain_fallback:skip-normalisation}")]
             raise TissueError("{}: {}", record.called, error, remedies=remedies) from error
         return resized, StainInfo(tissue=tissue, skipped=True)
     stain = StainInfo(tissue=tissue)

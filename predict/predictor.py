@@ -63,7 +63,7 @@ class Predictions:
         Order of the probabilities.
     probabilities : ndarray of float64, shape (n, classes)
     predicted : ndarray of str, shape (n,)
-        The class that each image is called, see `bchisto.evaluate.PredictionTable.shares`.
+        The class that each image is called, see the attribute ``shares`` of `bchisto.evaluate.PredictionTable`.
     confidence : ndarray of float64, shape (n,)
         The calibrated probability of the predicted class.
     called_from : ndarray of float64, shape (n,), or None

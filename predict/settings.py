@@ -120,9 +120,9 @@ class PredictSettings(Settings):
     ) -> OperatingPoint | None:
         """Return the operating point from which a model predicts images positive.
 
-        The default is that of the first target sensitivity of the model. Without one it is that of the class, see
-        `bchisto.evaluate.limit_of`, if the model was measured there, or else the first threshold at which it was
-        measured. None if there is no threshold.
+        The default is that of the first target sensitivity of the model. Without one it is that of the class, the share
+        of the positive classes in training, if the model was measured there, or else the first threshold at which it
+        was measured. None if there is no threshold.
 
         Parameters
         ----------
@@ -190,8 +190,8 @@ class OperatingPoint:
     rule : {"sum", "max"}
         How the score follows from the probabilities, see `bchisto.evaluate.two_class_scores`.
     threshold : float
-        An image is predicted positive if its score is at least the threshold, or at `bchisto.evaluate.limit_of` by its
-        class if `bchisto.evaluate.asks_for_class`.
+        An image is predicted positive if its score is at least the threshold, or at the share of the positive classes
+        in training by its class if `bchisto.evaluate.asks_for_class`.
     sensitivity : float or None
         Target sensitivity for which the threshold was fitted. Such a threshold applies to uncalibrated probabilities,
         even if the table shows calibrated ones, and is no tie.
@@ -253,7 +253,7 @@ def view_of(
     """Return the two-class view of predictions, as the entry ``two_class`` of a model file, and its ``limit``.
 
     It is the recorded one, unless other classes are given as positive; then it has only the threshold that is the
-    limit, see `bchisto.evaluate.limit_of`. If none is recorded, the names of the classes tell which are positive, and
+    limit, their share in training. If none is recorded, the names of the classes tell which are positive, and
     there is no threshold.
 
     Parameters

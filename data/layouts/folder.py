@@ -327,18 +327,23 @@ def read_folder(
 def _perhaps_patients(
     root: Path, files: Iterable[str], label: Level | None, class_words: Container[str]
 ) -> list[Finding]:
-    """Return a warning of classes that may be patients: all have numbers, or there are more than images in any."""
+    """Return a warning of classes that may be patients: all have numbers, or there are more than images in any.
+
+    Folders of one image each tell nothing.
+    """
     if label is None:
         return []
     kind = _kind(label.names, class_words)
     images = Counter(_folder(name, label) for name in files)
-    if kind != _NUMBERS and (kind == CLASSES or len(label.names) <= max(images.values())):
+    largest = max(images.values())
+    many = len(label.names) > largest > 1
+    if kind != _NUMBERS and (kind == CLASSES or not many):
         return []
     message = Message(
         "{} folders are taken for classes{}, the largest of {}",
         len(label.names),
         Names(f" ({few(label.names)})"),
-        counted(max(images.values()), "image"),
+        counted(largest, "image"),
         remedies=[
             Message(
                 "if they are patients, {labels:TABLE} {group_from:{}} takes classes from a table",

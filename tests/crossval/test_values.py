@@ -238,6 +238,7 @@ def config_of(tmp_path, monkeypatch):
         monkeypatch.setattr(importlib.import_module(module), name, stop)
     # the command would look at images, which are not there, for what describing them takes
     monkeypatch.setattr("bchisto.apps.check.plan_describing", lambda _, settings, **__: settings)
+    monkeypatch.setattr("bchisto.data.ImageSelection.table", lambda _: None)
     for name in ("log_reading", "refuse_long"):
         monkeypatch.setattr(f"bchisto.apps.check.{name}", lambda *_, **__: None)
     # which precision an engine executes depends on the machine, and on whether the engine is installed

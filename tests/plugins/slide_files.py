@@ -135,7 +135,8 @@ def overlay_of(raw, colouring, names, *, places=None, side=100, size=(9999, 9999
         for name, mark in zip(answers.predicted, marks, strict=True)
     ]
     of_table = SimpleNamespace(classes=names, answers=answers)
-    shown = SimpleNamespace(table=of_table, raw=raw, outliers=None)
+    predicted = SimpleNamespace(bundle=SimpleNamespace(calls=""))
+    shown = SimpleNamespace(table=of_table, raw=raw, outliers=None, predicted=predicted)
     places = [(at, 0) for at in range(len(raw))] if places is None else places
     corners = [(round(x * side), round(y * side)) for x, y in places]
     grid = TileGrid("s", Path(), None, 0.5, 100, corners)

@@ -21,7 +21,7 @@ def test_an_image_without_tissue(tmp_path, cli, boosted_model):
     code, _, err = cli("predict {} T/white.png --out T/p.csv --jobs 1", model)
     assert code == 1
     assert "white.png" in err
-    assert err.strip().endswith("; leave it out")
+    assert err.strip().endswith("; --skip-errors leaves it out")
 
 
 def test_labels_that_the_model_does_not_know(tmp_path, caplog, tissue_files, boosted_model):

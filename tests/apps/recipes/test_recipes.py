@@ -176,7 +176,11 @@ def test_the_steps_of_the_published_ensemble():
     )
     assert describe == FeaturizeStep({}, published, fresh=False, brought={})
     assert boost == BoostStep(
-        {}, BoostSettings(), describe.settings, FoldChoice(("rakhlin10",)), TwoClassView(rule="max")
+        {},
+        BoostSettings(call="plain"),
+        describe.settings,
+        FoldChoice(("rakhlin10",)),
+        TwoClassView(rule="max"),
     )
     again, other = steps_of(recipe, "patient-disjoint", weights=("random",))
     assert again == describe  # the same descriptors, made once
