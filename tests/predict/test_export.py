@@ -105,7 +105,7 @@ def test_a_deployed_model_knows_how_good_it_is_and_names_nobody(
         settings = PredictSettings(html=page, threshold=0.5)
         predict(model, tissue, out=page.with_suffix(".csv"), settings=settings, work=OVERWRITE)
         text = page.read_text()
-        texts.append(text[text.find(" images right") : text.find("<table")])
+        texts.append(text[text.find('class="lead"') : text.find("<table")])
     assert texts[0] == texts[1]
     assert len(texts[0]) > 100
 
