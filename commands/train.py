@@ -188,14 +188,13 @@ def featurize(
     result = run(selection, out=out, settings=settings, work=work)
     end_check(unchanged=result.merged)
     failures = len(result.failures)
-    table = out / "failures.csv"
     if not result.merged:
         echo(str(result.share))
         done(
             [],
             then=Message("the other shards, then the same command without {shard}, which merges"),
             failures=failures,
-            listed=table,
+            listed=out / "failures.csv",
         )
         return
     stores = result.stores
@@ -219,7 +218,7 @@ def featurize(
             boost,
             training_options(dataset, protocol, linear=chosen.has_defaults, few=bool(labelling)),
         )
-    done(stores, then=[advice, *labelling], failures=failures, listed=table)
+    done(stores, then=[advice, *labelling], failures=failures, listed=out / "failures.csv")
 
 
 def fetch_with_consent(name: str, *, revision: str | None = None, yes: bool) -> None:

@@ -588,13 +588,13 @@ def _weights(part: Part, side: Mask, member: Integers) -> tuple[Values, Values]:
     if part.by_unit:
         sizes = np.bincount(member[side], minlength=count)
         of_row = side / np.maximum(sizes[member], 1) / np.count_nonzero(sizes)
-    return of_row, np.bincount(member, of_row, count)
+    return np.asarray(of_row), np.bincount(member, of_row, count)
 
 
 def _rivals(part: Part) -> tuple[Values, Values]:
     """Return the positive and the negative cases of each fold of an AUC."""
-    _, fold = np.unique(part.folds, return_inverse=True)
-    positives, negatives = (np.bincount(fold, side) for side in part.sides)
+    _, fold = np.unique(np.asarray(part.folds), return_inverse=True)
+    positives, negatives = (np.bincount(fold, side.astype(np.float64)) for side in part.sides)
     return positives, negatives
 
 
@@ -674,7 +674,8 @@ def _design_effect(
     """Return the moderated design effect, see `_moderated`; the usual one if nothing is known to vary."""
     rows = PRIOR_UNITS * usual + count * of_rows
     both = PRIOR_UNITS * usual * effect + count * of_units
-    return np.maximum(np.divide(both, rows, out=np.asarray(effect * 1.0), where=rows > 0.0), least)
+    effects = np.divide(both, rows, out=np.asarray(effect * 1.0), where=rows > 0.0)
+    return np.asarray(np.maximum(effects, least))
 
 
 def difference_interval(parts: Sequence[Part], units: Units) -> Figure:

@@ -170,7 +170,7 @@ def _without_intervals(value: Any, reason: str) -> Any:
 
 def _facts(table: PredictionTable, units: Units) -> Entry:
     """Return facts about a table, its confusion matrix and its calibration."""
-    facts = {"n": len(table)}
+    facts: Entry = {"n": len(table)}
     if table.unlabelled:
         facts["unlabelled"] = table.unlabelled
     if table.shares is not None:

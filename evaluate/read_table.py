@@ -524,7 +524,7 @@ def _shares(rows: Sequence[_Row], classes: Sequence[str]) -> Floats | None:
         return None
     called_from = np.array([row.called_from for row in rows])
     is_called = np.eye(2)[[row.predicted for row in rows]]
-    return np.abs(1.0 - is_called - called_from[:, np.newaxis])
+    return np.asarray(np.abs(1.0 - is_called - called_from[:, np.newaxis]))
 
 
 def _table(

@@ -346,7 +346,7 @@ def confidence_from(bundle: BundleFacts, numbers: Integers) -> Floats | None:
     """Return the confidence from which each class is called, its share calibrated; None if the most probable one is."""
     if bundle.shares is None:
         return None
-    return _calibrated(bundle, np.array([bundle.shares]))[0, numbers]
+    return np.asarray(_calibrated(bundle, np.array([bundle.shares]))[0, numbers])
 
 
 def _banners(
