@@ -588,14 +588,14 @@ def _weights(part: Part, side: Mask, member: Integers) -> tuple[Values, Values]:
     if part.by_unit:
         sizes = np.bincount(member[side], minlength=count)
         of_row = side / np.maximum(sizes[member], 1) / np.count_nonzero(sizes)
-    return np.asarray(of_row), np.bincount(member, of_row, count)
+    return np.asarray(of_row), np.asarray(np.bincount(member, of_row, count), np.float64)
 
 
 def _rivals(part: Part) -> tuple[Values, Values]:
     """Return the positive and the negative cases of each fold of an AUC."""
     _, fold = np.unique(np.asarray(part.folds), return_inverse=True)
-    positives, negatives = (np.bincount(fold, side.astype(np.float64)) for side in part.sides)
-    return positives, negatives
+    counts = np.array([np.bincount(fold, side) for side in part.sides], np.float64)
+    return counts[0], counts[1]
 
 
 def _rows_of_ranks(part: Part) -> float:
