@@ -140,7 +140,7 @@ def test_a_threshold_that_is_typed_is_as_it_is_typed(run):
 
 def test_evaluating_a_run_again_gives_its_figures(run, tmp_path, completed):
     folder = run / "run" / "boost" / "4-logistic"
-    printed, _ = completed(f"evaluate {folder}/predictions.csv --out T/e")
+    printed, _ = completed(f"evaluate {folder}/predictions.csv --out T/e -v")
     assert "zornig is called from 0.2, its share in training" in " ".join(printed.split())
     (again,) = read_json(tmp_path / "e" / "metrics.json")["tables"].values()
     first = next(iter(read_json(folder / "metrics.json")["tables"].values()))
