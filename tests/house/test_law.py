@@ -37,30 +37,30 @@ WALRUSES = 0.1
 
 TOKENS = {
     "apps": 0,
-    "apps/check": 6_957,
+    "apps/check": 6_920,
     "apps/doctor": 4_290,
-    "apps/explain": 14_967,
-    "apps/next": 5_081,
-    "apps/recipes": 19_811,
-    "apps/serve": 11_480,
-    "apps/slides": 21_503,
+    "apps/explain": 15_307,
+    "apps/next": 5_109,
+    "apps/recipes": 19_962,
+    "apps/serve": 11_508,
+    "apps/slides": 21_528,
     "apps/submit": 9_863,
-    "boost": 21_653,
-    "commands": 15_500,
-    "core": 45_998,
-    "crossval": 4_642,
-    "data": 48_883,
-    "encoders": 25_628,
-    "evaluate": 49_214,
-    "featurize": 31_342,
-    "finetune": 22_387,
-    "predict": 18_018,
+    "boost": 21_758,
+    "commands": 15_516,
+    "core": 46_255,
+    "crossval": 4_865,
+    "data": 49_489,
+    "encoders": 25_673,
+    "evaluate": 52_531,
+    "featurize": 31_270,
+    "finetune": 22_485,
+    "predict": 18_392,
     "root": 2_225,
-    "stains": 6_865,
+    "stains": 6_867,
 }
 """Tokens of each room, which may grow by `SLACK`. The issue that names a room raises its number, and that of all."""
 SLACK = 1.02
-TOKENS_OF_ALL = 386_307
+TOKENS_OF_ALL = 391_813
 """Of the whole package, without slack."""
 
 
