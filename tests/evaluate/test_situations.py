@@ -695,6 +695,16 @@ FEW = {
         never=(WORSE, r"100 to 100"),
         clear=False,
     ),
+    "six patients, all right": one(
+        "as nearly all right, which is better than chance: more right images never look worse",
+        calls(images((15, 15), per=5, folds=3), 1),
+        "better",
+        never=r"100 to 100",
+        clear=False,
+    ),
+    "six patients, nearly all right": one(
+        "28 of 30", calls(images((15, 15), per=5, folds=3), 0.93), "better", clear=False
+    ),
     "rows without a label": one(
         "20 rows have no label: they are left out, and counted", GOOD, "better"
     ),
