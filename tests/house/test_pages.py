@@ -88,9 +88,9 @@ ANSWERS = {
     "folder": ".answer > div:first-child",
     "of a head": ".answer > div:first-child",
     "evaluation": ".answer > div:first-child",
-    "run": "header table",
-    "comparison": "header table",
-    "predictions": "header > p strong",
+    "run": ".answer > div:first-child",
+    "comparison": ".answer > div:first-child",
+    "predictions": ".lead",
     "heat maps": ".lead",
 }
 """The element that ends with the answer of each page."""
