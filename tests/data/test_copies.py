@@ -151,15 +151,35 @@ def test_check_names_copies_and_what_contradicts(tmp_path, rng, cli):
     assert message.endswith("over 100% of the smaller), under another label (a and b)")
 
 
+def changed(image, number):
+    """Return a picture that is turned, zoomed, sheared, or in every other round mirrored."""
+    turn, zoom, shear = CHANGES[number % len(CHANGES)]
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), turn, zoom)
+    matrix[:, 1] += shear * matrix[:, 0]
+    if number // len(CHANGES) % 2:
+        image = np.ascontiguousarray(image[:, ::-1])
+    return cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
+
+
+CHANGES = [(turn, 1, 0) for turn in (0, 2, 5, 10, 15, 25, 45)] + [
+    (0, 1.1, 0),
+    (0, 0.9, 0),
+    (0, 1, 0.1),
+]
+
+
 @pytest.mark.slow
-def test_copies_of_real_images(shared, tmp_path):
-    """What the formats and orientations of the benchmark are to one slide of BreakHis."""
-    files = sorted((shared / "data" / "breakhis").rglob("*-400-*.png"))[:6]
-    records = [ImageRecord(path.name, path, None) for path in files]
-    with Image.open(files[0]) as image:
-        image.transpose(Image.Transpose.ROTATE_90).crop((40, 60, 360, 420)).save(
-            tmp_path / "copy.jpg", quality=70
-        )
-    found = find_copies([*records, ImageRecord("copy.jpg", tmp_path / "copy.jpg", None)])
-    assert (files[0].name, "copy.jpg") in {pair(copy) for copy in found}
-    assert all("copy.jpg" in pair(copy) or copy.share < 1 for copy in found)
+def test_changed_copies_of_real_images_are_found_and_no_two_slides(shared, pictures):
+    """200 pairs among pictures of 37 slides: squares of BreakHis fields, and patches of IDC."""
+    fields = sorted((shared / "data" / "breakhis").rglob("*.png"))[:100]
+    patches = sorted((shared / "data" / "idc").rglob("*.png"))[::25][:100]
+    made = {}
+    for number, path in enumerate([*fields, *patches]):
+        image = np.asarray(Image.open(path).convert("RGB"))[:224, :224]
+        slide = path.name.split("-")[2] if number < 100 else path.name.partition("_")[0]
+        made[f"{number}-{slide}.png"] = (image, {})
+        made[f"{number}-{slide}-changed.png"] = (changed(image, number), {})
+    ids = [[name.split("-") for name in pair(copy)] for copy in find_copies(pictures(made))]
+    assert sum(left[0] == right[0] for left, right in ids) >= 190
+    assert [names for names in ids if names[0][1].strip(".png") != names[1][1].strip(".png")] == []
