@@ -21,6 +21,7 @@ from . import __version__
 from .core import (
     NOT_UTF_8,
     BchistoError,
+    Content,
     DependencyError,
     Message,
     Terminated,
@@ -172,7 +173,7 @@ def main(arguments: list[str] | None = None) -> None:
         if readable != word:
             echo(f"error: {readable}: {NOT_UTF_8}", err=True)
             sys.exit(2)
-    outcome: dict[str, Any] = {}  # facts for the message of an interrupt, see `Command.invoke`
+    outcome: Content = {}  # facts for the message of an interrupt, see `Command.invoke`
     with _interruptible() as stop:
         try:
             status = cli.main(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import BundleError, Kind
+from ..core import BundleError, Content, Kind
 from ..core.formats import Floats32
 from ..core.models import Archive, BundleFacts, Member, stores_of
 from ..encoders import card_of
@@ -53,7 +53,7 @@ class Bundle(BundleFacts):
 
     kind = "boosted"
 
-    stores: dict[str, dict[str, Any]]
+    stores: dict[str, Content]
     models: dict[str, list[Classifier]]
     head: str = "lightgbm"
     reference: Arrays | None = None

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from ..core import InputError, Message
+from ..core import Content, InputError, Message
 from ..core.models import pack_arrays, unpack_arrays
 from ..data import inner_splits
 from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
@@ -124,7 +123,7 @@ def array_head(
         for _ in params:
             yield FittedModel(pack_arrays(fit(part)))
 
-    def settings(terms: TrainingTerms) -> dict[str, Any]:
+    def settings(terms: TrainingTerms) -> Content:
         decided = {"inner_seed": terms.inner_seed}
         if few:
             decided[f"{name}_images"] = MOST_ROWS

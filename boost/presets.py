@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import InputError, first_line
+from ..core import Content, InputError, first_line
 from ..core.formats import parse_yaml
 from ..core.jobs import hushed_start
 from .trees import Params, fit_text, import_lightgbm, pack_text, parse_model
@@ -234,7 +234,7 @@ PRESET_OPTIONS: Mapping[str, Mapping[str, Any]] = {
 comes first because it was better on real BACH, see ``docs/results.md``."""
 
 
-def model_params(preset: Preset, *, classes: int, seed: int, fold_position: int) -> dict[str, Any]:
+def model_params(preset: Preset, *, classes: int, seed: int, fold_position: int) -> Content:
     """Return the parameters of one model.
 
     Parameters
@@ -273,7 +273,7 @@ def model_params(preset: Preset, *, classes: int, seed: int, fold_position: int)
     }
 
 
-def parse_params(options: Sequence[str]) -> dict[str, Any]:
+def parse_params(options: Sequence[str]) -> Content:
     """Parse ``key=value`` options. A value is a decimal number, true, false, a word, or a list of these in brackets.
 
     Raises
@@ -286,7 +286,7 @@ def parse_params(options: Sequence[str]) -> dict[str, Any]:
     >>> parse_params(["num_leaves=31", "extra_trees=true"])
     {'num_leaves': 31, 'extra_trees': True}
     """
-    parsed: dict[str, Any] = {}
+    parsed: Content = {}
     for option in options:
         name, separator, text = option.partition("=")
         name = name.strip()

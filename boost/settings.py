@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core import (
+    Content,
     Converted,
     InputError,
     Many,
@@ -46,7 +47,7 @@ class FeatureChoice(Settings):
     )
 
 
-def _as_params(value: Any, name: str) -> dict[str, Any]:
+def _as_params(value: Any, name: str) -> Content:
     """Return parameters of LightGBM from a mapping, or from texts of the form ``KEY=VALUE``."""
     if isinstance(value, Mapping):
         return dict(value)

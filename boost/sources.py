@@ -6,11 +6,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ..core import Banner, InputError, Kind, Message, MissingInputError, StoreError, few
+from ..core import Banner, Content, InputError, Kind, Message, MissingInputError, StoreError, few
 from ..core.runs import ImageChange
 from ..crossval import LabelledImages
 from ..data import (
@@ -50,12 +50,12 @@ class Sources:
     failed: tuple[str, ...]
 
     @property
-    def headers(self) -> dict[str, dict[str, Any]]:
+    def headers(self) -> dict[str, Content]:
         """Settings and origin of the files, by their names."""
         return {name: store.header for name, store in self.stores.items()}
 
     @property
-    def doubts(self) -> dict[str, Any]:
+    def doubts(self) -> Content:
         """Numbers of images of doubtful ``stains`` and ``pairs`` of near-duplicates; ends of ``mpp`` if far apart."""
         doubtful = {image for store in self.stores.values() for image in store.stains.doubtful}
         sizes = [look[-1] for look in self.images.looks.values()] or [1.0]
@@ -157,8 +157,8 @@ class StoreFacts(NamedTuple):
     """Facts about the images and rows of a feature file. Its dicts are by image id, except header and settings."""
 
     path: Path
-    header: dict[str, Any]
-    settings: dict[str, Any]
+    header: Content
+    settings: Content
     keys: dict[str, str]
     stains: StainOutcome
     labels: dict[str, str]

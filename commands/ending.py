@@ -6,12 +6,12 @@ import logging
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from ..core import Message, ReportError, counted, items_of, plural, written
+from ..core import Content, Message, ReportError, counted, items_of, plural, written
 from ..core.jobs import NOTHING_NEW
 from .help import is_flag
 from .options import CONFIG, OF_FILE, joined_names
@@ -273,7 +273,7 @@ def next_commands(
     if not result.planned_views or (result.untrainable and not labelling):
         return []
     recommended = recommended_options(result.findings)
-    changes: dict[str, Any] = {}
+    changes: Content = {}
     if not chosen.fits_views:  # what was asked for is replaced by what fits the images
         changes = {
             name: value

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..core import GROUPS, IN_FILE, by_key
+from ..core import GROUPS, IN_FILE, Content, by_key
 
 WIDTH = 80
 """Largest number of characters in a line of help."""
@@ -18,7 +18,7 @@ RARE = ("Particular data sets", "Advanced", IN_FILE)
 COMMON = ("config", "verbose", "quiet", "help_all")
 """Options of every command, which the help lists in one line."""
 
-EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
+EAGER: Content = {"is_eager": True, "expose_value": False}
 """Attributes of an option that is processed before the others, and is not passed to the command."""
 
 _LONG = 60

@@ -18,6 +18,7 @@ from click.core import ParameterSource
 
 from ..core import (
     IN_FILE,
+    Content,
     InputError,
     Message,
     Option,
@@ -83,7 +84,7 @@ def options_of(
     *names: str,
     but: Sequence[str] = (),
     in_file: Sequence[str] = (),
-    **changed: dict[str, Any],
+    **changed: Content,
 ) -> Iterator[click.Option]:
     """Yield the options that the fields of a settings class declare.
 
@@ -106,7 +107,7 @@ def options_of(
         name = option.flag or field_name.replace("_", "-")
         flags = f"--{name}"
         default = () if field.default is MISSING else plain_value(field.default)
-        attributes: dict[str, Any] = {
+        attributes: Content = {
             "group": option.group,
             "help": option.help + _ONLY_HERE.get(field_name, ""),
             "metavar": option.metavar or None,
@@ -135,7 +136,7 @@ _ONLY_HERE = {
 """Sentence for the help of an option with which commands do more than the library, by the name of its field."""
 
 
-def _of_values(field: Field[Any], hint: Any, option: Option, default: Any) -> dict[str, Any]:
+def _of_values(field: Field[Any], hint: Any, option: Option, default: Any) -> Content:
     """Return the attributes of an option that takes values: their type, their number and the default."""
     origin = typing.get_origin(hint)
     several = origin in (tuple, Mapping)
@@ -223,7 +224,7 @@ def preset_option(default: str) -> click.Option:
     )
 
 
-def preset_flag(values: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
+def preset_flag(values: Callable[[str], Mapping[str, Any]]) -> Content:
     """Return attributes for the option ``--preset``, which sets other options if it is named, unless they are typed.
 
     Parameters

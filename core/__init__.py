@@ -35,6 +35,7 @@ from .errors import (
 )
 from .extensions import extension_names, load_extension, misnamed
 from .messages import (
+    Content,
     Message,
     Names,
     Pairs,

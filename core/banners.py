@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, cast
 
-from .messages import Message, limited, public
+from .messages import Content, Message, limited, public
 
 
 class Kind(StrEnum):
@@ -95,7 +95,7 @@ class Banner(Message):
         banner.values = values
         return banner
 
-    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], Content]:
         return (self.kind, self.text, self.about), dict(self.values)
 
     @property
@@ -120,7 +120,7 @@ class Banner(Message):
         """Return the banner without the names of images and patients."""
         return Banner(self.kind, public(self.text), self.about, **self.values)
 
-    def json(self) -> dict[str, Any]:
+    def json(self) -> Content:
         """Return the banner as an entry of a JSON file."""
         return {
             "kind": str(self.kind),

@@ -18,6 +18,9 @@ from html import escape
 from itertools import islice
 from typing import Any
 
+Content = dict[str, Any]
+"""What a file of JSON, a table of settings, or a header holds: values by their names."""
+
 Pairs = tuple[tuple[str, str], ...]
 """Pairs of texts, such as images that cannot be used, and why."""
 
@@ -127,7 +130,7 @@ class Message(str):
         vars(message).update(vars(draft))
         return message
 
-    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], Content]:
         keywords = {"remedies": self.remedies, "parameters": self.parameters}
         return (self.template, *self.parts), keywords
 

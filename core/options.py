@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, SupportsIndex, TypeAlias, TypeVar
 
 from .errors import InputError, one_of
-from .messages import Message, Parameter
+from .messages import Content, Message, Parameter
 
 V = TypeVar("V")
 K = TypeVar("K")
@@ -387,7 +387,7 @@ def _sentence(declared: Option) -> str:
     return " ".join(sentences)
 
 
-def plain_options(*values: Any, deciding: bool = False) -> dict[str, Any]:
+def plain_options(*values: Any, deciding: bool = False) -> Content:
     """Return the options of settings in the types of JSON, as ``run.json`` records them and ``--config`` reads them.
 
     Parameters

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import Banner, Kind, Pairs, counted, has_kind, html_lines, plural, public
+from ..core import Banner, Content, Kind, Pairs, counted, has_kind, html_lines, plural, public
 from ..core.formats import Pixels
 from ..core.jobs import Share, write_json, write_rows
 from ..core.models import BundleFacts, TrainingImages
@@ -120,7 +120,7 @@ class CrossValidation:
     share: Share | None = None
 
     @property
-    def metrics(self) -> dict[str, Any] | None:
+    def metrics(self) -> Content | None:
         """Metrics of images, or None if there are none."""
         return None if self.panel is None else self.panel.metrics
 
@@ -372,7 +372,7 @@ class Outputs:
         two_class = _two_class_facts(decisive(metrics[table.name]).get("two_class"))
         return replace(facts, temperature=temperature, two_class=two_class, unsure=rule)
 
-    def _calibration(self, facts: BundleFacts, names: Mapping[str, str]) -> dict[str, Any]:
+    def _calibration(self, facts: BundleFacts, names: Mapping[str, str]) -> Content:
         """Return the entry ``bundle`` of ``metrics.json``. `names` is its entry ``names``."""
         single = None
         text = "no temperature: it is fitted across folds, and there is only one"
@@ -392,7 +392,7 @@ class Outputs:
             "trained": facts.training and {"images": facts.training.count},
         }
 
-    def _run_facts(self, result: CrossValidation) -> dict[str, Any]:
+    def _run_facts(self, result: CrossValidation) -> Content:
         """Return the entry ``run`` of ``metrics.json``, apart from its entry ``bundle``."""
         training = self.training
         plan = training.plan
@@ -423,7 +423,7 @@ class Outputs:
         return {**facts, **self.facts}
 
 
-def _two_class_facts(view: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _two_class_facts(view: Mapping[str, Any] | None) -> Content | None:
     """Return the thresholds of the two-class metrics for a model file, without the figures that were measured there."""
     if not view:
         return None

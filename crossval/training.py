@@ -19,6 +19,7 @@ import numpy as np
 
 from ..core import (
     BchistoError,
+    Content,
     Message,
     Pairs,
     ReportError,
@@ -112,9 +113,9 @@ class LabelledImages:
         """Image id to the SHA-256 of its pixels; to that of its file if no pixels are known."""
         return self.pixels or self.files
 
-    def looks_of(self, trained: Iterable[str]) -> list[dict[str, Any]]:
+    def looks_of(self, trained: Iterable[str]) -> list[Content]:
         """Return the ends of each value of `Look` by class, unless it is not known of an image."""
-        looks: list[dict[str, Any]] = []
+        looks: list[Content] = []
         if not self.looks:
             return looks
         images = {image: Look(*self.looks[image]) for image in trained}
@@ -264,14 +265,14 @@ class Training(InFolder, Computation[Any, Any, Any, CrossValidation]):
         return self.folder_settings.made_with
 
     @property
-    def recorded_view(self) -> dict[str, Any]:
+    def recorded_view(self) -> Content:
         """What ``metrics.json`` has of the view: a threshold that follows from shares in training is each table's."""
         view = self.view.recorded(self.images.classes)
         if self.images.by_share:
             view["thresholds"] = list(self.view.thresholds)
         return view
 
-    def image_settings(self) -> dict[str, Any]:
+    def image_settings(self) -> Content:
         """Return the settings of a folder that depend on the images and may change with them."""
         return {
             "folds_sha256": self.plan.sha256,

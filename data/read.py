@@ -13,6 +13,7 @@ from typing import Any
 
 from ..core import (
     NOT_UTF_8,
+    Content,
     InputError,
     Message,
     MissingInputError,
@@ -39,7 +40,7 @@ _OF_ALL = ("dataset", "classes", "mpp", "only")
 """Options for images of every layout."""
 
 
-def read_images(options: Mapping[str, Any], given: dict[str, Any]) -> Dataset:
+def read_images(options: Mapping[str, Any], given: Content) -> Dataset:
     """Read the images that options select; problems become findings of the dataset.
 
     Parameters

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ..core import (
     IN_FILE,
+    Content,
     Converted,
     ImageError,
     InputError,
@@ -243,7 +244,7 @@ class ImageSelection(Settings):
         return f"ImageSelection({str(self.images)!r}{given})"
 
     @property
-    def given(self) -> dict[str, Any]:
+    def given(self) -> Content:
         """The options that differ from their defaults."""
         return {
             member.name: getattr(self, member.name)
@@ -282,7 +283,7 @@ class ImageSelection(Settings):
         )
 
     @property
-    def reading(self) -> dict[str, Any]:
+    def reading(self) -> Content:
         """Options that a model file stores, so that new images are read in the same way."""
         return {"label_level": self.label_level, "context": self.context}
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ..core import InputError, OutputError
+from ..core import Content, InputError, OutputError
 from ..core.formats import Floats32, Pixels, read_json
 from ..core.jobs import Ticker, atomic_output, cpu_resources, ensure_folder, run_units, write_json
 from .dataset import SYNTHETIC_MARK
@@ -172,7 +171,7 @@ def make_bach(
     return root
 
 
-def _mark_as_synthetic(root: Path, settings: dict[str, Any]) -> None:
+def _mark_as_synthetic(root: Path, settings: Content) -> None:
     """Write the file that marks the images of a folder as synthetic; refuse a folder of others."""
     mark = root / SYNTHETIC_MARK
     if mark.is_file():

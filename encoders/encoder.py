@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 
-from ..core import ImageError, Many, TextInput, converted
+from ..core import Content, ImageError, Many, TextInput, converted
 from ..core.formats import Floats32, Integers, Pixels
 from ..core.jobs import prepare_backend
 from . import network
@@ -246,7 +246,7 @@ class Encoder:
 
     def _kept_network(
         self, layers: tuple[str, ...], identify: Callable[[], _Identity | None]
-    ) -> tuple[KeptNetwork, dict[str, Any]]:
+    ) -> tuple[KeptNetwork, Content]:
         """Return the network as this machine keeps it, or will keep it once it is converted, and its facts."""
         identity = identify()
         if identity is not None:
@@ -320,7 +320,7 @@ class Encoder:
         network = self._network
         return float16_scale(network.model, network.preprocess(ops.cast(crops, "float32")))
 
-    def _built_facts(self) -> dict[str, Any]:
+    def _built_facts(self) -> Content:
         """Build the network, and return its facts, JSON-ready."""
         backbone = self._backbone()
         return {

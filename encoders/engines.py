@@ -17,6 +17,7 @@ import numpy as np
 
 from ..core import (
     BchistoError,
+    Content,
     DependencyError,
     InputError,
     Message,
@@ -145,7 +146,7 @@ class Network:
         return [values * factor for values in maps]
 
 
-def _forms(outputs: int) -> dict[str, Any]:
+def _forms(outputs: int) -> Content:
     """Return the types of the arguments of each function of a network with so many feature maps."""
     return {
         "crops": [("uint8", (None, None, None, 3))],
@@ -304,7 +305,7 @@ def _torch(function: Function) -> Function:
     return run
 
 
-def openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
+def openvino_core(precision: str) -> tuple[Any, Content]:
     """Return OpenVINO's core and the settings for compiling networks.
 
     Raises
@@ -362,7 +363,7 @@ def imitates_bfloat16() -> bool:
     return "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def _openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
+def _openvino_core(precision: str) -> tuple[Any, Content]:
     # Its telemetry would report usage without consent. None makes an import of it fail, and OpenVINO works without it.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
@@ -388,7 +389,7 @@ class OpenvinoFunction:
     """
 
     core: Any
-    settings: dict[str, Any]
+    settings: Content
     convert: Callable[[], Any]
     _turn: threading.Lock = field(default_factory=threading.Lock)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, WeightsError, counted
+from ..core import Content, InputError, WeightsError, counted
 from ..core.formats import content_sha256, file_sha256
 from ..core.jobs import write_json
 from .catalogue import CATALOGUE, NamedEncoder
@@ -72,7 +72,7 @@ def _is_same(file: Path, sha256: str) -> bool:
     return file.is_file() and content_sha256(file) == sha256
 
 
-def _record(folder: Path) -> dict[str, Any]:
+def _record(folder: Path) -> Content:
     """Return the record of what was fetched into a folder; empty if missing or damaged: it is fetched again."""
     with contextlib.suppress(InputError, OSError):
         record = read_json_object(folder / RECORD)

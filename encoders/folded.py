@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import WeightsError
+from ..core import Content, WeightsError
 from ..core.formats import Array
 from .engines import compile_tensors
 
@@ -118,7 +118,7 @@ def float16_scale(model: Any, images: Any) -> float:
     return float(2.0 ** np.floor(np.log2(_LARGEST / largest)))
 
 
-def _norms_by_convolution(model: Any) -> dict[str, Any]:
+def _norms_by_convolution(model: Any) -> Content:
     """Return the batch normalisation that follows each convolution which is not an output."""
     from keras import layers
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import InputError, WeightsError
+from ..core import Content, InputError, WeightsError
 from .catalogue import WEIGHTS_KINDS, EncoderCard, NamedEncoder, treated_card
 from .loading import WeightsFolder, import_library, read_folder, refused, side_of, unchanged
 from .timm_network import timm_folder, timm_network
@@ -126,7 +126,7 @@ def _of_transformers(folder: WeightsFolder, source: str) -> TorchNetwork:
     return dataclasses.replace(network, decisive=decisive)
 
 
-def _network_config(transformers: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+def _network_config(transformers: Any, config: Mapping[str, Any]) -> Content:
     """Return the entries of a config that define the network, without those on its origin or on loading."""
     config_class = getattr(transformers, _MODELS[config["model_type"]][0]).config_class
     common = inspect.signature(transformers.PreTrainedConfig).parameters
@@ -139,7 +139,7 @@ def _network_config(transformers: Any, config: Mapping[str, Any]) -> dict[str, A
 
 
 def _built(
-    config: Mapping[str, Any], tensors: dict[str, Any], card: EncoderCard, source: str, path: Path
+    config: Mapping[str, Any], tensors: Content, card: EncoderCard, source: str, path: Path
 ) -> TorchNetwork:
     """Build a network of transformers and load its weights; refuse missing, unused or wrongly shaped tensors."""
     transformers = _transformers(source)

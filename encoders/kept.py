@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core import BchistoError
+from ..core import BchistoError, Content
 from ..core.formats import content_sha256
 from ..core.jobs import key_of
 from ..core.runs import versions_of
@@ -107,7 +107,7 @@ class KeptNetwork:
 
     key: str
 
-    def facts(self) -> dict[str, Any] | None:
+    def facts(self) -> Content | None:
         """Return the facts about the encoder that are kept with the network; None if the network is not kept."""
         for form in FORMS:
             facts = self._read(form)
@@ -147,7 +147,7 @@ class KeptNetwork:
     def _folder(self, form: str) -> Path:
         return kept_folder() / f"{self.key}-{form}"
 
-    def _read(self, form: str) -> dict[str, Any] | None:
+    def _read(self, form: str) -> Content | None:
         """Return the facts of a form if its files are whole, and remember that they were used."""
         folder = self._folder(form)
         if not self.key or not folder.is_dir():

@@ -16,6 +16,7 @@ import numpy as np
 from ..core import (
     DAMAGE,
     BchistoError,
+    Content,
     DependencyError,
     InputError,
     MissingInputError,
@@ -180,7 +181,7 @@ def _bounded(digits: str) -> float:
     return int(digits) if len(digits) < 6 else float(digits)
 
 
-def read_json_object(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path) -> Content:
     """Read a JSON file that contains a mapping.
 
     Raises
@@ -250,7 +251,7 @@ class WeightsFolder(NamedTuple):
     """
 
     path: Path
-    config: dict[str, Any]
+    config: Content
     files: tuple[Path, ...]
 
     def licence(self, *licences: object) -> str:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import InputError, MissingInputError, WeightsError
+from ..core import Content, InputError, MissingInputError, WeightsError
 from ..core.formats import Floats32, limits
 from .catalogue import EncoderCard, treated_card
 from .engines import openvino_core
@@ -267,12 +267,12 @@ def read_sidecar(path: Path) -> Sidecar:
     return Sidecar(card, str(content.get("output") or ""), prefix)
 
 
-def _transform_of(content: Mapping[str, Any], sidecar: Path) -> dict[str, dict[str, Any]]:
+def _transform_of(content: Mapping[str, Any], sidecar: Path) -> dict[str, Content]:
     """Return the arguments of each step that prepares an image; none for a step that is not listed."""
     names = [step["name"] for step in content["transform"]]
     if names != [name for name in _STEPS if name in names]:
         raise InputError(f"{sidecar}: the transform takes only {', '.join(_STEPS)}, in this order")
-    steps: dict[str, dict[str, Any]] = {name: {} for name in _STEPS}
+    steps: dict[str, Content] = {name: {} for name in _STEPS}
     return steps | {step["name"]: step.get("arguments") or {} for step in content["transform"]}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, WeightsError
+from ..core import Content, InputError, WeightsError
 from .catalogue import WEIGHTS_KINDS, EncoderCard, treated_card
 from .loading import WeightsFolder, import_library, read_folder, refused, unchanged
 from .torch_network import TorchNetwork, check_size, read_tensors, torch_encoder
@@ -112,7 +112,7 @@ def timm_network(
     source: str,
     architecture: str,
     arguments: Mapping[str, Any],
-    tensors: dict[str, Any],
+    tensors: Content,
     *,
     published: Mapping[str, Any] | None = None,
 ) -> TorchNetwork:
@@ -185,7 +185,7 @@ def _patch_shape(tensors: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(getattr(tensors.get("patch_embed.proj.weight"), "shape", ()))
 
 
-def _options(timm: Any, source: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _options(timm: Any, source: str, arguments: Mapping[str, Any]) -> Content:
     """Return the arguments of an architecture in the form that timm accepts."""
     options = dict(arguments)
     for name in options:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import WeightsError
+from ..core import Content, WeightsError
 from ..core.formats import Floats32, limits
 from ..core.jobs import hushed_start
 from .catalogue import EncoderCard
@@ -49,7 +49,7 @@ class TorchNetwork:
     default: tuple[str, ...] = ()
 
 
-def read_tensors(files: tuple[Path, ...]) -> dict[str, Any]:
+def read_tensors(files: tuple[Path, ...]) -> Content:
     """Read all tensors of ``.safetensors`` files, in float32.
 
     Raises
@@ -60,7 +60,7 @@ def read_tensors(files: tuple[Path, ...]) -> dict[str, Any]:
         A file is damaged, or is not a safetensors file.
     """
     safetensors = import_library("safetensors.torch", str(files[0]))
-    tensors: dict[str, Any] = {}
+    tensors: Content = {}
     for file in files:
         with refused(WeightsError, f"{file}: not a safetensors file, or damaged"):
             tensors |= safetensors.load_file(file)

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..core import (
     BchistoError,
+    Content,
     InputError,
     extension_names,
     is_out_of_memory,
@@ -545,9 +546,9 @@ def matthews(matrices: Values) -> Values:
         return np.asarray(covariance / np.sqrt(np.prod(variances, axis=0)))
 
 
-_NUMBER: dict[str, Any] = {"per_fold": False, "shown": False}
+_NUMBER: Content = {"per_fold": False, "shown": False}
 
-_AGREEMENT: dict[str, Any] = _NUMBER | {"limits": lambda t: (least_agreement(confusion(t)), 1.0)}
+_AGREEMENT: Content = _NUMBER | {"limits": lambda t: (least_agreement(confusion(t)), 1.0)}
 
 
 def _patient_recognition(table: PredictionTable) -> list[Part | None]:
@@ -674,9 +675,7 @@ def _plug_ins(path: tuple[str, ...]) -> tuple[MetricSpec, ...]:
     return tuple(specs)
 
 
-def metric_values(
-    spec: MetricSpec, table: PredictionTable, units: Units, *, draws: int
-) -> dict[str, Any]:
+def metric_values(spec: MetricSpec, table: PredictionTable, units: Units, *, draws: int) -> Content:
     """Compute a metric of a table.
 
     Parameters

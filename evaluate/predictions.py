@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import Banner, InputError, Kind, converted, counted, listed, option
+from ..core import Banner, Content, InputError, Kind, converted, counted, listed, option
 from ..core.formats import Flags, Floats, Integers, as_frame
 from ..core.jobs import write_rows
 from ..data import CHOSEN, DRAWN, NOT_DRAWN, chosen_notes
@@ -305,7 +305,7 @@ class PredictionTable:
         }
         if patches is not None:
             given["patches"] = (patches, tuple[str, ...])
-        rows: dict[str, Any] = {}
+        rows: Content = {}
         for parameter, (values, kind) in given.items():
             if values is None:
                 values = [None] * len(shares)
@@ -350,7 +350,7 @@ class PredictionTable:
             pandas is not installed.
         """
         names = np.array(self.classes)
-        columns: dict[str, Any] = {
+        columns: Content = {
             "image_id": self.image_ids,
             "label": names[self.labels],
             "predicted": names[self.predicted],
@@ -574,7 +574,7 @@ def take_rows(table: PredictionTable, rows: Integers) -> PredictionTable:
     rows : ndarray of int, shape (n,)
         Positions.
     """
-    taken: dict[str, Any] = {}
+    taken: Content = {}
     for name in _OF_ROWS:
         values = getattr(table, name)
         if isinstance(values, np.ndarray):

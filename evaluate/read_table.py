@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..core import (
+    Content,
     InputError,
     Many,
     MissingInputError,
@@ -535,7 +536,7 @@ def _table(
             f"{path}: no row of {name} has a label, so nothing can be evaluated; fill in the column label"
         )
     _refuse_repeated(path, rows)
-    cells: dict[str, Any] = dict(zip(_Row._fields, zip(*rows, strict=True), strict=True))
+    cells: Content = dict(zip(_Row._fields, zip(*rows, strict=True), strict=True))
     folds = {*cells["fold"]}
     _refuse_more(path, len(folds), limits.EVALUATED_FOLDS, "folds")
     numbers = folds - {None}

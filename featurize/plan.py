@@ -20,6 +20,7 @@ import numpy as np
 
 from .. import __version__
 from ..core import (
+    Content,
     DependencyError,
     InputError,
     Message,
@@ -115,7 +116,7 @@ class StorePlan:
     dim: int
     augmentations: int
     parts: FolderSettings
-    origin: dict[str, Any]
+    origin: Content
     skip_errors: bool
 
     def is_whole(self, store: Store) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import product
 from typing import Any, NamedTuple
 
-from ..core import InputError, Message, from_options, items_of, one_of
+from ..core import Content, InputError, Message, from_options, items_of, one_of
 from ..data import ImageRecord
 from ..encoders import CATALOGUE, EncoderCard, EncoderChoice, stated_card, weights_of
 from .settings import DEFAULT_VIEWS, FeaturizeSettings, View
@@ -39,7 +39,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 """
 
 
-def preset_options(name: str) -> dict[str, Any]:
+def preset_options(name: str) -> Content:
     """Return the options that a preset sets, for `choose_settings`.
 
     Parameters
@@ -144,7 +144,7 @@ def _is_far(mpp: float, card: EncoderCard) -> bool:
     return bool(ratios) and min(ratios) > FAR
 
 
-def encoder_defaults(options: Mapping[str, Any], *, keep: Collection[str] = ()) -> dict[str, Any]:
+def encoder_defaults(options: Mapping[str, Any], *, keep: Collection[str] = ()) -> Content:
     """Return default options for pathology encoders, which state the micrometres per pixel of their training images.
 
     These are their views, one augmentation, unchanged stains and colours, and exact mode. If any encoder does not state

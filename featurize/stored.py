@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import InputError, StoreError, converted, printable
+from ..core import Content, InputError, StoreError, converted, printable
 from ..core.formats import checked_dataset, fits, is_text, limits, parse_json
 from ..encoders import CropEncoder, Encoder, EncoderChoice
 from ..stains import known_stain
@@ -62,7 +62,7 @@ _BOUNDS = {
 
 def store_settings(
     settings: FeaturizeSettings, encoder: CropEncoder, view: View, *, device: str
-) -> dict[str, Any]:
+) -> Content:
     """Return all settings that determine the rows of one feature file, JSON-ready.
 
     Parameters
@@ -91,7 +91,7 @@ def store_settings(
     }
     if isinstance(encoder, Encoder) and encoder.scale:
         values["float16_scale"] = encoder.scale
-    plain: dict[str, Any] = json.loads(json.dumps(values))
+    plain: Content = json.loads(json.dumps(values))
     return plain
 
 
@@ -151,7 +151,7 @@ def scale_of(header: Mapping[str, Any]) -> float | None:
     return scale
 
 
-def read_header(file: Any, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_header(file: Any, path: Path) -> tuple[Content, Content]:
     """Return the checked settings and origin of an open feature file.
 
     Raises
@@ -185,7 +185,7 @@ def read_header(file: Any, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return settings, {**origin, "failures": _read_failures(file)}
 
 
-def _read_json(file: Any, name: str) -> dict[str, Any]:
+def _read_json(file: Any, name: str) -> Content:
     """Return the mapping in an attribute with JSON; its entries are not checked."""
     text = file.attrs.get(name)
     if not is_text(text, 2 * limits.CARD_LETTERS):

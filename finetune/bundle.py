@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core import BundleError, ImageError
+from ..core import BundleError, Content, ImageError
 from ..core.formats import Floats, Pixels, limits
 from ..core.jobs import Ticker, in_threads, prepare_backend, visible_gpus
 from ..core.models import Archive, BundleFacts
@@ -49,7 +49,7 @@ class CnnBundle(BundleFacts):
     settings: FinetuneSettings
     models: dict[int, Any]
     dataset: str
-    reading: dict[str, Any]
+    reading: Content
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -186,7 +186,7 @@ class CnnModel:
     precisions: ClassVar[dict[str, str]] = {}
 
     @property
-    def computed_by(self) -> dict[str, Any]:
+    def computed_by(self) -> Content:
         """The backend of Keras that computes the predictions."""
         return {"backend": prepare_backend()}
 

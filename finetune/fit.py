@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import InputError
+from ..core import Content, InputError
 from ..core.formats import Array, Integers
 from ..core.jobs import read_pack, write_pack, write_rows
 from .batches import Source, still_batches, training_batches
@@ -83,7 +83,7 @@ class EventLog:
         self._tf = tf
         self._writer = tf.summary.create_file_writer(str(folder))
 
-    def write(self, model: Any, values: dict[str, Any]) -> None:
+    def write(self, model: Any, values: Content) -> None:
         """Add an epoch: its values to the curves, and a histogram of each trained variable, named by its path."""
         from keras import ops
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Banner, InputError, Kind, Message, as_banner, one_of
+from ..core import Banner, Content, InputError, Kind, Message, as_banner, one_of
 from ..core.jobs import gpus_have_bfloat16, prepare_backend
 from ..encoders import (
     build_backbone,
@@ -52,7 +52,7 @@ def network_of(name: str) -> NetworkSpec:
     raise InputError("{network} {}: {}", name, one_of(name, [*list_networks(), *list_encoders()]))
 
 
-def resolved(settings: FinetuneSettings) -> dict[str, Any]:
+def resolved(settings: FinetuneSettings) -> Content:
     """Return the settings that have a default, with the default filled in if they are not set.
 
     These are size, batch size, optimiser, learning rate, weights, dropout, L2, momentum of batch normalisation (None if

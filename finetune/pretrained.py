@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import DAMAGE, WeightsError, printable
+from ..core import DAMAGE, Content, WeightsError, printable
 from ..core.formats import Array, Floats32
 from ..core.models import unpack_arrays
 from ..encoders import WeightArrays, read_weight_arrays, variables_of
@@ -187,9 +187,9 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
         variable.assign(values)
 
 
-def network_variables(model: Any) -> dict[str, Any]:
+def network_variables(model: Any) -> Content:
     """Return the weights of a network by ``layer/variable``; a nested encoder contributes its own layers."""
-    variables: dict[str, Any] = {}
+    variables: Content = {}
     for layer in model.layers:
         if hasattr(layer, "layers"):
             variables |= network_variables(layer)

@@ -10,12 +10,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..core import (
     Banner,
+    Content,
     InputError,
     Kind,
     Many,
@@ -85,7 +85,7 @@ class CnnTraining(Training):
     dataset: Dataset
     bank: Path
     settings: FinetuneSettings
-    reading: dict[str, Any]
+    reading: Content
     tensorboard: bool
 
     unit = "folds"
@@ -107,7 +107,7 @@ class CnnTraining(Training):
         return replace(self, settings=settings, notes=(*self.notes, *self.banners()))
 
     @functools.cached_property
-    def deciding(self) -> dict[str, Any]:
+    def deciding(self) -> Content:
         """Settings that determine the training, for JSON. A weights file is given by its checksum, not by its path."""
         names = plain_options(self.settings, deciding=True)
         values = {name: getattr(self.settings, name) for name in names}

@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 
 from ..boost import NOT_COMPARED, Bundle
-from ..core import DAMAGE, BundleError, ImageError, InputError, WeightsError, first_line, printable
+from ..core import (
+    DAMAGE,
+    BundleError,
+    Content,
+    ImageError,
+    InputError,
+    WeightsError,
+    first_line,
+    printable,
+)
 from ..core.formats import Floats, Floats32, limits
 from ..core.jobs import Ticker
 from ..data import ImageRecord, LeastSize, pixel_findings, report_findings
@@ -74,7 +83,7 @@ class BoostedModel:
     bundle: Bundle
     settings: dict[str, FeaturizeSettings]
     encoders: dict[str, CropEncoder]
-    computed_by: dict[str, Any]
+    computed_by: Content
     precisions: dict[str, str]
     on_keras: bool
     rescales: bool

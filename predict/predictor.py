@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core import (
     Banner,
+    Content,
     InputError,
     Many,
     PathInput,
@@ -123,14 +124,14 @@ class Predictions:
             f"Predictions({counted(len(self), 'image')}, {dict(Counter(self.predicted.tolist()))})"
         )
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Content]:
         """Yield each image as a dict that `json.dumps` takes.
 
         Its keys are ``image_id``, ``predicted``, ``confidence``, ``called_from``, ``uncertain``, ``called``,
         ``outlier``, ``outlier_percentile``, ``blank``, ``trained``, ``probabilities`` (a dict by class) and
         ``warnings``. As in the attributes, None is what the model cannot tell.
         """
-        columns: dict[str, Any] = {"image_id": self.image_ids}
+        columns: Content = {"image_id": self.image_ids}
         for name in _BY_IMAGE:
             values = getattr(self, name)
             columns[name] = [None] * len(self) if values is None else values.tolist()
@@ -156,7 +157,7 @@ class Predictions:
         DependencyError
             pandas is not installed.
         """
-        columns: dict[str, Any] = {"image_id": list(self.image_ids)}
+        columns: Content = {"image_id": list(self.image_ids)}
         for index, name in enumerate(self.classes):
             columns[f"p_{name}"] = self.probabilities[:, index]
         columns["predicted"] = self.predicted
@@ -247,7 +248,7 @@ class Predictor:
             weights_given = weight_options(weights)
             file, self._model = ready_model(self.path, weights_given)
         bundle = self._model.bundle
-        options: dict[str, Any] = {
+        options: Content = {
             "calibrated": calibrated,
             "positive": positive,
             "threshold": threshold,

@@ -8,7 +8,7 @@ from itertools import compress
 from pathlib import Path
 from typing import Any
 
-from ..core import BundleError, InputError, Message, OptionalPath, Settings, Texts, option
+from ..core import BundleError, Content, InputError, Message, OptionalPath, Settings, Texts, option
 from ..core.formats import Flags, Floats, Integers, limits
 from ..core.models import BundleFacts, bundle_view
 from ..evaluate import (
@@ -114,7 +114,7 @@ class PredictSettings(Settings):
     def point_of(
         self,
         classes: tuple[str, ...],
-        recorded: dict[str, Any] | None,
+        recorded: Content | None,
         shares: Shares,
         bundle: object,
     ) -> OperatingPoint | None:
@@ -246,10 +246,10 @@ class OperatingPoint:
 
 def view_of(
     classes: Sequence[str],
-    recorded: dict[str, Any] | None,
+    recorded: Content | None,
     positive: Sequence[str],
     shares: Shares,
-) -> dict[str, Any]:
+) -> Content:
     """Return the two-class view of predictions, as the entry ``two_class`` of a model file, and its ``limit``.
 
     It is the recorded one, unless other classes are given as positive; then it has only the threshold that is the

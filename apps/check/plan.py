@@ -14,6 +14,7 @@ from typing import Any
 from ...boost import default_folds
 from ...core import (
     BchistoError,
+    Content,
     InputError,
     Message,
     PathInput,
@@ -468,7 +469,7 @@ class ProtocolCheck:
     group_by: str | None
     kept: str = ""
     refused: str = ""
-    parts: tuple[dict[str, Any], ...] = ()
+    parts: tuple[Content, ...] = ()
     warnings: tuple[str, ...] = ()
     compared: bool = False
     splits_patients: bool = False
@@ -477,7 +478,7 @@ class ProtocolCheck:
         return self.folds if self.group_by is None else f"{self.folds}, group by {self.group_by}"
 
     @property
-    def lacking(self) -> list[dict[str, Any]]:
+    def lacking(self) -> list[Content]:
         """Folds in which a part lacks a class."""
         return [fold for fold in self.parts if fold["missing"]]
 
@@ -575,7 +576,7 @@ def _checked(
     )
 
 
-def _parts(plan: FoldPlan, dataset: Dataset) -> tuple[dict[str, Any], ...]:
+def _parts(plan: FoldPlan, dataset: Dataset) -> tuple[Content, ...]:
     """Return the folds of a plan, with the images and missing classes of each part."""
     label_of = {record.image_id: record.label_text for record in dataset.records}
     counts = Counter((fold, part) for _, fold, part in plan.rows)

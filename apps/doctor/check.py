@@ -14,10 +14,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from ... import __version__
-from ...core import BchistoError, Write, counted, message_of, public, written
+from ...core import BchistoError, Content, Write, counted, message_of, public, written
 
 Status = Literal["ok", "note", "warning", "failure"]
 """A note is a fact that some users want to change; with a failure, commands will fail."""
@@ -183,7 +183,7 @@ def as_lines(checks: Sequence[Check], *, every: bool = False) -> list[str]:
     return [*lines, f"{counted(len(checks), 'check')}, {trouble or 'nothing to correct'}{hint}"]
 
 
-def as_json(checks: Sequence[Check]) -> dict[str, Any]:
+def as_json(checks: Sequence[Check]) -> Content:
     """Return checks JSON-ready: the version of bchisto, whether a check failed, and each check."""
     return {
         "bchisto": __version__,

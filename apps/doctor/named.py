@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ...core import BchistoError, Message, StoreError, Write, counted, message_of
+from ...core import BchistoError, Content, Message, StoreError, Write, counted, message_of
 from ...core.jobs import prepare_backend, visible_gpus
 from . import machine
 from .check import Check, Status, private_texts, run_checks
@@ -51,7 +51,7 @@ def examine(
     """
     arguments = {"DIR": folder, "IMAGES": images, "RUN": run, "MODEL": model}
     paths = {word: path.absolute() for word, path in arguments.items() if path is not None}
-    checks: dict[str, Any] = {
+    checks: Content = {
         "Python": machine.check_python,
         "memory": machine.check_memory,
         "folder": partial(machine.check_folder, paths["DIR"]),

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from ...core import Content
 from ...core.formats import Floats
 from ...core.jobs import atomic_output
 from ...evaluate.report import thumbnail
@@ -244,7 +245,7 @@ def _sized(picture: Picture) -> Picture:
     return np.asarray(ImageOps.contain(image, (_SIDE, _SIDE)))
 
 
-def page_row(explanation: Explanation, picture: Picture, link: str) -> dict[str, Any]:
+def page_row(explanation: Explanation, picture: Picture, link: str) -> Content:
     """Return what the page shows of an explanation and its drawing, whose file is at `link` from the page."""
     return {
         "explanation": explanation,

@@ -7,11 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ...core import DAMAGE
+from ...core import DAMAGE, Content
 from ...core.formats import Array, Floats, Floats32, Pixels
 from ...core.jobs import atomic_output, save_arrays
 from ...data import ImageRecord, decode_record, shrink_image
@@ -295,7 +295,7 @@ class Explanation:
                 arrays = {name: file[name] for name in file.files}
             if str(arrays.pop("work")) != work:
                 return None
-            saved: dict[str, Any] = {
+            saved: Content = {
                 field.name: arrays.pop(field.name) for field in fields(cls) if field.name in arrays
             }
             for name, value in saved.items():

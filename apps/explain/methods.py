@@ -10,16 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...core import (
-    InputError,
-    Kind,
-    Message,
-    Settings,
-    Texts,
-    converted,
-    one_of,
-    option,
-)
+from ...core import Content, InputError, Kind, Message, Settings, Texts, converted, one_of, option
 from ...core.formats import Floats as Shares
 from ...core.jobs import Ticker
 from ...core.models import open_bundle
@@ -233,7 +224,7 @@ class ExplainSettings(Settings):
     def point_of(
         self,
         classes: tuple[str, ...],
-        two_class: dict[str, Any] | None,
+        two_class: Content | None,
         shares: ClassShares,
     ) -> OperatingPoint | None:
         """Return the operating point of a model of two classes, see `bchisto.predict.PredictSettings`."""
@@ -304,7 +295,7 @@ def ask(
     method: Method,
     settings: ExplainSettings,
     classes: tuple[str, ...],
-    two_class: dict[str, Any] | None,
+    two_class: Content | None,
     shares: ClassShares,
 ) -> Asked:
     """Return what a method is asked of a model.

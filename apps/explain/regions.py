@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from ...core import Content
 from ...core.formats import Flags, Floats32, as_stored, read_header
 from ...core.jobs import geojson_feature, joined_boxes, write_features
 from ...data import Box, ImageRecord
@@ -27,7 +27,7 @@ _FLAT = 0.01
 """Smallest range of a map, as a fraction of the colour bar, for any region: a smaller range is invisible."""
 
 
-def hottest_regions(explanation: Explanation, box: Box) -> list[dict[str, Any]]:
+def hottest_regions(explanation: Explanation, box: Box) -> list[Content]:
     """Outline the tenth of the image with the highest values, or less, as GeoJSON.
 
     Parameters

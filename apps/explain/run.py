@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ...core import (
     Banner,
+    Content,
     ImageError,
     InputError,
     Many,
@@ -355,7 +356,7 @@ class Explanations(InFolder, WithModel, Computation[ExplainUnit, bool, Left, Exp
         ]
         limits = (min(ends, default=0.0), max(ends, default=0.0))
         rows = []
-        page_rows: list[dict[str, Any]] = []
+        page_rows: list[Content] = []
         for unit in units:
             explanation, picture = self._drawn(unit, limits)
             if len(page_rows) < MAX_PICTURES:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...core import (
+    Content,
     ImageError,
     InputError,
     OptionalPath,
@@ -166,7 +167,7 @@ def choose_next(
 def choose_in_turn(store: Path, folder: Path, settings: NextSettings) -> NextImages:
     """Choose images as `choose_next` does, in a folder that no other program changes meanwhile, see `in_turn`."""
     run_folder = run_of(store)
-    options: dict[str, Any] = {}
+    options: Content = {}
     with suppress(InputError):  # features of other programs, which no featurize made
         options = load_config(run_folder / "run.json", command="featurize")
     manifest = folder / MANIFEST

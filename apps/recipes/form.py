@@ -15,6 +15,7 @@ from typing import Any
 
 from ...core import (
     DAMAGE,
+    Content,
     InputError,
     converted,
     extension_names,
@@ -32,9 +33,6 @@ from .tables import KINDS, Published, Runs, rows_of
 
 ENTRY_POINT_GROUP = "bchisto.recipes"
 
-Content = Mapping[str, Any]
-"""What a recipe file holds."""
-
 _NEEDED = {
     "featurize": ("encoders", "views"),
     "boost": ("heads", "folds"),
@@ -47,7 +45,7 @@ _QUICK_IMAGES = ("images_per_class_and_fold", "images_per_class")
 
 _SOURCED = {"source": str}
 
-_FORM: dict[str, Any] = {
+_FORM: Content = {
     "title": str,
     "citation": str,
     **dict.fromkeys((*STEPS, "explain"), dict),
@@ -150,7 +148,7 @@ def _content(name: str, file: Traversable) -> Content:
         raise InputError(
             f"{name}: {str(error).replace('neither YAML nor JSON', 'not YAML')}"
         ) from error
-    if not isinstance(content, Mapping):
+    if not isinstance(content, dict):
         raise InputError(
             f"{name}: a recipe is a mapping with a name, settings and published results"
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...core import Banner, InputError, Kind, from_options
+from ...core import Banner, Content, InputError, Kind, from_options
 from ...core.jobs import write_rows
 from ...data import (
     Dataset,
@@ -114,7 +114,7 @@ class ImageSet:
         return folds.plans_of(dataset.records, seed=seed, known=facts_of(dataset))
 
 
-def reading_of(values: Mapping[str, Any]) -> dict[str, Any]:
+def reading_of(values: Mapping[str, Any]) -> Content:
     """Return the settings of a step that determine how images are read."""
     return {name: values[name] for name in READING & values.keys()}
 

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
-from ...core import Banner, InputError, Kind, ReportError, SettingsConflictError, as_banner
+from ...core import Banner, Content, InputError, Kind, ReportError, SettingsConflictError, as_banner
 from ...core.formats import file_sha256, read_rows
 from ...core.jobs import key_of, scratch_folder
 from ...crossval import CrossValidation, chosen_anew
@@ -234,7 +233,7 @@ class RecipeRun:
         return results
 
 
-def pairs_of(obtained: Results) -> list[dict[str, Any]]:
+def pairs_of(obtained: Results) -> list[Content]:
     """Test the first variant against each other variant, at the same magnification."""
     first_panels: dict[int | None, Panel] = {}
     pairs = []

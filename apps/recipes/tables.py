@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...core import InputError
+from ...core import Content, InputError
 from ...core.formats import Floats, read_json, read_rows
 from ...data import match_class
 from ...evaluate import (
@@ -59,7 +59,7 @@ class Obtained:
     panel: Panel
 
     @functools.cached_property
-    def files(self) -> dict[str, Any]:
+    def files(self) -> Content:
         """The content of ``metrics.json``."""
         return dict(read_json(self.folder / "metrics.json"))
 

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException as Refusal
 from starlette.requests import ClientDisconnect
 
 from ... import __version__
-from ...core import BchistoError, message_of
+from ...core import BchistoError, Content, message_of
 from ...core.formats import limits
 from ...data import SYSTEM, spacing_of
 from ...evaluate.report import page_templates, style_of, template_text
@@ -153,7 +153,7 @@ def _add_labels(app: FastAPI, rounds: Rounds) -> None:
     """Add the routes by which people label images in rounds."""
 
     @app.get("/api/labels")
-    def labels() -> dict[str, Any]:
+    def labels() -> Content:
         """Return the images of the last round with their answers, the classes, and the figures so far.
 
         An answer is a label after `=`, `?` for an image that cannot be told, or empty.
@@ -163,7 +163,7 @@ def _add_labels(app: FastAPI, rounds: Rounds) -> None:
     @app.put("/api/labels")
     def give_label(
         image_id: str, answer: str = "", seen: str = "", suggested: bool = False
-    ) -> dict[str, Any]:
+    ) -> Content:
         """Answer an image of the last round; `suggested` before you show the suggestion, with the answer that it has.
 
         `seen` is its answer as you know it: status 409 if it has another one by now.
@@ -172,7 +172,7 @@ def _add_labels(app: FastAPI, rounds: Rounds) -> None:
         return labels()
 
     @app.post("/api/rounds")
-    def begin_round(number: int) -> dict[str, Any]:
+    def begin_round(number: int) -> Content:
         """Begin the next round if the last one has that number, and each of its images an answer."""
         rounds.begin(number)
         return labels()
@@ -307,7 +307,7 @@ class _Pages:
             page.render(**values, **facts, limits=limits, system=SYSTEM.pattern), status
         )
 
-    def _results(self, model: int) -> dict[str, Any]:
+    def _results(self, model: int) -> Content:
         """Return the template's values for the images of a model."""
         session = self._session
         session.check_model(model)

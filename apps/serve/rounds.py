@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from fastapi import HTTPException
 
 from ...boost import train
-from ...core import BchistoError, InputError, from_options, message_of, reworded
+from ...core import BchistoError, Content, InputError, from_options, message_of, reworded
 from ...core.formats import CsvTable, read_csv
 from ...core.jobs import in_turn, write_rows
 from ...core.runs import load_config
@@ -221,7 +220,7 @@ class Rounds:
         # as bchisto next, which names no command in the first round; models that are trained are only read
         self._is_due = current.number > 1
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Content:
         """Return the last round, what is done now, what boost printed last, and what stops this."""
         current = self._round()
         images = [

@@ -18,7 +18,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from ...core import BchistoError, InputError, counted, reworded, system_reason
+from ...core import BchistoError, Content, InputError, counted, reworded, system_reason
 from ...core.formats import limits
 from .engine import Engine, R
 from .worker import (
@@ -348,7 +348,7 @@ class Session:
             count_text = counted(len(rest), "image")
             _log.warning("%s: %s not predicted; give them to predict", self._top, count_text)
 
-    async def show(self, item: Item, kind: str, target: str) -> tuple[Path, dict[str, Any]]:
+    async def show(self, item: Item, kind: str, target: str) -> tuple[Path, Content]:
         """Return a picture of an image and the facts shown next to it; draw it if it does not exist.
 
         Raises

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...core import BchistoError, InputError, limited, printable, written
+from ...core import BchistoError, Content, InputError, limited, printable, written
 from ...core.formats import limits
 from ...core.jobs import Ticker, remove_output, write_or_remove
 from ...core.models import bundle_lines, bundle_stores
@@ -165,7 +165,7 @@ class Item(ImageAnswer):
     size: int = 0
     prediction: Prediction | None = None
     next_class: str = ""
-    shown: dict[str, dict[str, Any]] = field(default_factory=dict)
+    shown: dict[str, Content] = field(default_factory=dict)
 
     @property
     def record(self) -> ImageRecord:
@@ -448,7 +448,7 @@ def _patients(model: PageModel, root: Path) -> dict[Path, str | None]:
     return {}
 
 
-def draw(model: PageModel, item: Item, kind: str, target: str, path: Path) -> dict[str, Any]:
+def draw(model: PageModel, item: Item, kind: str, target: str, path: Path) -> Content:
     """Write a picture of an image, and return the facts shown next to it.
 
     Parameters
@@ -480,7 +480,7 @@ def draw(model: PageModel, item: Item, kind: str, target: str, path: Path) -> di
     return {}
 
 
-def _draw_map(model: PageModel, record: ImageRecord, target: str, path: Path) -> dict[str, Any]:
+def _draw_map(model: PageModel, record: ImageRecord, target: str, path: Path) -> Content:
     """Write a heat map laid over an image, and the regions of its highest values; return the facts shown next to it."""
     explanation = explain_image(_loaded(model), record, file=model.path, target=target)
     write_regions(path.with_suffix(".geojson"), explanation, record)

@@ -19,7 +19,7 @@ from xml.etree import ElementTree  # nosec B405 - `_Tree` refuses document types
 
 import numpy as np
 
-from ...core import DAMAGE, InputError, first_line
+from ...core import DAMAGE, Content, InputError, first_line
 from ...core.formats import (
     SLIDE_SUFFIXES,
     Floats,
@@ -432,9 +432,7 @@ def _ring(points: Any) -> Floats:
     return ring
 
 
-def tile_feature(
-    box: Sequence[float], measured: Mapping[str, float], **further: Any
-) -> dict[str, Any]:
+def tile_feature(box: Sequence[float], measured: Mapping[str, float], **further: Any) -> Content:
     """Return a tile from its left, top, right and bottom, pixels of level 0."""
     import shapely
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...core import (
+    Content,
     ImageError,
     InputError,
     Many,
@@ -113,10 +114,6 @@ class Row(NamedTuple):
     y: object
     mpp: str
     drawn: str
-
-
-Content = dict[str, Any]
-"""What was cut of a slide: the entries that `CutResult` lists, and its ``digest``, ``key`` and ``failures``."""
 
 
 class SlideUnit(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core import InputError, counted, few, one_of
+from ...core import Content, InputError, counted, few, one_of
 from ...core.formats import Floats, Integers, Pixels
 from ...core.jobs import geojson_feature, joined_boxes
 from ...data import match_class
@@ -103,7 +103,7 @@ class TileMap:
         sides = np.hstack([self.places, self.places + 1]) * self.side
         return np.minimum(np.rint(sides), [*ends, *ends]).astype(np.int64)
 
-    def tile_features(self) -> Iterator[dict[str, Any]]:
+    def tile_features(self) -> Iterator[Content]:
         """Yield each tile as a GeoJSON feature, with its probabilities as measurements."""
         marks = self.marks
         names = [f"p {name}" for name in self.colours]
@@ -114,7 +114,7 @@ class TileMap:
             label = {"name": tile.predicted, "color": self.colours[tile.predicted]}
             yield tile_feature(box, numbers, classification=label)
 
-    def region_features(self) -> Iterator[dict[str, Any]]:
+    def region_features(self) -> Iterator[Content]:
         """Yield each region of tiles of one class that share edges as a GeoJSON feature, with holes."""
         import shapely
 

@@ -15,8 +15,9 @@ import math
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from .. import Content
 from . import files, limits
 
 _CHANNEL = re.compile(r"<(?:\w{1,99}:)?Channel\b([^<>]*)")
@@ -61,7 +62,7 @@ class Description(NamedTuple):
 
 
 def describe(
-    text: str, *, samples: int, resolutions: list[float], beside: dict[str, Any] | None
+    text: str, *, samples: int, resolutions: list[float], beside: Content | None
 ) -> Description:
     """Read the description of a page.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import Content
 from .packs import atomic_output, json_text
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def geojson_feature(
     kind: str, polygon: Geometry, measured: Mapping[str, float], **further: Any
-) -> dict[str, Any]:
+) -> Content:
     """Return a polygon as a GeoJSON feature in QuPath's form.
 
     Parameters

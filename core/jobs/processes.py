@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .. import printable
+from .. import Content, printable
 
 _SCRATCH = "bchisto-"
 _SEMAPHORES = Path("/dev/shm")  # nosec B108
@@ -133,7 +133,7 @@ def when_orphaned(action: Callable[[], object], *, parent: int) -> None:
     threading.Thread(target=follow, daemon=True, name="bchisto-follow").start()
 
 
-def this_process() -> dict[str, Any]:
+def this_process() -> Content:
     """Return a description that identifies this process on any host, JSON-ready.
 
     Returns

@@ -19,6 +19,7 @@ import numpy as np
 from .. import (
     DAMAGE,
     BundleError,
+    Content,
     InputError,
     MissingInputError,
     first_line,
@@ -144,7 +145,7 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
             f"{self._path}: not a bchisto model file, or damaged ({reason}); copy or train it again"
         )
 
-    def _check(self) -> dict[str, Any]:
+    def _check(self) -> Content:
         """Check the members of the archive, and return its manifest."""
         names = self._zip.namelist()
         info = self._zip.getinfo(MANIFEST)
@@ -152,7 +153,7 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
             raise BundleError(
                 f"{self._path}: its manifest is larger than one can be; it is not read"
             )
-        manifest: dict[str, Any] = parse_json(self._zip.read(MANIFEST), most=limits.MANIFEST_VALUES)
+        manifest: Content = parse_json(self._zip.read(MANIFEST), most=limits.MANIFEST_VALUES)
         if manifest.get("kind") != BUNDLE_KIND:
             raise ValueError("its manifest is of another kind")
         if sorted(names) != sorted((MANIFEST, *manifest["members"])):

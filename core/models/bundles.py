@@ -17,6 +17,7 @@ from .. import (
     Banner,
     BchistoError,
     BundleError,
+    Content,
     OutputError,
     PathInput,
     converted,
@@ -40,9 +41,6 @@ _HEAD = {"kind": BUNDLE_KIND, "schema_version": BUNDLE_SCHEMA, "bchisto_version"
 """First entries of a manifest."""
 
 _KINDS = {"boosted": "boosted models", "cnn": "CNNs"}
-
-Content = dict[str, Any]
-"""A part of a manifest, as JSON."""
 
 Member = tuple[str, Callable[[], bytes]]
 """Name of a member, and a function that returns its bytes."""

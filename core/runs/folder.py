@@ -20,7 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from .. import InputError, Message, OverwrittenError, SettingsConflictError, counted, few
+from .. import Content, InputError, Message, OverwrittenError, SettingsConflictError, counted, few
 from ..formats import read_json
 from ..jobs import ensure_folder, remove_leftovers, set_aside, write_json
 
@@ -87,7 +87,7 @@ class ImageChange:
                 parts.append(f"{counted(len(images), noun)} {what} ({names})")
         return ", ".join(parts)
 
-    def json(self) -> dict[str, Any]:
+    def json(self) -> Content:
         """Return all non-empty fields as lists, JSON-ready."""
         return {name: list(images) for name, images in vars(self).items() if images}
 
@@ -354,13 +354,13 @@ class FolderSettings:
                 clashes.append(f"{name}: {clash}")
         return "; ".join(filter(None, clashes))
 
-    def _read_begun(self) -> dict[str, Any]:
+    def _read_begun(self) -> Content:
         """Return the content of the settings file; empty if there is no finished work."""
         if not self.begun:
             return {}
         return self._read()
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> Content:
         """Return the content of the settings file; empty if there is none."""
         path = self.folder / _FILE
         content = _read_whole(path)

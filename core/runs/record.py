@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from .. import BchistoError, InputError, MissingInputError
+from .. import BchistoError, Content, InputError, MissingInputError
 from ..formats import parse_yaml, read_json
 from ..jobs import (
     UnderWayError,
@@ -83,10 +83,6 @@ _PACKAGES = (
     "Pillow",
     "joblib",
 )
-
-
-Content = dict[str, Any]
-"""What a record holds, as JSON."""
 
 
 ENDING = "BCHISTO_ENDING"
@@ -380,7 +376,7 @@ def as_text(digests: dict[str, str]) -> str:
     return " ".join(f"{part}:{digest}" for part, digest in sorted(digests.items()))
 
 
-def load_config(config: Path, *, command: str) -> dict[str, Any]:
+def load_config(config: Path, *, command: str) -> Content:
     """Read the options for `command` from a YAML file or from a previous ``run.json``.
 
     Parameters
@@ -422,7 +418,7 @@ def load_config(config: Path, *, command: str) -> dict[str, Any]:
     return {str(key).replace("-", "_"): value for key, value in content.items()}
 
 
-def _options_of(record: Values) -> dict[str, Any]:
+def _options_of(record: Values) -> Content:
     """Return the options of a record, with paths that are valid in the current folder."""
     options = dict(record["config"])
     out = options.get("out")

@@ -106,7 +106,7 @@ def fingerprint(image: RgbImage) -> Fingerprint:
     grey = grey_levels(image)
     enlarged = max(1.0, _SHORTEST / max(grey.shape))
     grey = cv2.resize(grey, None, fx=enlarged, fy=enlarged, interpolation=cv2.INTER_CUBIC)
-    sift = cv2.SIFT_create(
+    sift = cv2.SIFT.create(
         nfeatures=min(_MOST_POINTS, round(grey.size**0.5)),
         contrastThreshold=_LEAST_CONTRAST,
         enable_precise_upscale=True,
@@ -265,7 +265,7 @@ def _candidates(points: Sequence[Fingerprint]) -> list[tuple[int, int]]:
         return []
     descriptors = np.concatenate([item[:, 2:] for item in points]).astype(np.float32)
     cv2.setRNGSeed(0)  # of the trees, which OpenCV draws by the generator of the thread
-    index = cv2.flann_Index(descriptors, {"algorithm": 1, "trees": _TREES})
+    index = cv2.flann.Index(descriptors, {"algorithm": 1, "trees": _TREES})
     pairs = set()
     for image, item in enumerate(points):
         own = item[:, 2:].astype(np.float32)

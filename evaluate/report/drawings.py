@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core import counted
+from ...core import Content, counted
 from .. import (
     Metrics,
     Panel,
@@ -43,7 +43,7 @@ _THIN = {"color": _GREY, "linewidth": 0.6, "alpha": 0.5}
 _POINTS = ("#2a8c4a", "#1f5fa8", "#b8651b", "#8a3fa0")
 
 Rates = tuple[Values, Values]
-Curve = tuple[str, Rates, dict[str, Any]]
+Curve = tuple[str, Rates, Content]
 """Label, rates and style of a curve."""
 Curves = Mapping[str, Mapping[str, Sequence[Any]]]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core import counted, plural
+from ...core import Content, counted, plural
 from .. import Metrics, Panel, PredictionTable, conclude, constant_folds, rankings, verdict_of
 from .answer import findings, leading, side_by_side
 from .drawings import calibration_drawings, results_drawing, roc_drawing
@@ -55,7 +55,7 @@ def glance_section(
     one. `links` are the addresses of the tables' own reports by their names; for `pairs` see `first_block`.
     """
     if len(panels) == 1:
-        values: dict[str, Any] = {"a": conclude(panels[0].metrics), "address": address}
+        values: Content = {"a": conclude(panels[0].metrics), "address": address}
         meaning = Block(template="meaning.html", values=values)
         return Section("Errors, and what the figures mean", [*errors[0], meaning])
     rows = side_by_side(rankings(panels, pairs), comparisons=len(pairs))

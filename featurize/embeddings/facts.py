@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...core import InputError, readable_name
+from ...core import Content, InputError, readable_name
 from ...core.formats import fits, is_text, limits
 
 UNKNOWN = "unknown"
@@ -58,7 +58,7 @@ FACTS = {
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def settled_facts(path: Path, stated: Mapping[str, Any]) -> dict[str, Any]:
+def settled_facts(path: Path, stated: Mapping[str, Any]) -> Content:
     """Return the facts whose names are in `FACTS`, checked.
 
     Raises
@@ -78,7 +78,7 @@ def settled_facts(path: Path, stated: Mapping[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def header_facts(header: Mapping[str, Any]) -> dict[str, Any]:
+def header_facts(header: Mapping[str, Any]) -> Content:
     """Return the facts in the header of a feature file; for imported embeddings, those of their file."""
     if header.get("mode") == IMPORTED:
         origin = header[IMPORTED]

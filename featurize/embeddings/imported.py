@@ -7,12 +7,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ... import __version__
-from ...core import InputError, MissingInputError, SettingsConflictError, counted, few
+from ...core import Content, InputError, MissingInputError, SettingsConflictError, counted, few
 from ...core.formats import GROUP, IMAGE, LABEL, read_csv, refuse_deadly
 from ...core.jobs import ensure_folder, key_of
 from ...data import (
@@ -176,7 +176,7 @@ def _keep(embeddings: Embeddings, path: Path, *, overwrite: bool) -> Path:
     return path
 
 
-def _settings(embeddings: Embeddings) -> dict[str, Any]:
+def _settings(embeddings: Embeddings) -> Content:
     """Return the settings of a feature file: known facts on how the embeddings were made."""
     facts = {name: value for name, value in embeddings.facts.items() if name != "pooled"}
     return {
@@ -192,7 +192,7 @@ def _settings(embeddings: Embeddings) -> dict[str, Any]:
     }
 
 
-def _origin(embeddings: Embeddings) -> dict[str, Any]:
+def _origin(embeddings: Embeddings) -> Content:
     labels = sorted(set(filter(None, embeddings.labels)))
     classes = [str(name) for name in embeddings.facts.get("classes", ())]
     if not classes or not set(labels) <= set(classes):
