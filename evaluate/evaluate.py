@@ -292,7 +292,7 @@ class _Reader:
             view = self.view.over(facts.view)
             classes = choice.classes or facts.run.get("classes", ())
             for predictions in read_predictions(path, classes=classes, name=name):
-                table = facts.described(predictions)
+                table = replace(facts.described(predictions), ordered=choice.ordered)
                 self.banners.update(dict.fromkeys(_notes(table, facts)))
                 if not table.fold_numbers:
                     groups = self.groups_of_training.intersection(table.groups)

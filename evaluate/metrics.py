@@ -507,17 +507,19 @@ def agreement(matrices: Values, weights: Values) -> Values:
 
 
 def graded(table: PredictionTable) -> list[Part | None]:
-    """Return the kappa with quadratic weights of classes whose names differ in a number at their end, as of grades.
+    """Return the kappa with quadratic weights of grades: in a given order, or with names that differ in a last number.
 
     References
     ----------
     Cohen 1968.
     """
     stems = {name.rstrip("0123456789") for name in table.classes}
+    numbers = np.arange(len(table.classes))
     # two grades have the plain kappa
-    if len(table.classes) < 3 or len(stems) > 1:
+    if len(numbers) < 3 or not (table.ordered or len(stems) == 1):
         return [None]
-    numbers = np.array([int("0" + name.removeprefix(*stems)) for name in table.classes])
+    if not table.ordered:
+        numbers = np.array([int("0" + name.removeprefix(*stems)) for name in table.classes])
     weights = 1.0 - np.square(numbers[:, np.newaxis] - numbers)
     return [matrix_part(functools.partial(agreement, weights=weights), table)]
 

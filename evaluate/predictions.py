@@ -75,6 +75,8 @@ class PredictionTable:
     marks : tuple of str, optional
         Whether the image of each row was drawn for labelling, ``random`` or ``not random``; any other text if that is
         not known.
+    ordered : bool
+        Whether the classes are grades in this order.
     """
 
     name: str
@@ -98,6 +100,7 @@ class PredictionTable:
     doubts: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     shares: Values | None = None
+    ordered: bool = False
 
     def __len__(self) -> int:
         return len(self.image_ids)

@@ -74,6 +74,10 @@ class TableChoice(Settings):
         commas=True,
         help="Class order; default: that of the run, of a known dataset, or of the table.",
     )
+    ordered: bool = option(
+        False,
+        help="Classes are grades in this order, for a weighted kappa; default: if names end in numbers, by these.",
+    )
     margin: float | None = option(
         None,
         least=0,

@@ -45,6 +45,10 @@ TWO_CLASS_RULES = ("sum", "max")
 """``sum`` adds the probabilities of the positive classes; ``max`` takes the largest of each side and
 renormalises, as the published code of Rakhlin et al. 2018 does."""
 
+RARE = 0.2
+"""Share of positive rows below which precision is shown, too: ROC curves hide how few of those called are positive
+(Saito & Rehmsmeier 2015)."""
+
 PREDICTED_CLASS = "predicted class"
 """The rule of a table without probabilities, which none can be chosen for."""
 
@@ -258,7 +262,8 @@ def two_class_scores(probabilities: Values, positive: Mask, *, rule: str) -> Val
 def two_class_figures(table: PredictionTable, view: TwoClassView, units: Units) -> Entry:
     """Return the entry ``two_class`` of ``metrics.json``.
 
-    ``auc_per_fold`` is null where a fold tests one side only, ``prevalence`` the share of positive rows, ``limit``
+    ``auc_per_fold`` is null where a fold tests one side only, ``prevalence`` the share of positive rows,
+    ``average_precision`` of all scores together if that is below `RARE`, ``limit``
     that of `limit_of` if shares in training decide on calls of two classes; for
     ``thresholds`` see `called_point`, for ``wanted`` `wanted_point`, and for the rest `recalibration`.
     """
@@ -289,6 +294,10 @@ def two_class_figures(table: PredictionTable, view: TwoClassView, units: Units) 
     }
     if table.shares is not None and len(table.classes) == 2:
         figures["limit"] = sides.limit
+    if table.probabilities is not None and 0.0 < figures["prevalence"] < RARE:
+        from sklearn.metrics import average_precision_score
+
+        figures["average_precision"] = average_precision_score(sides.truth, sides.scores)
     if calibration_note(table) is None:
         figures |= recalibration(sides.scores, sides.truth, units=units)
     return figures

@@ -17,7 +17,7 @@ from ...boost import Classifier, TrainingPart, fit_head, get_head
 from ...core import InputError, Pairs
 from ...core.formats import Array, Flags, Floats32
 from ...data import DatasetFacts, FoldChoice
-from ...evaluate import Figure, PredictionTable, compare_tables, metrics_of, take_rows
+from ...evaluate import Figure, PredictionTable, called, compare_tables, metrics_of, take_rows
 from ...evaluate.report import page_templates
 from .images import RunImages
 
@@ -145,12 +145,15 @@ def _curve(
     for share in _SHARES:
         counts = []
         scores = []
+        shares = []
         for fold, is_test in enumerate(folds):
             present = np.unique(members[~is_test])
             count = math.ceil(share * len(present))
             kept = np.random.default_rng(fold).permutation(present)[:count]
             train = np.flatnonzero(~is_test & np.isin(members, kept))
             counts.append(count)
+            labels = np.bincount(truth.labels[train], minlength=len(truth.classes))
+            shares.append(labels / len(train))
             model = train_model(rows[train], take_rows(truth, train), seed=fold)
             scores.append(model.predict_proba(rows[:, np.newaxis]))
         sizes.append(round(np.mean(counts)))
@@ -159,7 +162,7 @@ def _curve(
             replace(
                 take_rows(truth, tested),
                 probabilities=probabilities,
-                predicted=probabilities.argmax(axis=1),
+                predicted=called(probabilities, np.array(shares)[numbers]),
                 folds=tuple(numbers.tolist()),
             )
         )

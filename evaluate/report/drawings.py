@@ -225,6 +225,31 @@ def _roc_curves(table: PredictionTable, sides: TwoSides, view: Metrics) -> tuple
     return curves, kind
 
 
+def precision_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
+    """Draw the precision of the two-class view with what chance reaches; None if positive rows are not rare."""
+    view = metrics.get("two_class", {})
+    if "average_precision" not in view:
+        return None
+    from sklearn.metrics import precision_recall_curve
+
+    sides = two_sides(table, view["positive"], view["rule"])
+    precision, recall, _ = precision_recall_curve(sides.truth, sides.scores)
+    chance = f"chance {view['prevalence']:.3f}"
+    average = f"average precision {view['average_precision']:.3f}"
+
+    def draw(axes: Any) -> None:
+        axes.axhline(view["prevalence"], label=chance, color=_GREY, linestyle=":")
+        axes.step(recall, precision, label=average, color=_BLUE, where="post")
+        axes.set(xlabel="sensitivity", ylabel="PPV (precision)", ylim=(-0.01, 1.01))
+        axes.legend()
+
+    return _drawn(
+        draw,
+        f"Precision by sensitivity: {average}, {chance}.",
+        f"Precision by sensitivity of all scores together: {average}, {chance}",
+    )
+
+
 def calibration_drawings(table: PredictionTable, metrics: Metrics) -> list[Drawing]:
     """Draw the reliability of the confidence, and of the positive score with its net benefit.
 

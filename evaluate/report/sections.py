@@ -13,7 +13,7 @@ import numpy as np
 from ...core import Content, counted, plural
 from .. import Metrics, Panel, PredictionTable, conclude, constant_folds, rankings, verdict_of
 from .answer import findings, leading, side_by_side
-from .drawings import calibration_drawings, results_drawing, roc_drawing
+from .drawings import calibration_drawings, precision_drawing, results_drawing, roc_drawing
 from .page import NOTHING, Block, Drawing, Grid, Section, percent
 from .tables import further_figures
 
@@ -107,6 +107,7 @@ def panel_sections(
             drawings |= {
                 "reliability": calibration_drawings(panel.table, metrics),
                 "roc": roc_drawing(panel.table, metrics),
+                "precision": precision_drawing(panel.table, metrics),
             }
         values |= drawings
         block = Block(template="calibration.html", values=values, folded=folded)

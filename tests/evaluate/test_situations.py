@@ -202,6 +202,13 @@ def numbered(table, *, each=20, **column):
     return replace(table, units=units, folds=None, more={name: [*map(value, order)]})
 
 
+def from_share(table, share):
+    """Return a table of two classes that is called by the shares of these in training, of the second `share`."""
+    predicted = (table.shares[:, 1] >= share).astype(int)
+    limits = np.array([1 - share, share])[predicted].tolist()
+    return replace(table, predicted=predicted, says_predicted=True, more={"called_from": limits})
+
+
 def right_of(table):
     """Return how many rows of a table are right."""
     return int((table.truth == table.predicted).sum())
@@ -232,6 +239,21 @@ PREVALENCE = {
         calls(images((370, 30), per=5), (0.89, 0.93)),
         "better",
         never=r"worse than predicting benign",
+        page=r"average precision 0\.\d+, chance 0\.075",
+    ),
+    "good, 25 % are malignant": one(
+        "one of four is not rare: precision hides nothing",
+        calls(images((240, 80)), 0.9),
+        "better",
+        never=r"average precision",
+    ),
+    "called from the share in training": one(
+        "the models' classes were as unequal: 0.3 is called malignant, and no limit contradicts that",
+        from_share(ranked(images((240, 80)), low=0.02, high=0.48, overlap=0.1), 0.25),
+        "better",
+        never=THRESHOLD,
+        page=r"0\.25, share in training",
+        values={"call": "share", "two_class.limit": 0.25},
     ),
     "good, and not shown to be by patient": one(
         "18 of 20 benign and 150 of 180 malignant images, of two per patient: fewer than 'malignant for all', 90 %",
@@ -581,6 +603,13 @@ GRADES = {
         "better",
         page=r"weighted kappa 0\.\d",
     ),
+    "grades in words": one(
+        "an order that is given, of names that tell none",
+        calls(images((80,) * 3, classes=THREE), 0.8),
+        "better",
+        page=r"weighted kappa 0\.\d",
+        options="--ordered",
+    ),
     "classes without an order": one(
         "letters are no grades",
         calls(images((80,) * 4, classes=FOUR), 0.7),
@@ -704,6 +733,12 @@ FEW = {
     ),
     "six patients, nearly all right": one(
         "28 of 30", calls(images((15, 15), per=5, folds=3), 0.93), "better", clear=False
+    ),
+    "twenty images in ten folds, all pairs right": one(
+        "ten independent pairs: all right is likely from .74 on, and no more is known",
+        calls(images((10, 10), per=1, folds=10), 1),
+        "better",
+        clear=False,
     ),
     "rows without a label": one(
         "20 rows have no label: they are left out, and counted", GOOD, "better"
@@ -1672,7 +1707,10 @@ def surest_right(situation, said):
 def grades_right(situation, said):
     """Kappa of grades is 1 less the mean squared distance of calls over that of calls by chance (Cohen 1968)."""
     for table, metrics in zip(situation.tables, said.result["tables"].values(), strict=True):
-        numbers = [re.fullmatch(r"(\D*)(\d+)", name) for name in table.classes]
+        names = table.classes
+        if "--ordered" in situation.options:
+            names = [str(place) for place in range(len(names))]
+        numbers = [re.fullmatch(r"(\D*)(\d+)", name) for name in names]
         stems = {match and match[1] for match in numbers}
         kappa = metrics["weighted_kappa"]
         if len(numbers) < 3 or len(stems) > 1 or None in stems:
