@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import BundleError, Content, Kind
+from ..core import BundleError, Content, Entries, Kind
 from ..core.formats import Floats32
 from ..core.models import Archive, BundleFacts, Member, stores_of
 from ..encoders import card_of
@@ -177,7 +177,7 @@ class Bundle(BundleFacts):
         path: Path,
         facts: BundleFacts,
         *,
-        stores: Mapping[str, Mapping[str, Any]],
+        stores: Mapping[str, Entries],
         models: Mapping[str, Sequence[Member]],
         head: str = "lightgbm",
         reference: bytes | None = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -10,7 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from ..core import InputError, converted
+from ..core import Entries, InputError, converted
 from ..core.formats import Array
 from .head import TrainingPart, TrainingTerms
 from .heads import fit_head, get_head
@@ -51,7 +50,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         seeds: int = 5,
         preset: str = "published",
-        params: Mapping[str, Any] | None = None,
+        params: Entries | None = None,
         seed: int = 0,
     ) -> None:
         self.head = head

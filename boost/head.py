@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from ..core import InputError
+from ..core import Entries, InputError
 from .presets import Preset
 from .trees import Features, Integers, Params, Probabilities
 
@@ -141,7 +141,7 @@ class HeadSpec:
     parse: Callable[[bytes], Classifier]
     seeded: bool = False
     params: Callable[..., Params] = lambda terms, *, classes, **seed_and_fold: seed_and_fold
-    settings: Callable[[TrainingTerms], Mapping[str, Any]] = lambda terms: {}
+    settings: Callable[[TrainingTerms], Entries] = lambda terms: {}
     shown: Callable[[TrainingTerms], Mapping[str, str]] = lambda terms: {}
     method: str = ""
     packages: tuple[str, ...] = ()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
-from ..core import counted, listed, plain_options
+from ..core import Entries, counted, listed, plain_options
 from ..crossval import citation_of
 from ..encoders import card_of
 from ..featurize import IMPORTED, UNKNOWN, FeaturizeSettings, StainOutcome, settings_from
@@ -13,7 +12,7 @@ from ..stains import get_stain
 from .head import HeadSpec
 from .units import ModelUnit
 
-Header = Mapping[str, Any]
+Header = Entries
 """Settings and origin of a feature file."""
 
 _EXCEPTIONS = {

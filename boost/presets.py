@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Content, InputError, first_line
+from ..core import Content, Entries, InputError, first_line
 from ..core.formats import parse_yaml
 from ..core.jobs import hushed_start
 from .trees import Params, fit_text, import_lightgbm, pack_text, parse_model
@@ -225,7 +225,7 @@ In the others a tree gets a tenth of the features, which are redundant, and half
 few images. There are also a quarter of the bins and fewer leaves. ``docs/performance.md`` has the measurements.
 """
 
-PRESET_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+PRESET_OPTIONS: Mapping[str, Entries] = {
     "published": {"call": "plain"},
     "standard": {"heads": ("svm", "lightgbm"), "seeds": 2},
     "quick": {"heads": ("svm", "lightgbm"), "seeds": 1},

@@ -12,6 +12,7 @@ from typing import Any
 from ..core import (
     Content,
     Converted,
+    Entries,
     InputError,
     Many,
     OptionalPath,
@@ -84,7 +85,7 @@ class BoostSettings(Settings):
         choices=tuple(PRESETS),
         help="Settings of LightGBM; standard and quick take a tenth to a quarter of the time.",
     )
-    params: Mapping[str, Any] = option(
+    params: Entries = option(
         factory=dict,
         flag="param",
         metavar="KEY=VALUE",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import BundleError, DependencyError, InputError, counted
+from ..core import BundleError, DependencyError, Entries, InputError, counted
 from ..core.formats import Array, Floats, Floats32, Integers, limits
 from ..core.models import pack_arrays, unpack_arrays
 
@@ -20,7 +20,7 @@ Features = Floats32
 Probabilities = Floats
 """Probabilities of shape (images, classes)."""
 
-Params = Mapping[str, Any]
+Params = Entries
 """Parameters of a model by name."""
 
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..core import (
     Banner,
     BchistoError,
+    Entries,
     InputError,
     Kind,
     Message,
@@ -103,7 +104,7 @@ class ModelUnit:
     head: str
     seed: int
     terms: TrainingTerms
-    params: Mapping[str, Any]
+    params: Entries
     folder: Path
 
     @functools.cached_property

@@ -6,13 +6,12 @@ import csv
 import functools
 import logging
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core import IN_FILE, InputError, Message, counted, from_options, neutral, written
+from ..core import IN_FILE, Entries, InputError, Message, counted, from_options, neutral, written
 from ..core.jobs import Work
 from .ending import done, echo, end_check, next_commands, quoted, typed_names
 from .help import help_all
@@ -153,7 +152,7 @@ def _check_options() -> Options:
 _COLUMNS = ("image_id", "path", "label", "group", "magnification", "mpp", "source")
 
 
-def _checked_outputs(options: Mapping[str, Any]) -> dict[str, Path]:
+def _checked_outputs(options: Entries) -> dict[str, Path]:
     """Return the files to write, by their options; refuse one file for both, and tables of others among the images."""
     from ..core.jobs import refuse_among
     from ..data import FOLD_COLUMNS
@@ -172,7 +171,7 @@ def _checked_outputs(options: Mapping[str, Any]) -> dict[str, Path]:
     return outputs
 
 
-def _write_tables(options: Mapping[str, Any]) -> None:
+def _write_tables(options: Entries) -> None:
     """Write the table of the images, or a fold list, or both."""
     from ..core.jobs import refuse_overwriting, write_rows
     from ..data import ImageSelection
@@ -201,7 +200,7 @@ def _write_tables(options: Mapping[str, Any]) -> None:
     done([*outputs.values()], then=then)
 
 
-def _write_folds(dataset: Dataset, options: Mapping[str, Any]) -> None:
+def _write_folds(dataset: Dataset, options: Entries) -> None:
     """Write the fold list of a scheme, with near-duplicates in one part."""
     from ..data import dataset_plan, find_copies, unknown_groups, write_fold_list
 

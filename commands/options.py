@@ -19,6 +19,7 @@ from click.core import ParameterSource
 from ..core import (
     IN_FILE,
     Content,
+    Entries,
     InputError,
     Message,
     Option,
@@ -76,7 +77,7 @@ class Offered(click.Choice[str]):
 
 
 _TYPES: Mapping[Any, Any] = {int: int, float: float, Path: PATH}
-_FILES: Mapping[str, Any] = {"input": FILE, "output": OUT_FILE}
+_FILES: Entries = {"input": FILE, "output": OUT_FILE}
 
 
 def options_of(
@@ -200,7 +201,7 @@ def bundle_options() -> Options:
     yield weights_flag()
 
 
-def images_of(options: Mapping[str, Any]) -> tuple[Path, ...]:
+def images_of(options: Entries) -> tuple[Path, ...]:
     """Return the new images that `bundle_options` names, by the option or as arguments."""
     return (*options["images"], *options["more_images"])
 
@@ -224,7 +225,7 @@ def preset_option(default: str) -> click.Option:
     )
 
 
-def preset_flag(values: Callable[[str], Mapping[str, Any]]) -> Content:
+def preset_flag(values: Callable[[str], Entries]) -> Content:
     """Return attributes for the option ``--preset``, which sets other options if it is named, unless they are typed.
 
     Parameters

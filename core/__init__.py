@@ -36,6 +36,7 @@ from .errors import (
 from .extensions import extension_names, load_extension, misnamed
 from .messages import (
     Content,
+    Entries,
     Message,
     Names,
     Pairs,

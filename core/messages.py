@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import re
 import string
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import islice
@@ -20,6 +20,9 @@ from typing import Any
 
 Content = dict[str, Any]
 """What a file of JSON, a table of settings, or a header holds: values by their names."""
+
+Entries = Mapping[str, Any]
+"""The same, only to be read."""
 
 Pairs = tuple[tuple[str, str], ...]
 """Pairs of texts, such as images that cannot be used, and why."""

@@ -6,11 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core import Banner, Content, Kind, Pairs, counted, has_kind, html_lines, plural, public
+from ..core import (
+    Banner,
+    Content,
+    Entries,
+    Kind,
+    Pairs,
+    counted,
+    has_kind,
+    html_lines,
+    plural,
+    public,
+)
 from ..core.formats import Pixels
 from ..core.jobs import Share, write_json, write_rows
 from ..core.models import BundleFacts, TrainingImages
@@ -262,7 +273,7 @@ class Outputs:
     methods: Sequence[tuple[str, str]]
     settings: Mapping[str, str]
     picture: Callable[[str], Pixels] | None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Entries = field(default_factory=dict)
     paper: PaperTable | None = None
     members: Sequence[PredictionTable] = ()
     shown: int | None = None
@@ -333,9 +344,7 @@ class Outputs:
             )
         return replace(result, assembled=True, unreported=tuple(unwritten))
 
-    def _bundle_facts(
-        self, metrics: Mapping[str, Mapping[str, Any]], result: CrossValidation
-    ) -> BundleFacts:
+    def _bundle_facts(self, metrics: Mapping[str, Entries], result: CrossValidation) -> BundleFacts:
         """Return the facts that the model file holds beside the models."""
         plan = self.training.plan
         images = self.training.images
@@ -423,7 +432,7 @@ class Outputs:
         return {**facts, **self.facts}
 
 
-def _two_class_facts(view: Mapping[str, Any] | None) -> Content | None:
+def _two_class_facts(view: Entries | None) -> Content | None:
     """Return the thresholds of the two-class metrics for a model file, without the figures that were measured there."""
     if not view:
         return None

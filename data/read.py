@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..core import (
     NOT_UTF_8,
     Content,
+    Entries,
     InputError,
     Message,
     MissingInputError,
@@ -40,7 +40,7 @@ _OF_ALL = ("dataset", "classes", "mpp", "only")
 """Options for images of every layout."""
 
 
-def read_images(options: Mapping[str, Any], given: Content) -> Dataset:
+def read_images(options: Entries, given: Content) -> Dataset:
     """Read the images that options select; problems become findings of the dataset.
 
     Parameters
@@ -99,7 +99,7 @@ def read_images(options: Mapping[str, Any], given: Content) -> Dataset:
 
 
 def _records_of(
-    layout: LayoutSpec, root: Path, options: Mapping[str, Any], given: Mapping[str, Any]
+    layout: LayoutSpec, root: Path, options: Entries, given: Entries
 ) -> tuple[list[ImageRecord], Findings]:
     """Read the records of a layout; options that are not for it are errors."""
     # the context is shown after reading
@@ -159,7 +159,7 @@ def _unlabelled(records: Sequence[ImageRecord]) -> list[Finding]:
 
 
 def _class_order(
-    records: Iterable[ImageRecord], layout: LayoutSpec, options: Mapping[str, Any]
+    records: Iterable[ImageRecord], layout: LayoutSpec, options: Entries
 ) -> tuple[str, ...]:
     """Return the order that the user gave, or else that of the layout or of a known dataset."""
     if options["classes"]:
@@ -184,7 +184,7 @@ def _absent_classes(dataset: Dataset, classes: Sequence[str]) -> list[Finding]:
     ]
 
 
-def _choose_layout(root: Path, dataset: str | None, given: Mapping[str, Any]) -> LayoutSpec:
+def _choose_layout(root: Path, dataset: str | None, given: Entries) -> LayoutSpec:
     """Return the layout of images; refuse images and options that cannot be read."""
     _check_root(root)
     check_order(given.get("classes", ()))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import InputError, Message
+from ..core import Entries, InputError, Message
 from ..core.formats import Floats, limits, published_rows
 
 Mean = tuple[float, float, float]
@@ -148,7 +148,7 @@ def _normalises(means: Floats, stds: Floats) -> bool:
     return bool(means.max() <= 1 or stds.max() <= 1)
 
 
-def card_of(header: Mapping[str, Any]) -> EncoderCard | None:
+def card_of(header: Entries) -> EncoderCard | None:
     """Return the card in the header of a feature file or model file; None without one, as for networks of Keras."""
     try:
         content = json.loads(str(header.get("card", "")))
@@ -188,7 +188,7 @@ class NamedEncoder(NamedTuple):
     title: str
     card: EncoderCard
     architecture: str
-    arguments: Mapping[str, Any]
+    arguments: Entries
     parameters: int
     outputs: tuple[str, ...]
     pickled: bool

@@ -6,13 +6,12 @@ import dataclasses
 import inspect
 import logging
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core import Content, InputError, WeightsError
+from ..core import Content, Entries, InputError, WeightsError
 from .catalogue import WEIGHTS_KINDS, EncoderCard, NamedEncoder, treated_card
 from .loading import WeightsFolder, import_library, read_folder, refused, side_of, unchanged
 from .timm_network import timm_folder, timm_network
@@ -103,7 +102,7 @@ def _of_catalogue(folder: WeightsFolder, published: NamedEncoder) -> TorchNetwor
     )
 
 
-def _tokens(tensors: Mapping[str, Any]) -> int:
+def _tokens(tensors: Entries) -> int:
     """Return the number of tokens, with the class token, for which weights have positions; 1 if they have none."""
     for name, positions in tensors.items():
         if name.endswith(".position_embeddings"):
@@ -126,7 +125,7 @@ def _of_transformers(folder: WeightsFolder, source: str) -> TorchNetwork:
     return dataclasses.replace(network, decisive=decisive)
 
 
-def _network_config(transformers: Any, config: Mapping[str, Any]) -> Content:
+def _network_config(transformers: Any, config: Entries) -> Content:
     """Return the entries of a config that define the network, without those on its origin or on loading."""
     config_class = getattr(transformers, _MODELS[config["model_type"]][0]).config_class
     common = inspect.signature(transformers.PreTrainedConfig).parameters
@@ -139,7 +138,7 @@ def _network_config(transformers: Any, config: Mapping[str, Any]) -> Content:
 
 
 def _built(
-    config: Mapping[str, Any], tensors: Content, card: EncoderCard, source: str, path: Path
+    config: Entries, tensors: Content, card: EncoderCard, source: str, path: Path
 ) -> TorchNetwork:
     """Build a network of transformers and load its weights; refuse missing, unused or wrongly shaped tensors."""
     transformers = _transformers(source)
@@ -163,7 +162,7 @@ def _built(
     return _with_outputs(model, settings, card, prefix)
 
 
-def _refuse_other_tensors(report: Mapping[str, Any], path: Path) -> None:
+def _refuse_other_tensors(report: Entries, path: Path) -> None:
     """Refuse weights that lack tensors which an output needs, have others, or have them in another shape."""
     tensors_by_kind = {
         "missing": report["missing_keys"],

@@ -27,12 +27,12 @@ import secrets
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core import BchistoError, Content
+from ..core import BchistoError, Content, Entries
 from ..core.formats import content_sha256
 from ..core.jobs import key_of
 from ..core.runs import versions_of
@@ -117,7 +117,7 @@ class KeptNetwork:
             _is_usable(kept_folder())
         return None
 
-    def graph(self, form: str, convert: Callable[[], Any], *, facts: Mapping[str, Any]) -> Any:
+    def graph(self, form: str, convert: Callable[[], Any], *, facts: Entries) -> Any:
         """Return the graph of a form, as an ``openvino.Model``; if it is not kept, convert it, and keep it.
 
         Parameters
@@ -167,7 +167,7 @@ class KeptNetwork:
             os.utime(folder)
         return facts
 
-    def _write(self, form: str, graph: Any, facts: Mapping[str, Any]) -> None:
+    def _write(self, form: str, graph: Any, facts: Entries) -> None:
         import openvino
 
         folder = self._folder(form)
@@ -192,7 +192,7 @@ NOT_KEPT = KeptNetwork("")
 """A network of which nothing is kept."""
 
 
-def _hashes(folder: Path, facts: Mapping[str, Any]) -> dict[str, str]:
+def _hashes(folder: Path, facts: Entries) -> dict[str, str]:
     """Return the checksums of a network's files, and of the facts about its encoder."""
     facts_sha256 = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     return {_RECORD: facts_sha256, **{name: content_sha256(folder / name) for name in _GRAPH}}

@@ -7,7 +7,7 @@ import hashlib
 import importlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from ..core import (
     BchistoError,
     Content,
     DependencyError,
+    Entries,
     InputError,
     MissingInputError,
     WeightsError,
@@ -219,7 +220,7 @@ def side_of(size: Any) -> Any:
     return lengths.pop() if lengths else None
 
 
-def stated_mpp(config: Mapping[str, Any], where: Path) -> tuple[float, ...]:
+def stated_mpp(config: Entries, where: Path) -> tuple[float, ...]:
     """Return the micrometres per pixel that a config states for its network, as WSInfer's do; empty if it states none.
 
     Raises

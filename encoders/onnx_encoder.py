@@ -10,13 +10,13 @@ import dataclasses
 import functools
 import operator
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import Content, InputError, MissingInputError, WeightsError
+from ..core import Content, Entries, InputError, MissingInputError, WeightsError
 from ..core.formats import Floats32, limits
 from .catalogue import EncoderCard, treated_card
 from .engines import openvino_core
@@ -267,7 +267,7 @@ def read_sidecar(path: Path) -> Sidecar:
     return Sidecar(card, str(content.get("output") or ""), prefix)
 
 
-def _transform_of(content: Mapping[str, Any], sidecar: Path) -> dict[str, Content]:
+def _transform_of(content: Entries, sidecar: Path) -> dict[str, Content]:
     """Return the arguments of each step that prepares an image; none for a step that is not listed."""
     names = [step["name"] for step in content["transform"]]
     if names != [name for name in _STEPS if name in names]:

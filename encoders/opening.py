@@ -10,7 +10,6 @@ import functools
 import hashlib
 import time
 import timeit
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,6 +20,7 @@ from ..core import (
     DAMAGE,
     BchistoError,
     BundleError,
+    Entries,
     InputError,
     Message,
     WeightsError,
@@ -97,7 +97,7 @@ def _path_of(choice: EncoderChoice, weights: str) -> Path:
     return Path(weights)
 
 
-def _stated_size(folder: Path, config: Mapping[str, Any]) -> int | None:
+def _stated_size(folder: Path, config: Entries) -> int | None:
     """Return the side in pixels of the images of a folder's network, from a config of timm or from its processor."""
     size = (config.get("pretrained_cfg") or config).get("input_size", [None])[-1]
     processor_file = folder / "preprocessor_config.json"
@@ -270,7 +270,7 @@ def _content_of(path: Path) -> str:
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
-def header_choice(header: Mapping[str, Any], source: str) -> EncoderChoice:
+def header_choice(header: Entries, source: str) -> EncoderChoice:
     """Return the encoder that a feature file names.
 
     Parameters

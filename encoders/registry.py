@@ -17,7 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..core import InputError, closest, converted, extension_names, few, load_extension, one_of
+from ..core import (
+    Entries,
+    InputError,
+    closest,
+    converted,
+    extension_names,
+    few,
+    load_extension,
+    one_of,
+)
 from ..core.jobs import prepare_backend
 from .catalogue import CATALOGUE
 from .fetch import fetched_folder
@@ -221,9 +230,7 @@ def has_weights(choice: EncoderChoice, options: Sequence[str]) -> bool:
     return choice.name not in CATALOGUE
 
 
-def refuse_unused(
-    options: Iterable[str], stores: Mapping[str, Mapping[str, Any]], model: Path
-) -> None:
+def refuse_unused(options: Iterable[str], stores: Mapping[str, Entries], model: Path) -> None:
     """Refuse weights for an encoder that a model does not have.
 
     Parameters

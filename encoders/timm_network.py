@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core import Content, InputError, WeightsError
+from ..core import Content, Entries, InputError, WeightsError
 from .catalogue import WEIGHTS_KINDS, EncoderCard, treated_card
 from .loading import WeightsFolder, import_library, read_folder, refused, unchanged
 from .torch_network import TorchNetwork, check_size, read_tensors, torch_encoder
@@ -111,10 +110,10 @@ def timm_folder(folder: WeightsFolder, source: str) -> TorchNetwork:
 def timm_network(
     source: str,
     architecture: str,
-    arguments: Mapping[str, Any],
+    arguments: Entries,
     tensors: Content,
     *,
-    published: Mapping[str, Any] | None = None,
+    published: Entries | None = None,
 ) -> TorchNetwork:
     """Build a network of timm and load its weights with timm.
 
@@ -172,7 +171,7 @@ def timm_network(
     return _with_outputs(model, card)
 
 
-def _classes(heads: Any, tensors: Mapping[str, Any]) -> int:
+def _classes(heads: Any, tensors: Entries) -> int:
     """Return the number of classes of the head in the weights; 0 without one."""
     names = [heads] if isinstance(heads, str) else heads or ()
     for name in names:
@@ -181,11 +180,11 @@ def _classes(heads: Any, tensors: Mapping[str, Any]) -> int:
     return 0
 
 
-def _patch_shape(tensors: Mapping[str, Any]) -> tuple[int, ...]:
+def _patch_shape(tensors: Entries) -> tuple[int, ...]:
     return tuple(getattr(tensors.get("patch_embed.proj.weight"), "shape", ()))
 
 
-def _options(timm: Any, source: str, arguments: Mapping[str, Any]) -> Content:
+def _options(timm: Any, source: str, arguments: Entries) -> Content:
     """Return the arguments of an architecture in the form that timm accepts."""
     options = dict(arguments)
     for name in options:
@@ -268,7 +267,7 @@ def _imported(source: str, architecture: str) -> Any:
     return timm
 
 
-def _card(timm: Any, config: Mapping[str, Any], source: str) -> EncoderCard:
+def _card(timm: Any, config: Entries, source: str) -> EncoderCard:
     """Return the card of a config, with preprocessing as timm reads it."""
     with refused(InputError, f"{source}: its config does not define how pixels are treated"):
         preprocessing = timm.data.resolve_data_config(pretrained_cfg=dict(config))

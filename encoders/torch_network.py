@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core import Content, WeightsError
+from ..core import Content, Entries, WeightsError
 from ..core.formats import Floats32, limits
 from ..core.jobs import hushed_start
 from .catalogue import EncoderCard
@@ -45,7 +45,7 @@ class TorchNetwork:
     card: EncoderCard
     outputs: tuple[str, ...]
     compute: Callable[[Any, tuple[str, ...]], list[Any]]
-    decisive: Mapping[str, Any] = field(default_factory=dict)
+    decisive: Entries = field(default_factory=dict)
     default: tuple[str, ...] = ()
 
 
@@ -70,7 +70,7 @@ def read_tensors(files: tuple[Path, ...]) -> Content:
     }
 
 
-def check_size(source: object, build: Callable[[], Any], tensors: Mapping[str, Any]) -> None:
+def check_size(source: object, build: Callable[[], Any], tensors: Entries) -> None:
     """Refuse a config whose network is far larger than its weights, before memory is allocated for it.
 
     Parameters
@@ -158,9 +158,7 @@ def torch_encoder(
     return from_facts(facts, run, engine=request.engine)
 
 
-def openvino_run(
-    request: EncoderRequest, facts: Mapping[str, Any], convert: Callable[[], Any]
-) -> Run:
+def openvino_run(request: EncoderRequest, facts: Entries, convert: Callable[[], Any]) -> Run:
     """Return the function that runs a network of PyTorch on OpenVINO, from its kept graph or a converted one."""
     core, settings = openvino_core(request.precision)
     function = OpenvinoFunction(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import ImageError, InputError, WeightsError
+from ..core import Entries, ImageError, InputError, WeightsError
 from ..core.formats import Array, Floats32, Pixels
 from .catalogue import TREATMENT, WEIGHTS_KINDS, EncoderCard, card_of
 from .kept import NOT_KEPT, KeptNetwork
@@ -146,7 +146,7 @@ class VectorEncoder:
         return vectors
 
 
-def from_facts(facts: Mapping[str, Any], run: Run, *, engine: str) -> VectorEncoder:
+def from_facts(facts: Entries, run: Run, *, engine: str) -> VectorEncoder:
     """Return an encoder from facts about it, which are JSON, and from the function that runs it."""
     card = card_of({"card": json.dumps(facts["card"])}) or EncoderCard()
     fields = {

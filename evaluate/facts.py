@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..core import Banner, banners_of
+from ..core import Banner, Entries, banners_of
 from ..core.formats import file_sha256, read_json
 from .intervals import Entry, with_figures
 from .predictions import PredictionTable
@@ -19,7 +19,7 @@ CHOICE = "choice.json"
 """File of what the choice of the best result of a run adds to the metrics of each; it changes with each new result."""
 
 
-def joined_versions(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def joined_versions(records: Iterable[Entries]) -> dict[str, str]:
     """Return the versions of each package, several of them side by side."""
     versions: dict[str, dict[str, None]] = {}
     for record in records:

@@ -10,11 +10,10 @@ import contextlib
 import functools
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from .. import __version__
 from ..core import (
     Content,
     DependencyError,
+    Entries,
     InputError,
     Message,
     OutputError,
@@ -174,7 +174,7 @@ def plan_stores(
     *,
     settings: FeaturizeSettings,
     folder: Path,
-    selection: Mapping[str, Any],
+    selection: Entries,
     skip_errors: bool,
 ) -> list[StorePlan]:
     """Plan the feature files. This builds each encoder once, and so loads and checks its weights.
@@ -304,7 +304,7 @@ def _chosen_scale(encoder: Encoder, side: int) -> float:
 
 def _recorded_scale(path: Path, packs: Path, encoder: CropEncoder) -> float | None:
     """Return the factor that a feature file or its packs record, so that no other GPU chooses a new one; else None."""
-    recorded: Mapping[str, Any] = {}
+    recorded: Entries = {}
     # a damaged file is refused when it is needed
     with contextlib.suppress(StoreError, InputError):
         if path.is_file():
@@ -392,7 +392,7 @@ def _as_begun(settings: FeaturizeSettings, records: Path) -> FeaturizeSettings:
     return replace(settings, **recorded)
 
 
-def begun_configs(records: Path) -> list[Mapping[str, Any]]:
+def begun_configs(records: Path) -> list[Entries]:
     """Return the options of each feature extraction that a run has begun, by its records; none without these."""
     if not records.is_file():
         return []

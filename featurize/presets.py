@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..core import Content, InputError, Message, from_options, items_of, one_of
+from ..core import Content, Entries, InputError, Message, from_options, items_of, one_of
 from ..data import ImageRecord
 from ..encoders import CATALOGUE, EncoderCard, EncoderChoice, stated_card, weights_of
 from .settings import DEFAULT_VIEWS, FeaturizeSettings, View
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 AUTO = {"auto": DEFAULT_VIEWS, "auto:1": DEFAULT_VIEWS[:1]}
 """Automatic values of ``--view``: the published views, or others that fit the images; or only the smaller view."""
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
+PRESETS: Mapping[str, Entries] = {
     "quick": {
         "encoders": ("mobilenetv2",),
         "views": ("auto:1",),
@@ -144,7 +144,7 @@ def _is_far(mpp: float, card: EncoderCard) -> bool:
     return bool(ratios) and min(ratios) > FAR
 
 
-def encoder_defaults(options: Mapping[str, Any], *, keep: Collection[str] = ()) -> Content:
+def encoder_defaults(options: Entries, *, keep: Collection[str] = ()) -> Content:
     """Return default options for pathology encoders, which state the micrometres per pixel of their training images.
 
     These are their views, one augmentation, unchanged stains and colours, and exact mode. If any encoder does not state
@@ -175,7 +175,7 @@ def encoder_defaults(options: Mapping[str, Any], *, keep: Collection[str] = ()) 
     return {name: value for name, value in defaults.items() if name not in user_options}
 
 
-def defaults_text(brought: Mapping[str, Any], settings: FeaturizeSettings) -> str:
+def defaults_text(brought: Entries, settings: FeaturizeSettings) -> str:
     """Return one line that lists the default options of encoders."""
     words = dict(brought)
     words.pop("mode", None)  # exact is the only mode of these encoders
@@ -215,7 +215,7 @@ class ChosenSettings(NamedTuple):
     has_defaults: bool
 
 
-def choose_settings(options: Mapping[str, Any], *, keep: Collection[str] = ()) -> ChosenSettings:
+def choose_settings(options: Entries, *, keep: Collection[str] = ()) -> ChosenSettings:
     """Return the settings of some options with the defaults that an encoder brings, which are logged.
 
     Parameters

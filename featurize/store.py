@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core import (
+    Entries,
     InputError,
     Message,
     MissingInputError,
@@ -335,8 +336,8 @@ def write_store(
     *,
     keys: Mapping[str, str],
     contents: Mapping[str, str],
-    settings: Mapping[str, Any],
-    origin: Mapping[str, Any],
+    settings: Entries,
+    origin: Entries,
     dim: int,
     failures: Sequence[tuple[str, str]] = (),
 ) -> None:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core import Content, InputError, StoreError, converted, printable
+from ..core import Content, Entries, InputError, StoreError, converted, printable
 from ..core.formats import checked_dataset, fits, is_text, limits, parse_json
 from ..encoders import CropEncoder, Encoder, EncoderChoice
 from ..stains import known_stain
@@ -95,7 +94,7 @@ def store_settings(
     return plain
 
 
-def settings_from(header: Mapping[str, Any]) -> FeaturizeSettings:
+def settings_from(header: Entries) -> FeaturizeSettings:
     """Return the settings of feature extraction from the header of a feature file or model file.
 
     Raises
@@ -133,7 +132,7 @@ def settings_from(header: Mapping[str, Any]) -> FeaturizeSettings:
     )
 
 
-def scale_of(header: Mapping[str, Any]) -> float | None:
+def scale_of(header: Entries) -> float | None:
     """Return the factor of the features of a network that computed in float16; None for another precision.
 
     Raises

@@ -15,11 +15,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ..core import by_key
+from ..core import Entries, by_key
 from ..core.formats import parse_json
 from ..core.jobs import Resources, Ticker, changed_meanwhile, key_of, read_pack, write_pack
 from ..core.runs import ImageChange
@@ -47,7 +47,7 @@ _PRINTS = "fingerprints"
 
 
 def row_keys(
-    settings: Mapping[str, Any],
+    settings: Entries,
     contents: Mapping[str, str],
     *,
     augmentations: int,

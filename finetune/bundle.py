@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core import BundleError, Content, ImageError
+from ..core import BundleError, Content, Entries, ImageError
 from ..core.formats import Floats, Pixels, limits
 from ..core.jobs import Ticker, in_threads, prepare_backend, visible_gpus
 from ..core.models import Archive, BundleFacts
@@ -64,7 +64,7 @@ class CnnBundle(BundleFacts):
         settings: FinetuneSettings,
         models: Mapping[int, Callable[[], bytes]],
         dataset: str,
-        reading: Mapping[str, Any],
+        reading: Entries,
     ) -> BundleFacts:
         """Write a model file, and return its facts.
 

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ..core import OutputError, limited
+from ..core import Entries, OutputError, limited
 from ..core.formats import file_sha256
 from ..core.jobs import Ticker, key_of, network_resources, read_pack, write_pack
 from ..core.models import BundleFacts
@@ -130,7 +130,7 @@ class PredictBlock:
     """
 
     file: ModelFile
-    computed_by: Mapping[str, Any]
+    computed_by: Entries
     folder: Path
     skip_errors: bool
 

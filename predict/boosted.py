@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from ..core import (
     DAMAGE,
     BundleError,
     Content,
+    Entries,
     ImageError,
     InputError,
     WeightsError,
@@ -336,7 +336,7 @@ def _check_lengths(bundle: Bundle, path: Path, encoders: Mapping[str, CropEncode
 
 
 def _encoder(
-    path: Path, header: Mapping[str, Any], options: Sequence[str], settings: FeaturizeSettings
+    path: Path, header: Entries, options: Sequence[str], settings: FeaturizeSettings
 ) -> CropEncoder:
     """Return the encoder of a feature file with the weights of `options`; refuse it if the file needs other weights."""
     name = header["encoder"]

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 from ..core import (
     Banner,
+    Entries,
     InputError,
     Message,
     MissingInputError,
@@ -56,7 +56,7 @@ PARAMETERS = frozenset({"model", "images", "features", "weights", "out"}).union(
 def new_images(
     sources: Sequence[Path],
     *,
-    reading: Mapping[str, Any],
+    reading: Entries,
     classes: Sequence[str],
     copies: dict[str, str] | None = None,
 ) -> list[ImageRecord]:
@@ -105,9 +105,7 @@ def new_images(
     return images
 
 
-def _records_of(
-    source: Path, reading: Mapping[str, Any], copies: dict[str, str]
-) -> list[ImageRecord]:
+def _records_of(source: Path, reading: Entries, copies: dict[str, str]) -> list[ImageRecord]:
     """Return the images of a folder or manifest, and report its findings."""
     table = ImageSelection(source, **reading).table()
     records = list(table.records)

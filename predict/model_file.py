@@ -6,13 +6,13 @@ import contextlib
 import functools
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..boost import Bundle
-from ..core import BchistoError, InputError, MissingInputError, PathInput, converted, few
+from ..core import BchistoError, Entries, InputError, MissingInputError, PathInput, converted, few
 from ..core.formats import file_sha256
 from ..core.jobs import (
     GPU_SECONDS,
@@ -272,7 +272,7 @@ def load_model(file: ModelFile) -> Model:
     return CnnModel(bundle)
 
 
-def load_alike(file: ModelFile, computed_by: Mapping[str, Any]) -> Model:
+def load_alike(file: ModelFile, computed_by: Entries) -> Model:
     """Load a model file in a worker, which must compute in the same way as the process that started it.
 
     Raises

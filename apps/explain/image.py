@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ...core import ImageError, InputError, Message, message_of
+from ...core import Entries, ImageError, InputError, Message, message_of
 from ...core.jobs import Ticker
 from ...data import ImageRecord
 from ...finetune import CnnModel, ImageBank, PatchRule, StainTreatment
@@ -307,7 +306,7 @@ class ExplainUnits:
     """
 
     file: ModelFile
-    computed_by: Mapping[str, Any]
+    computed_by: Entries
     asked: Asked
     skip_errors: bool
 

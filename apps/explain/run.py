@@ -9,11 +9,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...core import (
     Banner,
     Content,
+    Entries,
     ImageError,
     InputError,
     Many,
@@ -249,7 +250,7 @@ class Explanations(InFolder, WithModel, Computation[ExplainUnit, bool, Left, Exp
     model: Model
     records: Sequence[ImageRecord | None]
     refused: Pairs
-    known: Mapping[str, Any]
+    known: Entries
     work: Work
 
     unit = "images"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ...core import (
     Content,
+    Entries,
     ImageError,
     InputError,
     OptionalPath,
@@ -306,9 +307,7 @@ class _Round:
         )
 
 
-def _write(
-    result: NextImages, table: RunImages, names: Sequence[str], options: Mapping[str, Any]
-) -> None:
+def _write(result: NextImages, table: RunImages, names: Sequence[str], options: Entries) -> None:
     """Write the tables and the page; the manifest comes last, from which the next round starts."""
     folder = result.folder
     ensure_folder(folder)

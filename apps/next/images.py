@@ -11,11 +11,10 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ...core import InputError, Pairs, from_options
+from ...core import Entries, InputError, Pairs, from_options
 from ...core.formats import Floats32, is_missing, read_csv, read_rows
 from ...core.jobs import atomic_output, write_rows
 from ...data import ImageFiles, ImageSelection, likeness, report_findings, spell_labels
@@ -227,7 +226,7 @@ def _add_written(cells: Cells, manifest: Path, classes: Sequence[str]) -> None:
 
 
 def join_pool(
-    store: Path, folder: Path, images: Path | None, options: Mapping[str, Any]
+    store: Path, folder: Path, images: Path | None, options: Entries
 ) -> tuple[Path, set[str]]:
     """Return a feature file of the images of a run and of its pool, and which only the pool has.
 

@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from ...core import Banner, Content, InputError, Kind, from_options
+from ...core import Banner, Content, Entries, InputError, Kind, from_options
 from ...core.jobs import write_rows
 from ...data import (
     Dataset,
@@ -25,7 +24,7 @@ from .recipe import Recipe, ReproduceRequest
 READING = frozenset({"lesions", "context"})
 """Settings of a step that determine how images are read."""
 
-Reading = Mapping[str, Any]
+Reading = Entries
 """How images are read: options of `ImageSelection`."""
 
 FoldRow = tuple[str, int, str]
@@ -114,7 +113,7 @@ class ImageSet:
         return folds.plans_of(dataset.records, seed=seed, known=facts_of(dataset))
 
 
-def reading_of(values: Mapping[str, Any]) -> Content:
+def reading_of(values: Entries) -> Content:
     """Return the settings of a step that determine how images are read."""
     return {name: values[name] for name in READING & values.keys()}
 

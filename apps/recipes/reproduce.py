@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ...core import (
     Banner,
+    Entries,
     InputError,
     Many,
     PathInput,
@@ -178,7 +178,7 @@ def _report(
     request: ReproduceRequest,
     result: ReproduceResult,
     *,
-    pairs: Sequence[Mapping[str, Any]],
+    pairs: Sequence[Entries],
 ) -> None:
     """Write the HTML report, with the settings of each variant and their sources."""
     recipe = result.recipe

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 
 from ...boost import BoostSettings, train
-from ...core import Banner, InputError, Kind, Settings, option
+from ...core import Banner, Entries, InputError, Kind, Settings, option
 from ...core.jobs import Work
 from ...crossval import CrossValidation
 from ...data import FoldChoice, FoldPlan, unique_images, write_fold_rows
@@ -54,7 +54,7 @@ class FeaturizeStep:
     reading: Reading
     settings: FeaturizeSettings
     fresh: bool
-    brought: Mapping[str, Any]
+    brought: Entries
 
     kind = "featurize"
     remarks: ClassVar[tuple[str, ...]] = ()
@@ -110,7 +110,7 @@ class BoostStep:
 
     kind = "boost"
     remarks: ClassVar[tuple[str, ...]] = ()
-    brought: ClassVar[Mapping[str, Any]] = {}
+    brought: ClassVar[Entries] = {}
 
     def check(self, image_set: ImageSet) -> None:
         """Refuse images that do not fit the folds."""
@@ -264,7 +264,7 @@ class FinetuneStep:
     test: FixedTest | None
 
     kind = "finetune"
-    brought: ClassVar[Mapping[str, Any]] = {}
+    brought: ClassVar[Entries] = {}
 
     def check(self, image_set: ImageSet) -> None:
         """Refuse images that do not fit the folds, and a split without the fixed test part."""

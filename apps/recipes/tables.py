@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...core import Content, InputError
+from ...core import Content, Entries, InputError
 from ...core.formats import Floats, read_json, read_rows
 from ...data import match_class
 from ...evaluate import (
@@ -33,7 +33,7 @@ Value = tuple[float | None, Sequence[float] | None]
 Key = tuple[str, int | None]
 """A variant, and a magnification."""
 
-Published = Mapping[str, Any]
+Published = Entries
 """A table of published figures, as a recipe has it."""
 
 FUSION = "Model fusion"
@@ -110,7 +110,7 @@ class Obtained:
         ):  # no such name, or no figure there
             return None, None
 
-    def _metrics(self, level: str) -> Mapping[str, Any] | None:
+    def _metrics(self, level: str) -> Entries | None:
         """Return the metrics of a level; None if there are none."""
         if not level:
             return self.panel.metrics
@@ -206,7 +206,7 @@ class Runs:
         return self.obtained[key].value(level, path)
 
 
-def _mean_confidence(metrics: Mapping[str, Any]) -> float | None:
+def _mean_confidence(metrics: Entries) -> float | None:
     """Return the mean probability of the predicted class; None without rows."""
     bins = (metrics.get("calibration") or {}).get("bins", ())
     rows = sum(entry["n"] for entry in bins)
@@ -215,7 +215,7 @@ def _mean_confidence(metrics: Mapping[str, Any]) -> float | None:
     return float(sum(entry["n"] * entry["confidence"] for entry in bins) / rows)
 
 
-def value_in(figure: Figure | Mapping[str, Any] | float | None) -> Value:
+def value_in(figure: Figure | Entries | float | None) -> Value:
     """Return the value and the interval of a figure of ``metrics.json``; a plain number has none."""
     if figure is None or isinstance(figure, (int, float)):
         return figure, None

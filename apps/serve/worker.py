@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ...core import BchistoError, Content, InputError, limited, printable, written
+from ...core import BchistoError, Content, Entries, InputError, limited, printable, written
 from ...core.formats import limits
 from ...core.jobs import Ticker, remove_output, write_or_remove
 from ...core.models import bundle_lines, bundle_stores
@@ -228,10 +228,10 @@ class PageModel:
     classes: tuple[str, ...]
     banners: tuple[str, ...]
     facts: list[tuple[str, str]]
-    rule: Mapping[str, Any] | None
+    rule: Entries | None
     calibrated: bool
     mixed: str
-    known: Mapping[str, Any]
+    known: Entries
     stain: str
     name: str = ""
 

@@ -19,7 +19,7 @@ from xml.etree import ElementTree  # nosec B405 - `_Tree` refuses document types
 
 import numpy as np
 
-from ...core import DAMAGE, Content, InputError, first_line
+from ...core import DAMAGE, Content, Entries, InputError, first_line
 from ...core.formats import (
     SLIDE_SUFFIXES,
     Floats,
@@ -263,7 +263,7 @@ def _read_feature(feature: Any) -> Iterator[Annotation]:
         yield from _read_feature(child)
 
 
-def _rings_of(geometry: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+def _rings_of(geometry: Entries) -> Iterator[Sequence[Any]]:
     """Yield the rings of each area of a geometry: in HistoQC's, polygons inside others are holes."""
     kind = geometry.get("type")
     if kind == "Polygon":

@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ...core import (
     Content,
+    Entries,
     ImageError,
     InputError,
     Many,
@@ -139,7 +140,7 @@ class SlideUnit(NamedTuple):
     folder: Path
     settings: CutSettings
     corners: Positions
-    content: Mapping[str, Any]
+    content: Entries
 
 
 class CutResult(NamedTuple):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime
 import secrets
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ...core import DAMAGE, InputError
+from ...core import DAMAGE, Entries, InputError
 from ...core.formats import read_json
 from ...core.jobs import atomic_output, ensure_folder, write_json
 from ...core.runs import RunEntry, read_ending, read_entries, read_listing
@@ -305,7 +305,7 @@ class Plan:
     stages: list[JobStage] = field(default_factory=list)
     before: list[str] = field(default_factory=list)
     at_once: int | None = None
-    process: Mapping[str, Any] = field(default_factory=dict)
+    process: Entries = field(default_factory=dict)
     cluster: str = ""
     schema_version: int = 1
 

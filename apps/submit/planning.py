@@ -12,13 +12,14 @@ import signal
 import subprocess  # nosec B404
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ...core import (
     BchistoError,
+    Entries,
     InputError,
     MissingInputError,
     Settings,
@@ -85,7 +86,7 @@ class StageCommand:
 
     name: str
     words: list[str]
-    options: Mapping[str, Any]
+    options: Entries
     inputs: Sequence[Path]
     write: Write = in_python
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import Content
+from .. import Content, Entries
 from .packs import atomic_output, json_text
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def joined_boxes(boxes: Integers) -> Geometry:
     return area.simplify(0).reverse()
 
 
-def write_features(path: Path, features: Iterable[Mapping[str, Any]]) -> None:
+def write_features(path: Path, features: Iterable[Entries]) -> None:
     """Write features as GeoJSON, one after the other, since there may be very many."""
     with atomic_output(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
         handle.write('{"type": "FeatureCollection", "features": [')

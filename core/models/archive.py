@@ -20,6 +20,7 @@ from .. import (
     DAMAGE,
     BundleError,
     Content,
+    Entries,
     InputError,
     MissingInputError,
     first_line,
@@ -163,7 +164,7 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
         return manifest
 
 
-def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
+def check_manifest(path: Path, manifest: Entries) -> None:
     """Check the manifest of a model file.
 
     Parameters

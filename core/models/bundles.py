@@ -18,6 +18,7 @@ from .. import (
     BchistoError,
     BundleError,
     Content,
+    Entries,
     OutputError,
     PathInput,
     converted,
@@ -156,7 +157,7 @@ class BundleFacts:
         raise NotImplementedError
 
     @classmethod
-    def _of(cls, manifest: Mapping[str, Any], **further: Any) -> Self:
+    def _of(cls, manifest: Entries, **further: Any) -> Self:
         """Return the facts of a checked manifest, with the `further` fields of this kind of model."""
         training = None
         if manifest["training"] is not None:
@@ -197,7 +198,7 @@ class BundleFacts:
 
     @classmethod
     def write(
-        cls, path: Path, facts: BundleFacts, *, own: Mapping[str, Any], members: Sequence[Member]
+        cls, path: Path, facts: BundleFacts, *, own: Entries, members: Sequence[Member]
     ) -> Self:
         """Write a model file, and move it into place only after it was read back successfully.
 

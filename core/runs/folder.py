@@ -20,11 +20,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from .. import Content, InputError, Message, OverwrittenError, SettingsConflictError, counted, few
+from .. import (
+    Content,
+    Entries,
+    InputError,
+    Message,
+    OverwrittenError,
+    SettingsConflictError,
+    counted,
+    few,
+)
 from ..formats import read_json
 from ..jobs import ensure_folder, remove_leftovers, set_aside, write_json
 
-Values = Mapping[str, Any]
+Values = Entries
 """Settings and the like, by name."""
 
 Versions = Mapping[str, str]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from ...core import as_banner, counted, few, listed, plural, public
+from ...core import Entries, as_banner, counted, few, listed, plural, public
 from ...core.jobs import atomic_output
 from .. import (
     Figure,
@@ -292,7 +292,7 @@ class Block:
     drawings: Sequence[Drawing] = ()
     pictures: Sequence[Drawing] = ()
     template: str = ""
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Entries = field(default_factory=dict)
     folded: bool = False
 
 
@@ -354,7 +354,7 @@ def write_page(
     )
 
 
-def _passed_on(context: Mapping[str, Any], value: Any) -> Any:
+def _passed_on(context: Entries, value: Any) -> Any:
     """Return a text as it may be passed on; drawings, and what is HTML, as they are."""
     if isinstance(value, str):
         value = public(value)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ...core import ReportError
+from ...core import Entries, ReportError
 from ...core.formats import file_sha256
 from ...core.jobs import key_of
 from ...core.runs import read_run, record_run
@@ -45,7 +43,7 @@ class RecordedEvaluation:
     aggregation: Aggregation
     bootstrap: int
     against: tuple[Path, ...]
-    config: Mapping[str, Any]
+    config: Entries
 
     @property
     def outputs(self) -> list[Path]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...core import Content, InputError, readable_name
+from ...core import Content, Entries, InputError, readable_name
 from ...core.formats import fits, is_text, limits
 
 UNKNOWN = "unknown"
@@ -58,7 +57,7 @@ FACTS = {
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def settled_facts(path: Path, stated: Mapping[str, Any]) -> Content:
+def settled_facts(path: Path, stated: Entries) -> Content:
     """Return the facts whose names are in `FACTS`, checked.
 
     Raises
@@ -78,7 +77,7 @@ def settled_facts(path: Path, stated: Mapping[str, Any]) -> Content:
     return facts
 
 
-def header_facts(header: Mapping[str, Any]) -> Content:
+def header_facts(header: Entries) -> Content:
     """Return the facts in the header of a feature file; for imported embeddings, those of their file."""
     if header.get("mode") == IMPORTED:
         origin = header[IMPORTED]
@@ -86,7 +85,7 @@ def header_facts(header: Mapping[str, Any]) -> Content:
     return {name: header[name] for name in FACTS if name in header}
 
 
-def rows_of(facts: Mapping[str, Any]) -> str:
+def rows_of(facts: Entries) -> str:
     """Return what rows describe: whole images, or tiles and how these were pooled, without their numbers.
 
     Examples
@@ -110,7 +109,7 @@ _IMPORTED = {
 """Settings of a feature file that was made from embeddings, and their forms."""
 
 
-def check_imported(settings: Mapping[str, Any]) -> None:
+def check_imported(settings: Entries) -> None:
     """Check the settings of a feature file that was made from embeddings."""
     for name, form in _IMPORTED.items():
         if not fits(settings[name], form):

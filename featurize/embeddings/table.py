@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ...core import InputError, few
+from ...core import Entries, InputError, few
 from ...core.formats import Array
 from ...data import ImageRecord, join_groups, report_findings
 from ..pooling import Features
@@ -43,7 +42,7 @@ class Embeddings:
     features: Features
     labels: tuple[str, ...]
     groups: tuple[str, ...]
-    facts: Mapping[str, Any]
+    facts: Entries
 
     @classmethod
     def of(
@@ -51,7 +50,7 @@ class Embeddings:
         path: Path,
         features: Array,
         columns: Mapping[str, Sequence[str]],
-        facts: Mapping[str, Any],
+        facts: Entries,
     ) -> Embeddings:
         """Check the content of a file, and convert it to embeddings. Of `COLUMNS`, only ``image_id`` is required.
 
