@@ -48,11 +48,11 @@ def curves_of(table):
 
 
 def twins(rng, *, of_each):
-    """48 patients in pairs that look alike, and unlike all others: the class of one is learnt from its twin only."""
-    groups = np.repeat(np.arange(48), of_each)
+    """72 patients in pairs that look alike, and unlike all others: the class of one is learnt from its twin only."""
+    groups = np.repeat(np.arange(72), of_each)
     pair = groups // 2
-    truth = rng.permutation(24)[pair] % 2
-    rows = rng.normal(size=(24, 200))[pair] + 0.02 * rng.normal(size=(len(groups), 200))
+    truth = rng.permutation(36)[pair] % 2
+    rows = rng.normal(size=(36, 200))[pair] + 0.02 * rng.normal(size=(len(groups), 200))
     return rows, truth, groups
 
 
@@ -65,15 +65,15 @@ def test_further_images_of_the_same_patients_do_not_help_and_patients_do(rng):
     )
     assert patients.gain.low > 0
     assert re.search(r"going from \d+ to \d+ patients gained \+\d", str(patients))
-    assert patients.sizes[-1] == 2 * patients.sizes[0] == round(0.8 * 48)
-    assert labels.sizes[-1] == 2 * labels.sizes[0] == round(0.8 * 288)
+    assert patients.sizes[-1] == 2 * patients.sizes[0] == round(0.8 * 72)
+    assert labels.sizes[-1] == 2 * labels.sizes[0] == round(0.8 * 432)
 
 
 def test_labels_that_help_are_shown(rng):
     """Each image is of a patient of its own, so that a label is a patient."""
     kept = curves_of(images_of(*twins(rng, of_each=1)))["labels"]
     assert kept.gain.low > 0
-    assert re.search(r"going from 19 to 38 labels gained \+\d", str(kept))
+    assert re.search(r"going from 29 to 58 labels gained \+\d", str(kept))
 
 
 def test_what_is_learnt_already_gains_nothing(rng):
