@@ -173,30 +173,37 @@ def header_findings(records: Iterable[ImageRecord], *, most: int | None = None) 
     most : int, optional
         Largest number of images whose pixels are read, evenly sampled; by default all.
     """
-    remarks = []
+    findings = []
     deep = []
     for record in records:
         header = record.header
         if header is None:
             continue
-        remarks += [Finding(level, record.image_id, text) for level, text in header.remarks]
+        findings += [Finding(level, record.image_id, text) for level, text in header.remarks]
         if header.deep and not record.stretch and record.pixels is None:
             deep.append(record)
     if most and deep:
         deep = deep[:: -(-len(deep) // most)]
-    values = {}
+    return findings + _nearly_black(deep)
 
-    def largest(record: ImageRecord) -> int:
-        try:
-            return largest_sample(record.path)
-        except ImageError:
-            return 0
 
-    for record, value in zip(deep, in_threads(largest, deep), strict=True):
+def _nearly_black(records: Sequence[ImageRecord]) -> list[Finding]:
+    """Return a finding on each 16-bit image whose values use few bits; those of the largest value name the cure."""
+    largest = 0
+    images = []
+    for record, value in zip(records, in_threads(_largest_sample, records), strict=True):
         if _few_bits(value):
-            values[record.image_id] = value
-    message = _few_bits(max(values.values(), default=0))
-    return remarks + [Finding("warning", image, message) for image in values]
+            images.append(record.image_id)
+            largest = max(largest, value)
+    return [Finding("warning", image, _few_bits(largest)) for image in images]
+
+
+def _largest_sample(record: ImageRecord) -> int:
+    """Return the largest value of an image; 0 if it cannot be decoded."""
+    try:
+        return largest_sample(record.path)
+    except ImageError:
+        return 0
 
 
 def _few_bits(largest: int) -> str:
