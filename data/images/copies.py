@@ -37,9 +37,9 @@ _LEAST_CONTRAST = 0.01
 """Contrast of a key point (Lowe 2004, sec. 4); the 0.03 of the paper leaves a patch of 50 pixels few."""
 
 _NEIGHBOURS = 8
-"""How many of the nearest descriptors of all images name candidates, and by how many random trees."""
-
 _TREES = 4
+"""How many of the nearest descriptors of all images name candidates, found by how many random trees."""
+
 _ALIKE = 0.45
 """Largest distance between the descriptors, which have unit length, of two similar points."""
 
