@@ -139,8 +139,7 @@ def test_the_views_of_status_are_lines_and_json(tmp_path, cli, completed, refuse
     )
 
 
-@pytest.mark.parametrize("known", [0, 1, 2, 3])
-@pytest.mark.parametrize("apart", [0, 3])
+@pytest.mark.parametrize(("known", "apart"), [(0, 3), (1, 0), (2, 3), (3, 0), (3, 3)])
 def test_an_answer_has_14_lines(known, apart, tmp_path, completed):
     """Patients of none, of half and of all images, and of all but mixed by the folds; two encoders, four heads."""
     rng = np.random.default_rng(0)
