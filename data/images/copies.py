@@ -24,7 +24,7 @@ from .decode import RgbImage, decode_record
 MOST_COMPARED = 20_000
 """Largest number of images among which near-duplicates are searched for. For 8,000 of BreakHis it takes minutes."""
 
-_LONGEST = 448
+_LONGEST = 320
 """Longer side in pixels to which larger images are reduced."""
 
 _SHORTEST = 100
