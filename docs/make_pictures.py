@@ -379,7 +379,7 @@ def main():
     run("boost", "--out", "patches", "--folds", "5", "--preset", "quick", "--head", "lightgbm")
     run("finetune", *patches, "--folds", "5", "--network", "patch-resnet", "--epochs", "12")
     (features,) = Path("patches/features").glob("*.h5")
-    run("features", "export", features, "--out", "embeddings.npz")
+    run("features", features, "--out", "embeddings.npz")
     describing = (
         "--images",
         training.name,
@@ -394,7 +394,7 @@ def main():
     compared = ("patches/boost/5-grouped-lightgbm", "patches/finetune/5-grouped-patch-resnet")
     terminals = {
         "embeddings": typed(
-            ["features", "show", "embeddings.npz"],
+            ["features", "embeddings.npz"],
             [
                 "boost",
                 "--out",
