@@ -49,7 +49,7 @@ TOKENS = {
     "commands": 15_458,
     "core": 46_199,
     "crossval": 4_817,
-    "data": 47_462,
+    "data": 47_480,
     "encoders": 25_470,
     "evaluate": 52_739,
     "featurize": 31_116,
@@ -60,7 +60,7 @@ TOKENS = {
 }
 """Tokens of each room, which may grow by `SLACK`. The issue that names a room raises its number, and that of all."""
 SLACK = 1.02
-TOKENS_OF_ALL = 389_087
+TOKENS_OF_ALL = 389_105
 """Of the whole package, without slack."""
 
 
