@@ -327,7 +327,7 @@ def joined_names(names: Sequence[object]) -> str:
 
 
 @contextlib.contextmanager
-def _kept(context: click.Context) -> Iterator[None]:
+def _inputs_protected(context: click.Context) -> Iterator[None]:
     """Protect the command's inputs from being overwritten, and refuse output files at once that are inputs.
 
     A ``run.json`` as ``--config`` is not protected, since the command may write it again, including its old records.
@@ -443,7 +443,7 @@ class Command(click.Command):
         if isinstance(ctx.obj, dict):  # the message of an interrupt depends on it
             ctx.obj["overwrite"] = ctx.params.get("overwrite")
         folder = tempfile.tempdir
-        with _kept(ctx), contextlib.ExitStack() as stack:
+        with _inputs_protected(ctx), contextlib.ExitStack() as stack:
             # without room for a folder, only code that needs it fails
             with contextlib.suppress(OSError):
                 use_scratch(stack.enter_context(scratch_folder()))

@@ -56,7 +56,7 @@ def _features_options() -> Options:
     from ..featurize import POOLS
 
     yield argument("source", type=PATH)
-    yield out_flag("Write them into this .npz file.", type=OUT_FILE, required=False)
+    yield out_flag("Write the features into this .npz file.", type=OUT_FILE, required=False)
     yield flag(
         "--by",
         group="Features",

@@ -468,10 +468,12 @@ def cross_validate(
             for result in results
         }
     )
-    return _report(results, run=run, images=images.digest)
+    return _report_results(results, run=run, images_sha256=images.digest)
 
 
-def _report(results: Sequence[CrossValidation], *, run: Path, images: str) -> list[CrossValidation]:
+def _report_results(
+    results: Sequence[CrossValidation], *, run: Path, images_sha256: str
+) -> list[CrossValidation]:
     """Write the report of the run, and return the results with the choice among all results of the run.
 
     Raises
@@ -483,7 +485,7 @@ def _report(results: Sequence[CrossValidation], *, run: Path, images: str) -> li
     panels = {result.folder: result.panel for result in results if result.panel is not None}
     if panels:
         with reporting(run / "report.html", misses):
-            write_run_report(run, images=images, made=panels)
+            write_run_report(run, images=images_sha256, made=panels)
         results = chosen_anew(results)
     if misses:
         folders = ", ".join(str(result.folder) for result in results if result.assembled)

@@ -21,8 +21,8 @@ from .dataset import Dataset, ImageRecord, part_of
 from .findings import LEAVE_OUT, Finding, Findings
 from .images import (
     MOST_COMPARED,
+    Contents,
     Copy,
-    Pixels,
     compare_contents,
     find_copies,
     header_findings,
@@ -93,7 +93,7 @@ def survey_dataset(dataset: Dataset, *, decode: bool = False, copies: bool = Tru
     dataset, unreadable = _survey_headers(dataset, findings)
     sound = tuple(record for record in dataset.records if record.header)
     unique, comparisons = compare_contents(replace(dataset, records=sound))
-    contents = Pixels()
+    contents = Contents()
     search = copies and len(sound) <= MOST_COMPARED
     step = 1 if decode or search else max(1, len(unique.dataset) // _LOOKED)
     pairs = find_copies(unique.dataset.records[::step], seen=contents, search=search)
@@ -109,11 +109,11 @@ def survey_dataset(dataset: Dataset, *, decode: bool = False, copies: bool = Tru
     findings += sign_findings(unique.dataset)
     findings += comparisons
     owners = {image: (record.label, record.group) for image, record in records.items()}
-    findings += pixel_findings(contents.pixels, contents.blank, owners, drawn=contents.drawn)
+    findings += pixel_findings(contents.sha256, contents.blank, owners, drawn=contents.drawn)
     if copies and pairs is None:
         text = f"near-duplicates are not searched for among more than {MOST_COMPARED:,} images"
         findings.note(str(dataset.root), text)
-    findings += _near_duplicates(pairs or (), contents.pixels, records)
+    findings += _near_duplicates(pairs or (), contents.sha256, records)
     return DatasetSurvey(tuple(findings), dataset, frozenset(unreadable), unique.repeated, pairs)
 
 

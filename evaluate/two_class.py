@@ -262,10 +262,17 @@ def two_class_scores(probabilities: Values, positive: Mask, *, rule: str) -> Val
 def two_class_figures(table: PredictionTable, view: TwoClassView, units: Units) -> Entry:
     """Return the entry ``two_class`` of ``metrics.json``.
 
-    ``auc_per_fold`` is null where a fold tests one side only, ``prevalence`` the share of positive rows,
-    ``average_precision`` of all scores together if that is below `RARE`, ``limit``
-    that of `limit_of` if shares in training decide on calls of two classes; for
-    ``thresholds`` see `called_point`, for ``wanted`` `wanted_point`, and for the rest `recalibration`.
+    Returns
+    -------
+    dict
+        ``positive``, ``rule``: of the view.
+        ``accuracy``, ``accuracy_std``: of the sides at the limit.
+        ``auc``, ``auc_per_fold`` (None where a fold tests only one side), ``auc_mean``, ``auc_std``, ``auc_pooled``.
+        ``prevalence``: the share of positive rows.
+        ``thresholds``, ``wanted``: see `called_point` and `wanted_point`.
+        ``limit``: see `limit_of`; only if shares in training decide on calls of two classes.
+        ``average_precision``: of all scores together; only if positive rows are rarer than `RARE`.
+        ``slope``, ``intercept``: see `recalibration`.
     """
     if table.probabilities is None:  # no score, so no ranks and no thresholds
         view = TwoClassView(view.positive, PREDICTED_CLASS)
@@ -273,6 +280,9 @@ def two_class_figures(table: PredictionTable, view: TwoClassView, units: Units) 
     sides = two_sides(table, view.positive, view.rule)
     right = sides.right
     accuracies = [float(right[inside].mean()) for _, inside in table.fold_rows()]
+    targets = view.sensitivities
+    if not sides.truth.any():  # without positive rows there is no threshold
+        targets = ()
     figures: Entry = {
         "positive": [*itertools.compress(table.classes, mask)],
         "rule": view.rule,
@@ -285,11 +295,8 @@ def two_class_figures(table: PredictionTable, view: TwoClassView, units: Units) 
             called_point(units, sides.truth, sides.called(threshold), threshold, view.prevalences)
             for threshold in view.thresholds
         ],
-        # without positive rows there is no threshold
         "wanted": [
-            wanted_point(table, units, sides, wanted, view.prevalences)
-            for wanted in view.sensitivities
-            if sides.truth.any()
+            wanted_point(table, units, sides, target, view.prevalences) for target in targets
         ],
     }
     if table.shares is not None and len(table.classes) == 2:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -93,7 +94,7 @@ class _Pass(NamedTuple):
     numbers: Array
 
 
-class DeviceDescriber:
+class DeviceDescriber(ABC):
     """Computes features of images on the device of Keras's backend.
 
     Parameters
@@ -116,9 +117,11 @@ class DeviceDescriber:
         """Return whether `start` takes images of these sizes; the first refusal is logged."""
         return True
 
-    def _run(self, images: Mapping[str, Pixels], drawn: Sequence[Augmentation]) -> Iterator[_Pass]:
-        """Start all passes of an image."""
-        raise NotImplementedError
+    @abstractmethod
+    def _passes(
+        self, images: Mapping[str, Pixels], drawn: Sequence[Augmentation]
+    ) -> Iterator[_Pass]:
+        """Start the passes of an image, each a batch of its augmentations."""
 
     def start(self, images: Mapping[str, Pixels], drawn: Sequence[Augmentation]) -> Fetch:
         """Start the computation of all augmentations of one image, without waiting for the device.
@@ -137,7 +140,7 @@ class DeviceDescriber:
         """
         from keras import ops
 
-        passes = list(self._run(images, drawn))
+        passes = list(self._passes(images, drawn))
 
         def fetch() -> dict[str, Features]:
             features: dict[str, Features] = {}
@@ -179,8 +182,10 @@ class _CropPasses(DeviceDescriber):
             compiled = compile_tensors(function, shapes, _variables(networks))
             self._views[view] = (names, compiled)
 
-    def _run(self, images: Mapping[str, Pixels], drawn: Sequence[Augmentation]) -> Iterator[_Pass]:
-        """Start all passes of an image."""
+    def _passes(
+        self, images: Mapping[str, Pixels], drawn: Sequence[Augmentation]
+    ) -> Iterator[_Pass]:
+        """Start a pass for each view and batch of augmentations."""
         from keras import ops
 
         matrices = _matrices(drawn)
@@ -266,8 +271,10 @@ class _FramePasses(DeviceDescriber):
         ]
         return at_once, compile_tensors(function, shapes, _variables(networks))
 
-    def _run(self, images: Mapping[str, Pixels], drawn: Sequence[Augmentation]) -> Iterator[_Pass]:
-        """Start all passes of an image."""
+    def _passes(
+        self, images: Mapping[str, Pixels], drawn: Sequence[Augmentation]
+    ) -> Iterator[_Pass]:
+        """Start a pass for each scale, orientation and batch of augmentations."""
         from keras import ops
 
         matrices = _matrices(drawn)

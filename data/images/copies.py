@@ -140,12 +140,12 @@ class Copy:
 
 
 @dataclass(frozen=True)
-class Pixels:
+class Contents:
     """What the pixels of images show; filled by `find_copies`.
 
     Attributes
     ----------
-    pixels : dict of str to str
+    sha256 : dict of str to str
         Image ID to the SHA-256 of the decoded pixels, see `bchisto.data.pixels_sha256`.
     blank : list of str
         IDs of images without content, see `bchisto.data.is_blank`.
@@ -155,7 +155,7 @@ class Pixels:
         Image ID to the reason why it cannot be decoded.
     """
 
-    pixels: dict[str, str] = field(default_factory=dict)
+    sha256: dict[str, str] = field(default_factory=dict)
     blank: list[str] = field(default_factory=list)
     drawn: list[str] = field(default_factory=list)
     failures: dict[str, ImageError] = field(default_factory=dict)
@@ -164,7 +164,7 @@ class Pixels:
 def find_copies(
     records: Sequence[ImageRecord],
     *,
-    seen: Pixels | None = None,
+    seen: Contents | None = None,
     search: bool = True,
     known: Mapping[str, Fingerprint] | None = None,
 ) -> tuple[Copy, ...] | None:
@@ -174,7 +174,7 @@ def find_copies(
     ----------
     records : sequence of ImageRecord
         Images that cannot be decoded are ignored. So are images without key points, such as glass.
-    seen : Pixels, optional
+    seen : Contents, optional
         Is filled with what the pixels of all images show.
     search : bool
         Whether to search; if not, images are only decoded for `seen`.
@@ -220,7 +220,7 @@ def find_copies(
     return tuple(sorted(_confirmed(records, prints)))
 
 
-def _decoded(record: ImageRecord, seen: Pixels | None) -> RgbImage | None:
+def _decoded(record: ImageRecord, seen: Contents | None) -> RgbImage | None:
     """Decode an image, and note what its pixels show; None if it cannot be decoded."""
     try:
         image = decode_record(record)
@@ -229,7 +229,7 @@ def _decoded(record: ImageRecord, seen: Pixels | None) -> RgbImage | None:
             seen.failures[record.image_id] = error
         return None
     if seen is not None:
-        seen.pixels[record.image_id] = pixels_sha256(image)
+        seen.sha256[record.image_id] = pixels_sha256(image)
         if is_blank(image):
             seen.blank.append(record.image_id)
         elif is_drawn(image):

@@ -117,6 +117,7 @@ def side_by_side(
     Parameters
     ----------
     ranked : sequence of Ranking
+        Of the tables that are compared with each other.
     brief : bool
         Leave out what a terminal has no room for: figures whose chance is not known, those corrected for the choice,
         verdicts, and the common beginning of the names of a protocol.
@@ -164,8 +165,9 @@ def findings(
     Parameters
     ----------
     ranked : sequence of Ranking
+        Of the tables that are compared with each other.
     brief : bool
-        The table beside them is that of a terminal, so its columns do not say what is shown of each.
+        For the table of a terminal, whose columns have no verdicts.
     comparisons : int
         The number that p is corrected for.
     """
