@@ -48,7 +48,7 @@ from .registry import (
 )
 from .timm_network import open_timm, timm_card
 from .torch_network import openvino_run
-from .vectors import EncoderRequest, VectorEncoder, VectorSpec, from_facts, open_vectors
+from .vectors import EncoderRequest, VectorEncoder, VectorSpec, from_facts, open_package_encoder
 
 CropEncoder = Encoder | VectorEncoder
 """Every encoder, as feature extraction, `predict` and `explain` use it."""
@@ -179,7 +179,7 @@ def open_encoder(
         )
     request = EncoderRequest(choice, weights, precision, engine)
     if offered is not None:
-        return open_vectors(offered, request)
+        return open_package_encoder(offered, request)
     if kind == "onnx":
         return open_onnx(request)
     return _open_pytorch(request, CATALOGUE.get(choice.name))

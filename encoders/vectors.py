@@ -182,7 +182,7 @@ class VectorSpec:
     build: Callable[[tuple[str, ...], str], tuple[Run, str]]
 
 
-def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
+def open_package_encoder(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
     """Build a vector encoder of another package.
 
     Raises

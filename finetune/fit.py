@@ -22,6 +22,10 @@ from .settings import FinetuneSettings, class_weights, copy_classes, sample_trai
 _BUCKETS = 30
 """Number of buckets of a histogram, as in TensorBoard."""
 
+_SCALAR = 1
+_TENSOR = 2
+"""Kinds of data, `DataClass` of TensorBoard's ``summary.proto``."""
+
 _TIMES_ITS_COST = 10.0
 """Time between two saves as a multiple of the time that a save takes, so that saving takes a tenth of it at most."""
 
@@ -83,35 +87,34 @@ class EventLog:
         self._tf = tf
         self._writer = tf.summary.create_file_writer(str(folder))
 
-    def write(self, model: Any, values: Content) -> None:
+    def write(self, model: Any, values: Content, *, epoch: int) -> None:
         """Add an epoch: its values to the curves, and a histogram of each trained variable, named by its path."""
         from keras import ops
 
-        step = values.pop("epoch")
         with self._writer.as_default():
             for name, value in values.items():
                 if value is not None:
-                    self._add(name, np.float32(value), step, plugin="scalars", kind=1)
+                    self._add(name, np.float32(value), epoch, plugin="scalars", kind=_SCALAR)
             for variable in model.trainable_variables:
                 weights = ops.convert_to_numpy(variable.value)
                 finite = weights[np.isfinite(weights)].astype(np.float64)
                 counts, edges = np.histogram(finite, bins=_BUCKETS)
                 # left edge, right edge and number of values of each bucket
                 buckets = np.column_stack([edges[:-1], edges[1:], counts])
-                self._add(variable.path, buckets, step, plugin="histograms", kind=2)
+                self._add(variable.path, buckets, epoch, plugin="histograms", kind=_TENSOR)
         self._writer.flush()
 
-    def _add(self, name: str, value: Any, step: int, *, plugin: str, kind: int) -> None:
+    def _add(self, name: str, value: Any, epoch: int, *, plugin: str, kind: int) -> None:
         summary = self._tf.compat.v1.SummaryMetadata
         # tells TensorBoard which of its pages shows the value
         page = summary(plugin_data=summary.PluginData(plugin_name=plugin), data_class=kind)
-        self._tf.summary.write(name, self._tf.constant(value), step=step, metadata=page)
+        self._tf.summary.write(name, self._tf.constant(value), step=epoch, metadata=page)
 
     def begin(self, model: Any) -> None:
         """Add the weights of an untrained network, and the graph of a prediction with the shapes of its tensors."""
         import keras
 
-        self.write(model, {"epoch": 0})
+        self.write(model, {}, epoch=0)
         if keras.backend.backend() != "tensorflow":  # the others have no graph
             return
         inputs = self._tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype)
@@ -306,7 +309,9 @@ def train_model(
         was_saved = state_file.save(fit_state)
         write_rows(log, Epoch._fields, fit_state.rows)
         if curves is not None:
-            curves.write(model, epoch._asdict())
+            figures_by_name = epoch._asdict()
+            number = figures_by_name.pop("epoch")
+            curves.write(model, figures_by_name, epoch=number)
         if was_saved:
             on_saved(fit_state.rows)
     on_saved(fit_state.rows)

@@ -112,6 +112,11 @@ def answer_in(row: Row) -> str:
     return ""
 
 
+def suggestion_in(row: Row) -> str:
+    """Return the class that the model suggests, which `bchisto next` wrote as the reason of the choice; or empty."""
+    return row.get("why", "").partition(DOUBT.reason)[2]
+
+
 def give_answer(
     manifest: Path,
     classes: Sequence[str],
@@ -221,13 +226,21 @@ class Rounds:
         self._is_due = current.number > 1
 
     def state(self) -> Content:
-        """Return the last round, what is done now, what boost printed last, and what stops this."""
+        """Return the last round and the work on it.
+
+        Returns
+        -------
+        dict
+            ``number`` and ``images`` of the round, the ``classes``, and the number of ``labels`` of all rounds;
+            ``doing`` (what is done now), ``figures`` (what training printed last), ``trouble`` (what ended it), and
+            ``notes`` on the choice of images.
+        """
         current = self._round()
         images = [
             {
                 "image_id": name,
                 "answer": answer_in(row),
-                "suggestion": row.get("why", "").partition(DOUBT.reason)[2],
+                "suggestion": suggestion_in(row),
             }
             for name, row in current.rows.items()
         ]

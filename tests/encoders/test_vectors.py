@@ -13,7 +13,7 @@ from bchisto.encoders import (
     open_encoder,
     opening,
 )
-from bchisto.encoders.vectors import EncoderRequest, open_vectors
+from bchisto.encoders.vectors import EncoderRequest, open_package_encoder
 from conftest import need
 
 CARD = EncoderCard(size=16, licence="CC BY-NC 4.0")
@@ -29,7 +29,7 @@ def spec():
 
 
 def opened(**how):
-    return open_vectors(spec(), EncoderRequest(EncoderChoice("theirs"), **how))
+    return open_package_encoder(spec(), EncoderRequest(EncoderChoice("theirs"), **how))
 
 
 def test_random_weights_are_recorded_as_such():
