@@ -241,10 +241,10 @@ def overview(report, sheet, heat_map):
             .resize((760, 360), Image.Resampling.LANCZOS),
             (0, 0),
         ),
-        (sheet.crop((16, 172, 572, 475)).resize((418, 228), Image.Resampling.LANCZOS), (768, 0)),
+        (sheet.crop((16, 200, 572, 506)).resize((418, 230), Image.Resampling.LANCZOS), (768, 0)),
         (
-            heat_map.crop((8, 15, 1260, 386)).resize((418, 124), Image.Resampling.LANCZOS),
-            (768, 236),
+            heat_map.crop((0, 134, 1168, 471)).resize((418, 121), Image.Resampling.LANCZOS),
+            (768, 238),
         ),
     ]
     whole = Image.new("RGB", (1186, 360), "white")
