@@ -196,7 +196,7 @@ class PredictionTable:
         if self.groups_of_training:
             groups = counted(len({*self.groups} - {None}), self.group_is)
             text = (
-                f"{len(self.groups_of_training)} of {groups} have names of those that trained the models (column "
+                f"{len(self.groups_of_training)} of {groups} named as those that trained the models (column "
                 "group_trained); if they are the same, these numbers are too high for new ones"
             )
             banners.append(Banner(Kind.PATIENTS_SEEN, text))

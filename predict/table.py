@@ -360,7 +360,7 @@ def _banners(
     banners = [*notes_of_training(bundle.banners)]
     if seen:
         text = (
-            f"{len(seen)} of {counted(len(groups), 'patient')} have names of those that trained this model (column "
+            f"{len(seen)} of {counted(len(groups), 'patient')} named as those that trained this model (column "
             "group_trained); if they are the same, these predictions do not show how it performs on new ones"
         )
         banners.append(Banner(Kind.PATIENTS_SEEN, text, seen=len(seen)))

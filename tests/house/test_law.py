@@ -42,7 +42,7 @@ TOKENS = {
     "apps/explain": 15_270,
     "apps/next": 5_137,
     "apps/recipes": 19_882,
-    "apps/serve": 11_457,
+    "apps/serve": 11_472,
     "apps/slides": 21_503,
     "apps/submit": 9_849,
     "boost": 21_674,
@@ -53,14 +53,14 @@ TOKENS = {
     "encoders": 25_470,
     "evaluate": 52_748,
     "featurize": 31_125,
-    "finetune": 22_448,
+    "finetune": 22_468,
     "predict": 18_330,
     "root": 2_222,
     "stains": 6_867,
 }
 """Tokens of each room, which may grow by `SLACK`. The issue that names a room raises its number, and that of all."""
 SLACK = 1.02
-TOKENS_OF_ALL = 389_123
+TOKENS_OF_ALL = 389_158
 """Of the whole package, without slack."""
 
 

@@ -155,7 +155,7 @@ def test_patients_that_trained_are_known_again(of_patients, tmp_path, completed)
     out, err = completed("predict {} --images {} --out T/p.csv --jobs 1", model, new)
     assert "SEEN IN TRAINING: 0" not in out
     assert (
-        "PATIENTS SEEN IN TRAINING: 1 of 2 patients have names of those that trained this model "
+        "PATIENTS SEEN IN TRAINING: 1 of 2 patients named as those that trained this model "
         "(column group_trained)" in out
     )
     table = rows(tmp_path / "p.csv")
