@@ -22,7 +22,7 @@ from documented import public
 from package_tree import modules, name_of, tree_of
 
 MOST_COMMANDS = 22
-MOST_OPTIONS = 294
+MOST_OPTIONS = 295
 
 IMAGES = ("--images", "x")
 GIVEN = {
